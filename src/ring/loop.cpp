@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ring/loop.hpp"
+
+#include <sys/eventfd.h>
+#include <time.h>
+
+#include <cerrno>
+#include <utility>
+
+namespace mc::ring {
+
+namespace {
+
+Milliseconds monotonic_now() {
+  timespec time{};
+  ::clock_gettime(CLOCK_MONOTONIC, &time);
+  return static_cast<Milliseconds>(time.tv_sec) * 1000 +
+         static_cast<Milliseconds>(time.tv_nsec) / 1'000'000;
+}
+
+// SINGLE_ISSUER with DEFER_TASKRUN: completions are made only while the owner waits, on its own
+// time, never in the middle of a system call of a session. SUBMIT_ALL: one bad SQE does not hold up
+// those behind it.
+constexpr unsigned kSetupFlags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
+                                 IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP;
+
+int set_up_ring(io_uring& ring) {
+  int result = 0;
+  for (unsigned entries = kCompletionEntries; entries >= kCompletionEntriesMin; entries /= 2) {
+    io_uring_params params{};
+    params.flags = kSetupFlags;
+    params.cq_entries = entries;
+    result = io_uring_queue_init_params(kSubmissionEntries, &ring, &params);
+    if (result != -ENOMEM) return result;
+  }
+  return result;
+}
+
+}  // namespace
+
+// The eventfd that other threads write to, always with a read in flight.
+class Loop::Wakeup final : public Operation {
+ public:
+  Wakeup(Loop& loop, int fd) : Operation(loop), fd_(fd) { listen(); }
+
+ private:
+  void listen() {
+    loop().submit(*this, [this](io_uring_sqe* sqe) {
+      io_uring_prep_read(sqe, fd_, &count_, sizeof count_, 0);
+    });
+  }
+  void complete(int result, unsigned) override {
+    if (result != -ECANCELED) listen();
+  }
+
+  int fd_;
+  std::uint64_t count_ = 0;
+};
+
+std::expected<std::unique_ptr<Loop>, SetupError> Loop::create() {
+  io_uring ring{};
+  if (const int result = set_up_ring(ring); result < 0) {
+    return std::unexpected(SetupError{-result, "io_uring_setup"});
+  }
+  // A registered ring descriptor saves a reference count on every enter; without it everything
+  // works the same.
+  static_cast<void>(io_uring_register_ring_fd(&ring));
+  Fd wake_fd(::eventfd(0, EFD_CLOEXEC));
+  if (!wake_fd) {
+    const int code = errno;
+    io_uring_queue_exit(&ring);
+    return std::unexpected(SetupError{code, "eventfd"});
+  }
+  return std::unique_ptr<Loop>(new Loop(ring, std::move(wake_fd)));
+}
+
+Loop::Loop(const io_uring& ring, Fd wake_fd)
+    : ring_(ring), now_(monotonic_now()), timers_(now_), wake_fd_(std::move(wake_fd)) {
+  wakeup_ = std::make_unique<Wakeup>(*this, wake_fd_.get());
+}
+
+Loop::~Loop() {
+  MC_ASSERT(in_flight() == 0, "a ring was destroyed under operations in flight");
+  while (wakeup_->in_flight()) {
+    cancel(*wakeup_);
+    wait();
+    reap();
+  }
+  io_uring_queue_exit(&ring_);
+}
+
+io_uring_sqe* Loop::next_sqe() {
+  io_uring_sqe* sqe = io_uring_get_sqe(&ring_);
+  while (sqe == nullptr) {  // the queue is full: hand it over early
+    const int submitted = io_uring_submit(&ring_);
+    MC_ASSERT(submitted >= 0 || submitted == -EINTR || submitted == -EAGAIN || submitted == -EBUSY,
+              "io_uring_submit failed");
+    // EBUSY, EAGAIN: the kernel wants its completions taken, or is out of memory for a moment.
+    if (submitted < 0) static_cast<void>(io_uring_get_events(&ring_));
+    sqe = io_uring_get_sqe(&ring_);
+  }
+  return sqe;
+}
+
+void Loop::cancel(Operation& operation) {
+  if (!operation.in_flight_) return;
+  io_uring_sqe* const sqe = next_sqe();
+  // By user_data: by descriptor would walk every bucket of the ring's table, and could hit a reused
+  // number.
+  io_uring_prep_cancel(sqe, &operation, 0);
+  io_uring_sqe_set_data(sqe, nullptr);
+  sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
+}
+
+void Loop::wait() {
+  int result = 0;
+  if (!ready_.empty() || !next_turn_.empty()) {
+    result = io_uring_submit_and_get_events(&ring_);
+  } else if (const auto expiry = timers_.next(); expiry.has_value()) {
+    const Milliseconds now = monotonic_now();
+    const Milliseconds rest = *expiry > now ? *expiry - now : 0;
+    __kernel_timespec timeout{.tv_sec = static_cast<long long>(rest / 1000),
+                              .tv_nsec = static_cast<long long>(rest % 1000) * 1'000'000};
+    io_uring_cqe* first = nullptr;
+    result = io_uring_submit_and_wait_timeout(&ring_, &first, 1, &timeout, nullptr);
+  } else {
+    result = io_uring_submit_and_wait(&ring_, 1);
+  }
+  MC_ASSERT(
+      result >= 0 || result == -ETIME || result == -EINTR || result == -EAGAIN || result == -EBUSY,
+      "io_uring_enter failed");
+  now_ = monotonic_now();
+}
+
+void Loop::reap() {
+  io_uring_cqe* cqe = nullptr;
+  unsigned head = 0;
+  unsigned count = 0;
+  io_uring_for_each_cqe(&ring_, head, cqe) {
+    ++count;
+    auto* const operation = static_cast<Operation*>(io_uring_cqe_get_data(cqe));
+    if (operation == nullptr) continue;  // the answer to a cancel
+    operation->in_flight_ = (cqe->flags & IORING_CQE_F_MORE) != 0;
+    if (!operation->in_flight_) --in_flight_;
+    operation->complete(cqe->res, cqe->flags);
+  }
+  io_uring_cq_advance(&ring_, count);
+}
+
+void Loop::dispatch() {
+  ready_.insert(ready_.end(), next_turn_.begin(), next_turn_.end());
+  next_turn_.clear();
+  reap();
+  timers_.advance(now_);
+  run_ready();
+}
+
+void Loop::run_ready() {
+  // Coroutines that become ready meanwhile run too: they can only be resumed by one another here,
+  // which ends, because each step forward of a session waits for the kernel or yields to the next
+  // turn.
+  for (std::size_t i = 0; i < ready_.size(); ++i) ready_[i].resume();
+  ready_.clear();
+}
+
+void Loop::wake() noexcept {
+  const std::uint64_t one = 1;
+  // The counter cannot overflow in practice, and a full one would wake the loop all the same.
+  static_cast<void>(::write(wake_fd_.get(), &one, sizeof one));
+}
+
+}  // namespace mc::ring

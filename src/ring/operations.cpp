@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ring/operations.hpp"
+
+#include <fcntl.h>
+#include <poll.h>
+
+#include <utility>
+
+namespace mc::ring {
+
+void Splice::start(int from, int to, unsigned length, Event& event) {
+  event_ = &event;
+  loop().submit(*this, [&](io_uring_sqe* sqe) {
+    io_uring_prep_splice(sqe, from, -1, to, -1, length, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+  });
+}
+
+int Splice::take() {
+  answered_ = false;
+  return result_;
+}
+
+void Splice::complete(int result, unsigned) {
+  result_ = result;
+  answered_ = true;
+  event_->notify();
+}
+
+void Watch::start(int fd, unsigned events) {
+  fd_ = fd;
+  events_ = events;
+  arm();
+}
+
+void Watch::arm() {
+  loop().submit(*this,
+                [this](io_uring_sqe* sqe) { io_uring_prep_poll_multishot(sqe, fd_, events_); });
+}
+
+void Watch::stop() {
+  stopping_ = true;
+  loop().cancel(*this);
+}
+
+void Watch::complete(int result, unsigned) {
+  if (result > 0) reported_ |= static_cast<unsigned>(result);
+  // Anything else than a cancellation of ours is the descriptor's trouble: let the next call on it
+  // find out which.
+  if (result < 0 && !stopping_) reported_ |= POLLERR;
+  // The kernel drops a multishot poll when the completion queue is full; what it reported is valid
+  // all the same.
+  if (result >= 0 && !in_flight() && !stopping_) arm();
+  event_.notify();
+}
+
+void Accept::start(int listening_fd) {
+  loop().submit(*this, [&](io_uring_sqe* sqe) {
+    io_uring_prep_multishot_accept(sqe, listening_fd, nullptr, nullptr,
+                                   SOCK_NONBLOCK | SOCK_CLOEXEC);
+  });
+}
+
+void Accept::complete(int result, unsigned) {
+  if (result >= 0) accepted(result);
+  if (!in_flight()) ended(result < 0 ? result : 0);
+}
+
+}  // namespace mc::ring

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ring/setup_error.hpp"
+
+#include <fmt/format.h>
+#include <sys/resource.h>
+#include <sys/utsname.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <fstream>
+#include <limits>
+
+namespace mc::ring {
+
+namespace {
+
+int read_sysctl(const char* path) {
+  std::ifstream file(path);
+  int value = -1;
+  return file >> value ? value : -1;
+}
+
+int read_seccomp_mode() {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);) {
+    int mode = 0;
+    if (std::sscanf(line.c_str(), "Seccomp: %d", &mode) == 1) return mode;
+  }
+  return 0;
+}
+
+std::string because(const SetupError& error, std::string_view cause, std::string_view remedy) {
+  return fmt::format("io_uring is not available: {} ({}: {}). {}", cause, error.call,
+                     std::strerror(error.code), remedy);
+}
+
+std::string explain_refusal(const SetupError& error, const Machine& machine) {
+  switch (machine.io_uring_disabled) {
+    case 2:
+      return because(error,
+                     "the sysctl kernel.io_uring_disabled is 2, which forbids it to everyone",
+                     "Set it to 0 with: sysctl -w kernel.io_uring_disabled=0");
+    case 1:
+      return because(
+          error,
+          "the sysctl kernel.io_uring_disabled is 1, which allows it to CAP_SYS_ADMIN and to "
+          "the group of kernel.io_uring_group alone",
+          "Set kernel.io_uring_group to the group of this process, or "
+          "kernel.io_uring_disabled to 0");
+    default:
+      break;
+  }
+  if (machine.seccomp_mode == 2) {
+    return because(
+        error, "a seccomp filter refuses it (the default profile of Docker and containerd does)",
+        "Run with a profile that allows io_uring_setup, io_uring_enter and "
+        "io_uring_register");
+  }
+  return because(
+      error, "a security policy refuses it",
+      "Ask the kernel log and the LSM's audit log (SELinux, AppArmor) which rule it was");
+}
+
+}  // namespace
+
+Machine Machine::probe() {
+  Machine machine;
+  utsname names{};
+  if (::uname(&names) == 0) machine.kernel_release = names.release;
+  machine.io_uring_disabled = read_sysctl("/proc/sys/kernel/io_uring_disabled");
+  machine.seccomp_mode = read_seccomp_mode();
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_MEMLOCK, &limit) == 0) {
+    machine.memlock_bytes = limit.rlim_cur == RLIM_INFINITY
+                                ? std::numeric_limits<std::uint64_t>::max()
+                                : limit.rlim_cur;
+  }
+  return machine;
+}
+
+bool kernel_is_supported(const std::string& release) {
+  int major = 0;
+  int minor = 0;
+  if (std::sscanf(release.c_str(), "%d.%d", &major, &minor) != 2) return false;
+  return major > 6 || (major == 6 && minor >= 1);
+}
+
+Error explain(const SetupError& error, const Machine& machine) {
+  if (!kernel_is_supported(machine.kernel_release)) {
+    return {because(error,
+                    fmt::format("this kernel is {}, and mc-proxy needs Linux 6.1 or newer",
+                                machine.kernel_release),
+                    "Boot a newer kernel")};
+  }
+  switch (error.code) {
+    case EPERM:
+    case EACCES:
+      return {explain_refusal(error, machine)};
+    case ENOSYS:
+      if (machine.seccomp_mode == 2) {
+        return {because(error, "a seccomp filter hides it (the default profile of podman does)",
+                        "Run with a profile that allows io_uring_setup, io_uring_enter and "
+                        "io_uring_register")};
+      }
+      return {because(error, "this kernel was built without it",
+                      "Boot a kernel with CONFIG_IO_URING=y")};
+    case ENOMEM:
+      return {because(
+          error,
+          fmt::format("its queues do not fit into RLIMIT_MEMLOCK, which is {} bytes for all "
+                      "processes of this user together",
+                      machine.memlock_bytes),
+          "Raise it (systemd: LimitMEMLOCK=infinity; shell: ulimit -l unlimited), or set "
+          "[proxy] workers lower")};
+    case EMFILE:
+    case ENFILE:
+      return {because(error, "no file descriptor is left for it",
+                      "Raise RLIMIT_NOFILE (systemd: LimitNOFILE=)")};
+    default:
+      return {because(
+          error, "the kernel refuses the set-up",
+          "This is not expected on Linux 6.1 or newer; please report it with the line above")};
+  }
+}
+
+}  // namespace mc::ring

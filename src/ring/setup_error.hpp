@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// Why io_uring cannot be had on this machine: the kernel answers with an errno that several causes
+// share, so this looks at what else the machine says and names one cause and its remedy.
+
+#include <cstdint>
+#include <string>
+
+#include "base/result.hpp"
+
+namespace mc::ring {
+
+/// A failed ring set-up, as the kernel said it.
+struct SetupError {
+  int code = 0;           // errno
+  const char* call = "";  // the failing call
+};
+
+/// What the machine says about itself that bears on io_uring.
+struct Machine {
+  std::string kernel_release;  // uname(2), "6.1.0-18-amd64"
+  int io_uring_disabled =
+      -1;                // sysctl kernel.io_uring_disabled; -1: this kernel has no such sysctl
+  int seccomp_mode = 0;  // /proc/self/status: 0 none, 2 filter
+  std::uint64_t memlock_bytes = 0;  // RLIMIT_MEMLOCK, soft; UINT64_MAX: unlimited
+
+  static Machine probe();
+};
+
+/// One sentence that names the cause, and one that names the remedy. Pure: the machine's answers
+/// are passed in.
+Error explain(const SetupError& error, const Machine& machine);
+
+/// Whether a release string names a kernel of at least 6.1 (DEFER_TASKRUN; what this program is
+/// tested on).
+bool kernel_is_supported(const std::string& release);
+
+}  // namespace mc::ring
