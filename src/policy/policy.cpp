@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "policy/policy.hpp"
+
+#include <utility>
+
+#include "base/assert.hpp"
+
+namespace mc::policy {
+
+Policy::Policy(std::uint64_t revision, std::shared_ptr<const Firewall> firewall,
+               std::vector<RouteTable> routes)
+    : revision_(revision), firewall_(std::move(firewall)), routes_(std::move(routes)) {
+  MC_ASSERT(firewall_, "a policy without a firewall cannot decide");
+}
+
+std::optional<RouteMatch> Policy::route(std::size_t listener, std::string_view name) const {
+  MC_ASSERT(listener < routes_.size(), "a listener that the policy does not know");
+  return routes_[listener].find(name);
+}
+
+}  // namespace mc::policy

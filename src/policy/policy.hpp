@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// Everything that a worker decides by, as one immutable value: the firewall and the routes of every
+// listener. The control plane builds the next one, sharing what did not change, and publishes it;
+// workers read it without taking a reference count, and never across a suspension.
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include "base/ip.hpp"
+#include "policy/firewall.hpp"
+#include "policy/route_table.hpp"
+
+namespace mc::policy {
+
+/// Immutable; any thread.
+class Policy {
+ public:
+  /// `routes` has one table for each listener, in the order of the configuration. `revision` says
+  /// which state of the control plane this is; it grows from policy to policy.
+  Policy(std::uint64_t revision, std::shared_ptr<const Firewall> firewall,
+         std::vector<RouteTable> routes);
+
+  /// Whether a client with this address is served.
+  [[nodiscard]] Verdict admit(const IpAddress& address) const { return firewall_->check(address); }
+
+  /// Where a client of this listener that asked for `name` goes (see RouteTable::find). `listener`
+  /// is its index in the configuration. The match points into this policy: copy what must outlive
+  /// it.
+  [[nodiscard]] std::optional<RouteMatch> route(std::size_t listener, std::string_view name) const;
+
+  [[nodiscard]] std::uint64_t revision() const { return revision_; }
+
+  /// The parts, for the next policy to share and for listings. The firewall is never null.
+  [[nodiscard]] const std::shared_ptr<const Firewall>& firewall() const { return firewall_; }
+  [[nodiscard]] const std::vector<RouteTable>& routes() const { return routes_; }
+
+ private:
+  std::uint64_t revision_;
+  std::shared_ptr<const Firewall> firewall_;
+  std::vector<RouteTable> routes_;
+};
+
+}  // namespace mc::policy

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// An immutable set of routes, looked up by host, of which a changed copy is cheap: the routes are
+// spread over a fixed number of hash tables ("shards") that successive sets share, and a change
+// copies only the shards that it touches. RouteTable is made of two of these; nothing else should
+// need one.
+
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <string_view>
+
+#include "policy/route.hpp"
+
+namespace mc::policy {
+
+/// Routes with distinct hosts. A value that copies in a few instructions; any thread.
+class RouteSet {
+ public:
+  class Edit;
+
+  /// The empty set.
+  RouteSet();
+
+  /// The route whose host() is `host`, or nullptr. It lives as long as this set or a copy of it.
+  [[nodiscard]] const Route* find(std::string_view host) const;
+
+  [[nodiscard]] std::size_t size() const { return size_; }
+  [[nodiscard]] bool empty() const { return size_ == 0; }
+
+  /// Calls `visit` with each route, in no particular order.
+  void for_each(const std::function<void(const Route&)>& visit) const;
+
+ private:
+  struct Shards;
+
+  RouteSet(std::shared_ptr<const Shards> shards, std::size_t size);
+
+  std::shared_ptr<const Shards> shards_;
+  std::size_t size_ = 0;
+};
+
+/// A batch of changes on the way from one set to the next. The set it started from stays as it is.
+/// Belongs to one thread.
+class RouteSet::Edit {
+ public:
+  explicit Edit(RouteSet base);
+  ~Edit();
+  Edit(const Edit&) = delete;
+  Edit& operator=(const Edit&) = delete;
+
+  /// Adds the route; one with the same host is replaced.
+  void put(Route route);
+  /// Removes the route with this host. False if there was none.
+  bool remove(std::string_view host);
+  /// The set with all changes made so far. Ends the edit.
+  [[nodiscard]] RouteSet finish() &&;
+
+ private:
+  struct Copies;
+
+  Copies& copies();
+
+  RouteSet base_;
+  std::unique_ptr<Copies> copies_;  // null before the first change
+  std::size_t size_;
+};
+
+}  // namespace mc::policy

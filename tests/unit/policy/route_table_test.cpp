@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "policy/route_table.hpp"
+
+#include <random>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "support/catch.hpp"
+#include "unit/policy/naive_routes.hpp"
+
+namespace mc::policy {
+namespace {
+
+Route route(std::string pattern, std::uint16_t port = 443) {
+  return {std::move(pattern), SocketAddress(IpAddress::v4(0x7f000001), port)};
+}
+
+/// Where the name goes: the pattern that it matches, or "nowhere".
+std::string target(const RouteTable& table, std::string_view name) {
+  const auto match = table.find(name);
+  return match ? match->route->pattern : "nowhere";
+}
+
+std::vector<std::string> patterns(const RouteTable& table) {
+  std::vector<std::string> result;
+  for (const Route* each : table.sorted()) result.push_back(each->pattern);
+  return result;
+}
+
+}  // namespace
+
+TEST_CASE("an empty table matches nothing") {
+  const RouteTable table;
+  CHECK(table.empty());
+  CHECK(table.sorted().empty());
+  CHECK(target(table, "app.example.com") == "nowhere");
+  CHECK(target(table, "") == "nowhere");
+  CHECK(table.by_pattern("*") == nullptr);
+}
+
+TEST_CASE("an exact route wins over a wildcard, and a wildcard over the fallback") {
+  const auto table =
+      RouteTable::build({route("*", 1), route("*.example.com", 2), route("app.example.com", 3)});
+
+  const auto exact = table.find("app.example.com");
+  REQUIRE(exact);
+  CHECK(exact->kind == MatchKind::kExact);
+  CHECK(exact->route->backend.port() == 3);
+
+  const auto wildcard = table.find("www.example.com");
+  REQUIRE(wildcard);
+  CHECK(wildcard->kind == MatchKind::kWildcard);
+  CHECK(wildcard->route->backend.port() == 2);
+
+  const auto fallback = table.find("example.org");
+  REQUIRE(fallback);
+  CHECK(fallback->kind == MatchKind::kFallback);
+  CHECK(fallback->route->backend.port() == 1);
+}
+
+TEST_CASE("of several wildcards the longest wins, in whatever order they came") {
+  std::vector<Route> routes = {route("*.com"), route("*.example.com"), route("*.eu.example.com")};
+  const bool reverse = GENERATE(false, true);
+  if (reverse) std::ranges::reverse(routes);
+  const auto table = RouteTable::build(routes);
+
+  CHECK(target(table, "a.eu.example.com") == "*.eu.example.com");
+  CHECK(target(table, "a.us.example.com") == "*.example.com");
+  CHECK(target(table, "a.example.net") == "nowhere");
+  CHECK(target(table, "a.com") == "*.com");
+}
+
+TEST_CASE("a wildcard matches at any depth below its host, but not the host itself") {
+  const auto table = RouteTable::build({route("*.example.com")});
+  CHECK(target(table, "a.example.com") == "*.example.com");
+  CHECK(target(table, "a.b.c.d.e.f.example.com") == "*.example.com");
+  CHECK(target(table, "example.com") == "nowhere");
+}
+
+TEST_CASE("the host of one wildcard is below a shorter one") {
+  const auto table = RouteTable::build({route("*.com"), route("*.example.com")});
+  CHECK(target(table, "example.com") == "*.com");
+}
+
+TEST_CASE("a wildcard matches whole labels only") {
+  const auto table = RouteTable::build({route("*.example.com")});
+  CHECK(target(table, "notexample.com") == "nowhere");
+  CHECK(target(table, "a.notexample.com") == "nowhere");
+  CHECK(target(table, "a.example.com.evil.org") == "nowhere");
+}
+
+TEST_CASE("an exact route for a host and a wildcard below it stand side by side") {
+  const auto table = RouteTable::build({route("example.com", 1), route("*.example.com", 2)});
+  CHECK(table.size() == 2);
+  CHECK(table.find("example.com")->route->backend.port() == 1);
+  CHECK(table.find("a.example.com")->route->backend.port() == 2);
+  CHECK(target(table.without("example.com"), "a.example.com") == "*.example.com");
+  CHECK(target(table.without("*.example.com"), "example.com") == "example.com");
+}
+
+TEST_CASE("a client that sent no name goes to the fallback, if there is one") {
+  const auto table = RouteTable::build({route("*.example.com"), route("example.com")});
+  CHECK(target(table, "") == "nowhere");
+  CHECK(target(table.with(route("*")), "") == "*");
+}
+
+TEST_CASE("a name as long and as deep as DNS allows is looked up") {
+  std::string deep = "x";
+  while (deep.size() + 2 <= 253) deep += ".x";
+  const auto table = RouteTable::build({route("*.x"), route("*")});
+  CHECK(target(table, deep) == "*.x");
+  CHECK(target(table.without("*.x"), deep) == "*");
+}
+
+TEST_CASE("a route with the pattern of another takes its place") {
+  const std::string pattern = GENERATE("app.example.com", "*.example.com", "*");
+  const auto table = RouteTable::build({route(pattern, 1), route(pattern, 2)});
+  CHECK(table.size() == 1);
+  CHECK(table.by_pattern(pattern)->backend.port() == 2);
+  const auto changed = table.with(route(pattern, 3));
+  CHECK(changed.size() == 1);
+  CHECK(changed.find("app.example.com")->route->backend.port() == 3);
+}
+
+TEST_CASE("a change makes another table and leaves the first as it was") {
+  const auto before = RouteTable::build({route("a.example.com", 1), route("*.example.com", 2)});
+  const auto after = before.with(route("b.example.com", 3)).without("a.example.com");
+
+  CHECK(patterns(before) == std::vector<std::string>{"*.example.com", "a.example.com"});
+  CHECK(patterns(after) == std::vector<std::string>{"*.example.com", "b.example.com"});
+  CHECK(target(before, "b.example.com") == "*.example.com");
+  CHECK(target(after, "a.example.com") == "*.example.com");
+}
+
+TEST_CASE("a table outlives the one it was made from") {
+  auto table = RouteTable::build({route("a.example.com", 1)});
+  for (std::uint16_t i = 2; i < 100; ++i) {
+    table = table.with(route("host-" + std::to_string(i) + ".example.com", i));
+  }
+  CHECK(table.size() == 99);
+  CHECK(table.find("a.example.com")->route->backend.port() == 1);
+}
+
+TEST_CASE("routes are found and removed by their patterns") {
+  const std::vector<std::string> all = {"*", "*.example.com", "app.example.com"};
+  auto table = RouteTable::build({route(all[2]), route(all[0]), route(all[1])});
+  for (const auto& pattern : all) {
+    REQUIRE(table.by_pattern(pattern) != nullptr);
+    CHECK(table.by_pattern(pattern)->pattern == pattern);
+  }
+  CHECK(table.by_pattern("example.com") == nullptr);
+  CHECK(table.by_pattern("*.app.example.com") == nullptr);
+
+  RouteTable::Edit edit(table);
+  for (const auto& pattern : all) {
+    CHECK(edit.remove(pattern));
+    CHECK_FALSE(edit.remove(pattern));
+  }
+  CHECK(std::move(edit).finish().empty());
+  CHECK(table.size() == 3);
+}
+
+TEST_CASE("an edit that changes nothing gives an equal table") {
+  const auto table = RouteTable::build({route("a.example.com"), route("*")});
+  CHECK(patterns(RouteTable::Edit(table).finish()) == patterns(table));
+}
+
+TEST_CASE("routes are listed by pattern") {
+  const auto table = RouteTable::build(
+      {route("b.example.com"), route("*.b.example.com"), route("*"), route("a.example.com")});
+  CHECK(patterns(table) ==
+        std::vector<std::string>{"*", "*.b.example.com", "a.example.com", "b.example.com"});
+}
+
+TEST_CASE("match kinds have names") {
+  CHECK(to_string(MatchKind::kExact) == "exact");
+  CHECK(to_string(MatchKind::kWildcard) == "wildcard");
+  CHECK(to_string(MatchKind::kFallback) == "fallback");
+}
+
+// A small alphabet, so that names and patterns meet often.
+TEST_CASE("a table under random changes answers as a plain list would") {
+  std::mt19937_64 random(20260819);
+  const auto host = [&random] {
+    std::string text;
+    for (auto labels = 1 + random() % 4; labels > 0; --labels) {
+      if (!text.empty()) text += '.';
+      text += static_cast<char>('a' + random() % 3);
+      if (random() % 4 == 0) text += static_cast<char>('a' + random() % 3);
+    }
+    return text;
+  };
+  const auto pattern = [&] {
+    const auto kind = random() % 20;
+    return kind == 0 ? "*" : kind < 10 ? "*." + host() : host();
+  };
+
+  RouteTable table;
+  NaiveRoutes reference;
+  for (int round = 0; round < 1000; ++round) {
+    RouteTable::Edit edit(table);
+    for (auto changes = random() % 8; changes > 0; --changes) {
+      if (random() % 5 < 3) {
+        const auto added = route(pattern(), static_cast<std::uint16_t>(random()));
+        edit.put(added);
+        reference.put(added);
+      } else {
+        const auto removed = pattern();
+        REQUIRE(edit.remove(removed) == reference.remove(removed));
+      }
+    }
+    table = std::move(edit).finish();
+    for (int i = 0; i < 20; ++i) {
+      const auto name = host();
+      INFO(name);
+      REQUIRE(agree(table, reference, name));
+    }
+    REQUIRE(hold_the_same(table, reference));
+  }
+}
+
+}  // namespace mc::policy
