@@ -1,0 +1,431 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "config/config.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstddef>
+#include <cstring>
+#include <map>
+#include <unordered_map>
+#include <utility>
+
+#include "base/fd.hpp"
+#include "base/quote.hpp"
+#include "config/limits.hpp"
+#include "config/rules.hpp"
+#include "config/section.hpp"
+#include "config/toml.hpp"
+
+namespace mc::config {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr std::string_view kRootKeys[] = {"listeners", "database", "grpc",
+                                          "firewall",  "proxy",    "log"};
+constexpr std::string_view kListenerKeys[] = {"addr", "routes"};
+constexpr std::string_view kRouteKeys[] = {"hostname", "backend"};
+constexpr std::string_view kDatabaseKeys[] = {"path"};
+constexpr std::string_view kGrpcKeys[] = {"addr", "tls_cert", "tls_key", "client_ca", "socket"};
+constexpr std::string_view kFirewallKeys[] = {"geoip_db", "blocked_ips", "blocked_cidrs",
+                                              "blocked_countries"};
+constexpr std::string_view kProxyKeys[] = {"workers",         "splice",       "hello_timeout",
+                                           "connect_timeout", "idle_timeout", "shutdown_timeout",
+                                           "max_connections"};
+constexpr std::string_view kLogKeys[] = {"level", "format"};
+
+/// The value of a text, or nothing and a problem.
+template <class T>
+std::optional<T> parse_with(Result<T> (*parse)(std::string_view), const Place& place,
+                            Problems& problems) {
+  auto value = parse(place.value->text);
+  if (value) return *std::move(value);
+  problems.add(*place.value, place.path, value.error());
+  return std::nullopt;
+}
+
+/// Why the file cannot be read, or nothing if it can.
+std::optional<std::string> unreadable(const std::string& path) {
+  // Not O_RDONLY alone: opening a FIFO that nobody writes to would wait.
+  const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  struct stat status{};
+  if (!fd || ::fstat(fd.get(), &status) != 0) return std::strerror(errno);
+  if (!S_ISREG(status.st_mode)) return "it is not a regular file";
+  return std::nullopt;
+}
+
+/// Reads a configuration from its tree, once. What it makes is a Config only if there was no
+/// problem.
+class Reader {
+ public:
+  Reader(NamedFiles files, Problems& problems) : files_(files), problems_(problems) {}
+
+  Config read(const TomlValue& tree) {
+    const Section root(tree, "", kRootKeys, problems_);
+    read_listeners(root);
+    read_database(root);
+    read_grpc(root);
+    read_firewall(root);
+    read_proxy(root);
+    read_log(root);
+    return std::move(config_);
+  }
+
+ private:
+  void read_listeners(const Section& root);
+  void read_listener_addr(const Section& section);
+  void read_routes(const Section& section, Listener& listener);
+  std::optional<SocketAddress> read_backend(const Section& section);
+  void read_database(const Section& root);
+  void read_grpc(const Section& root);
+  void read_grpc_addr(const Section& section, const Place& place, Grpc& grpc);
+  void read_firewall(const Section& root);
+  void read_proxy(const Section& root);
+  void read_log(const Section& root);
+
+  /// The path under the key. Any path that the system could take; not an empty one.
+  std::optional<Place> read_path(const Section& section, std::string_view key,
+                                 std::string_view example, std::string& target);
+  /// Makes it a problem if the file at the place cannot be read, and files matter.
+  void check_readable(const Place& place, std::string_view purpose);
+  /// The array's strings as values, none of them twice.
+  template <class T>
+  std::vector<T> read_set(const Section& section, std::string_view key, std::string_view example,
+                          Result<T> (*parse)(std::string_view));
+  /// Makes it a problem if one of the listeners read so far satisfies the predicate.
+  template <class Predicate>
+  void refuse_taken(const Place& place, Predicate is_taken_by);
+
+  const NamedFiles files_;
+  Problems& problems_;
+  Config config_;
+  std::vector<Position> listener_positions_;  // of the addr of each of config_.listeners
+};
+
+void Reader::read_listeners(const Section& root) {
+  const std::size_t problems_before = problems_.size();
+  const std::vector<Place> tables = root.tables("listeners");
+  if (tables.empty() && problems_.size() == problems_before) {
+    problems_.add(
+        kWholeFile, "listeners",
+        "at least one listener is required; write [[listeners]] and under it addr = \":443\"");
+  }
+  if (tables.size() > kListenersMax) {
+    problems_.add(tables[kListenersMax].value->position, "listeners",
+                  fmt::format("listeners: there are {}, but at most {} are possible", tables.size(),
+                              kListenersMax));
+    return;
+  }
+  // All addresses first: a route may lead back to a listener that comes after it.
+  std::vector<Section> sections;
+  sections.reserve(tables.size());
+  for (const Place& table : tables) {
+    read_listener_addr(sections.emplace_back(*table.value, table.path, kListenerKeys, problems_));
+  }
+  for (std::size_t i = 0; i < sections.size(); ++i) read_routes(sections[i], config_.listeners[i]);
+}
+
+void Reader::read_listener_addr(const Section& section) {
+  Listener listener;
+  Position position = section.position();
+  if (const auto place = section.require("addr", TomlType::kString, "\":443\"")) {
+    position = place->value->position;
+    if (const auto addr = parse_with(SocketAddress::parse_listen, *place, problems_)) {
+      listener.name = place->value->text;
+      listener.addr = *addr;
+      refuse_taken(*place, [&](const Listener& other) {
+        // Port 0 never collides, but two listeners of one name could not be told apart.
+        return collide(*addr, other.addr) || listener.name == other.name;
+      });
+    }
+  }
+  config_.listeners.push_back(std::move(listener));
+  listener_positions_.push_back(position);
+}
+
+template <class Predicate>
+void Reader::refuse_taken(const Place& place, Predicate is_taken_by) {
+  const auto other = std::ranges::find_if(config_.listeners, is_taken_by);
+  if (other == config_.listeners.end()) return;
+  const auto index = static_cast<std::size_t>(other - config_.listeners.begin());
+  problems_.add(*place.value, place.path,
+                fmt::format("the listener on line {} has this address already; write another",
+                            listener_positions_[index].line));
+}
+
+void Reader::read_routes(const Section& section, Listener& listener) {
+  std::unordered_map<std::string, Position> seen;
+  for (const Place& table : section.tables("routes")) {
+    const Section route(*table.value, table.path, kRouteKeys, problems_);
+    const auto place = route.require("hostname", TomlType::kString, "\"app.example.com\"");
+    const auto hostname = place ? parse_with(parse_hostname, *place, problems_) : std::nullopt;
+    const auto backend = read_backend(route);
+    if (!hostname) continue;
+
+    const auto [first, is_new] = seen.try_emplace(*hostname, place->value->position);
+    if (!is_new) {
+      problems_.add(*place->value, place->path,
+                    fmt::format("this listener has a route for {} already, on line {}; remove one",
+                                quote(*hostname), first->second.line));
+    } else if (backend) {
+      listener.routes.push_back({*hostname, *backend});
+    }
+  }
+}
+
+std::optional<SocketAddress> Reader::read_backend(const Section& section) {
+  const auto place = section.require("backend", TomlType::kString, "\"127.0.0.1:18443\"");
+  if (!place) return std::nullopt;
+  const auto backend = parse_with(parse_backend, *place, problems_);
+  if (!backend) return std::nullopt;
+  for (std::size_t i = 0; i < config_.listeners.size(); ++i) {
+    if (!leads_back(*backend, config_.listeners[i].addr)) continue;
+    problems_.add(*place->value, place->path,
+                  fmt::format("this is the listener on line {}: the proxy would connect to itself "
+                              "without end; write where the service listens",
+                              listener_positions_[i].line));
+    return std::nullopt;
+  }
+  return backend;
+}
+
+std::optional<Place> Reader::read_path(const Section& section, std::string_view key,
+                                       std::string_view example, std::string& target) {
+  const auto place = section.get(key, TomlType::kString, example);
+  if (!place) return std::nullopt;
+  const std::string& text = place->value->text;
+  if (text.empty()) {
+    problems_.add(*place->value, place->path,
+                  fmt::format("{} is required; write {} = {}", place->path, key, example));
+    return std::nullopt;
+  }
+  if (text.contains('\0')) {
+    problems_.add(*place->value, place->path, "no path can hold the character U+0000");
+    return std::nullopt;
+  }
+  target = text;
+  return place;
+}
+
+void Reader::check_readable(const Place& place, std::string_view purpose) {
+  if (files_ == NamedFiles::kIgnored) return;
+  const auto reason = unreadable(place.value->text);
+  if (!reason) return;
+  problems_.add(*place.value, place.path, fmt::format("{} cannot be read: {}", purpose, *reason));
+}
+
+void Reader::read_database(const Section& root) {
+  constexpr std::string_view kExample = "\"/srv/mc-proxy/mc-proxy.db\"";
+  const auto table = root.table("database");
+  if (!table) {
+    if (root.has("database")) return;
+    problems_.add(kWholeFile, "database.path",
+                  fmt::format("database.path is required; write [database] and under it path = {}",
+                              kExample));
+    return;
+  }
+  const Section section(*table->value, table->path, kDatabaseKeys, problems_);
+  if (section.require("path", TomlType::kString, kExample)) {
+    read_path(section, "path", kExample, config_.database.path);
+  }
+}
+
+void Reader::read_grpc(const Section& root) {
+  const auto table = root.table("grpc");
+  if (!table) return;
+  const Section section(*table->value, table->path, kGrpcKeys, problems_);
+  Grpc& grpc = config_.grpc.emplace();
+  constexpr std::string_view kSocketExample = "\"/run/mc-proxy/admin.sock\"";
+  const auto socket = read_path(section, "socket", kSocketExample, grpc.socket);
+  if (socket && !grpc.socket.starts_with('/')) {
+    problems_.add(
+        *socket->value, socket->path,
+        fmt::format("the path is relative, and the command line would look for it elsewhere; "
+                    "write one like {}",
+                    kSocketExample));
+  } else if (socket && grpc.socket.size() > kSocketPathBytesMax) {
+    problems_.add(*socket->value, socket->path,
+                  fmt::format("the path of a Unix socket has at most {} bytes, this has {}",
+                              kSocketPathBytesMax, grpc.socket.size()));
+  }
+
+  if (const auto addr = section.get("addr", TomlType::kString, "\"127.0.0.1:9090\"")) {
+    read_grpc_addr(section, *addr, grpc);
+  } else if (!section.has("addr") && !section.has("socket")) {
+    problems_.add(section.position(), "grpc",
+                  fmt::format("grpc: neither addr nor socket is given; write socket = {}, or leave "
+                              "out [grpc] for no admin API",
+                              kSocketExample));
+  }
+}
+
+void Reader::read_grpc_addr(const Section& section, const Place& place, Grpc& grpc) {
+  const std::string& text = place.value->text;
+  if (text.starts_with('/') || text.starts_with("unix:")) {
+    problems_.add(*place.value, place.path,
+                  "a Unix socket has a key of its own; write it as socket");
+    return;
+  }
+  if (const auto addr = parse_with(SocketAddress::parse_listen, place, problems_)) {
+    refuse_taken(place, [&](const Listener& other) { return collide(*addr, other.addr); });
+    grpc.addr = *addr;
+  }
+
+  struct File {
+    std::string_view key, example, purpose;
+    std::string& target;
+  };
+  const File files[] = {
+      {"tls_cert", "\"/srv/mc-proxy/certs/cert.pem\"", "the certificate", grpc.tls_cert},
+      {"tls_key", "\"/srv/mc-proxy/certs/key.pem\"", "the key", grpc.tls_key},
+      {"client_ca", "\"/srv/mc-proxy/certs/ca.pem\"", "the CA's certificate", grpc.client_ca},
+  };
+  for (const File& file : files) {
+    if (!section.has(file.key)) {
+      const std::string path = section.path_of(file.key);
+      problems_.add(
+          place.value->position, path,
+          fmt::format("{} is required: over TCP the admin API needs mutual TLS; write {} = "
+                      "{}, or use socket instead of addr",
+                      path, file.key, file.example));
+    } else if (const auto named = read_path(section, file.key, file.example, file.target)) {
+      check_readable(*named, file.purpose);
+    }
+  }
+}
+
+template <class T>
+std::vector<T> Reader::read_set(const Section& section, std::string_view key,
+                                std::string_view example, Result<T> (*parse)(std::string_view)) {
+  std::vector<T> values;
+  std::map<T, Place> seen;
+  for (const Place& place : section.strings(key, example)) {
+    const auto value = parse_with(parse, place, problems_);
+    if (!value) continue;
+    const auto [first, is_new] = seen.try_emplace(*value, place);
+    if (is_new) {
+      values.push_back(*value);
+    } else {
+      problems_.add(*place.value, place.path,
+                    fmt::format("the same as {} on line {}; remove one", first->second.path,
+                                first->second.value->position.line));
+    }
+  }
+  return values;
+}
+
+void Reader::read_firewall(const Section& root) {
+  const auto table = root.table("firewall");
+  if (!table) return;
+  const Section section(*table->value, table->path, kFirewallKeys, problems_);
+  Firewall& firewall = config_.firewall;
+  firewall.blocked_ips = read_set(section, "blocked_ips", "\"203.0.113.50\"", parse_blocked_ip);
+  firewall.blocked_cidrs =
+      read_set(section, "blocked_cidrs", "\"198.51.100.0/24\"", parse_blocked_cidr);
+  firewall.blocked_countries =
+      read_set(section, "blocked_countries", "\"RU\"", parse_blocked_country);
+
+  constexpr std::string_view kExample = "\"/srv/mc-proxy/GeoLite2-Country.mmdb\"";
+  const auto geoip_db = read_path(section, "geoip_db", kExample, firewall.geoip_db);
+  if (firewall.blocked_countries.empty()) return;
+  if (geoip_db) {
+    check_readable(*geoip_db, "firewall: geoip_db is required by blocked_countries, but it");
+  } else if (!section.has("geoip_db")) {
+    const auto rules = section.get("blocked_countries", TomlType::kArray, "");
+    problems_.add(rules->value->position, "firewall.geoip_db",
+                  fmt::format("firewall: geoip_db is required: blocked_countries needs a database "
+                              "of countries; write geoip_db = {}",
+                              kExample));
+  }
+}
+
+void Reader::read_proxy(const Section& root) {
+  const auto table = root.table("proxy");
+  if (!table) return;
+  const Section section(*table->value, table->path, kProxyKeys, problems_);
+  Proxy& proxy = config_.proxy;
+  section.read_integer("workers", 0, kWorkersMax, proxy.workers);
+  section.read_choice<Splice>("splice", {{"inline", Splice::kInline}, {"ring", Splice::kRing}},
+                              proxy.splice);
+  section.read_duration("hello_timeout", 1ms, kTimeoutMax, proxy.hello_timeout);
+  section.read_duration("connect_timeout", 1ms, kTimeoutMax, proxy.connect_timeout);
+  section.read_duration("idle_timeout", 0ms, kTimeoutMax, proxy.idle_timeout);
+  section.read_duration("shutdown_timeout", 1ms, kTimeoutMax, proxy.shutdown_timeout);
+  section.read_integer("max_connections", 0, kConnectionsMax, proxy.max_connections);
+}
+
+void Reader::read_log(const Section& root) {
+  const auto table = root.table("log");
+  if (!table) return;
+  const Section section(*table->value, table->path, kLogKeys, problems_);
+  section.read_choice<LogLevel>("level",
+                                {{"debug", LogLevel::kDebug},
+                                 {"info", LogLevel::kInfo},
+                                 {"warn", LogLevel::kWarn},
+                                 {"error", LogLevel::kError}},
+                                config_.log.level);
+  section.read_choice<LogFormat>("format", {{"text", LogFormat::kText}, {"json", LogFormat::kJson}},
+                                 config_.log.format);
+}
+
+/// The whole file, or why not.
+Result<std::string> read_file(const std::string& path) {
+  const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd && errno == ENOENT)
+    return fail("there is no such file; -c says where the configuration is");
+  if (!fd && errno == EACCES) {
+    return fail(
+        "the file cannot be read: Permission denied; the user that mc-proxy runs as must be "
+        "able to");
+  }
+  if (!fd) return fail(fmt::format("the file cannot be opened: {}", std::strerror(errno)));
+  std::string text;
+  char buffer[16384];
+  while (text.size() <= kConfigBytesMax) {
+    const ssize_t size = ::read(fd.get(), buffer, sizeof(buffer));
+    if (size == 0) return text;
+    if (size < 0 && errno == EINTR) continue;
+    if (size < 0 && errno == EISDIR)
+      return fail("this is a directory; write the path of the file in it");
+    if (size < 0) return fail(fmt::format("the file cannot be read: {}", std::strerror(errno)));
+    text.append(buffer, static_cast<std::size_t>(size));
+  }
+  return fail(
+      fmt::format("the file is larger than {} bytes, the most that a configuration may have; "
+                  "add routes and rules at run time instead",
+                  kConfigBytesMax));
+}
+
+}  // namespace
+
+Parsed load(const std::string& path, NamedFiles files) {
+  const auto text = read_file(path);
+  if (text) return load_from_text(*text, path, files);
+  Problems problems(path);
+  problems.add(kWholeFile, "", text.error().message);
+  return std::unexpected(std::move(problems).sorted());
+}
+
+Parsed load_from_text(std::string_view text, const std::string& name, NamedFiles files) {
+  Problems problems(name);
+  const auto tree = parse_toml(text);
+  if (!tree) {
+    problems.add(tree.error().position, "", tree.error().message);
+  } else if (tree->entries.empty()) {
+    problems.add(
+        kWholeFile, "",
+        "the file holds no settings; database.path is required, and at least one listener: "
+        "see mc-proxy.toml.example");
+  } else {
+    Config config = Reader(files, problems).read(*tree);
+    if (problems.size() == 0) return config;
+  }
+  return std::unexpected(std::move(problems).sorted());
+}
+
+}  // namespace mc::config

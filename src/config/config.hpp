@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// The configuration file: TOML in, one typed and wholly validated value out, or every problem there
+// is. What is in a Config needs no further check. Routes and firewall rules in it seed an empty
+// database; after that the database is the truth (see control/). Pure but for load(), which reads
+// files; any thread.
+
+#include <chrono>
+#include <cstdint>
+#include <expected>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/ip.hpp"
+#include "base/log.hpp"
+#include "base/socket_address.hpp"
+#include "config/problem.hpp"
+
+namespace mc::config {
+
+struct Route {
+  /// "app.example.com", "*.example.com" or "*", in normal form.
+  std::string hostname;
+  SocketAddress backend;
+};
+
+struct Listener {
+  /// As written, such as ":443": the listener's name in logs, in status and in the admin API.
+  std::string name;
+  SocketAddress addr;
+  std::vector<Route> routes;
+};
+
+struct Database {
+  std::string path;
+};
+
+/// The admin API. At least one of `addr` and `socket` is there.
+struct Grpc {
+  /// TCP; the three files, for mutual TLS, are there when it is.
+  std::optional<SocketAddress> addr;
+  std::string tls_cert;
+  std::string tls_key;
+  std::string client_ca;
+  /// The path of the Unix socket, or empty.
+  std::string socket;
+};
+
+struct Firewall {
+  /// There when a country is blocked; else it may be empty.
+  std::string geoip_db;
+  std::vector<IpAddress> blocked_ips;
+  std::vector<IpPrefix> blocked_cidrs;
+  /// Two capital letters each.
+  std::vector<std::string> blocked_countries;
+};
+
+/// Who moves the bytes: splice(2) called from the ring's thread, or IORING_OP_SPLICE.
+enum class Splice : std::uint8_t { kInline, kRing };
+
+struct Proxy {
+  /// 0: one for each CPU that the process may use.
+  std::int64_t workers = 0;
+  Splice splice = Splice::kInline;
+  std::chrono::milliseconds hello_timeout = std::chrono::seconds(10);
+  std::chrono::milliseconds connect_timeout = std::chrono::seconds(5);
+  /// Zero: an idle connection stays.
+  std::chrono::milliseconds idle_timeout = std::chrono::minutes(5);
+  std::chrono::milliseconds shutdown_timeout = std::chrono::seconds(30);
+  /// 0: what RLIMIT_NOFILE allows.
+  std::int64_t max_connections = 0;
+};
+
+struct Logging {
+  LogLevel level = LogLevel::kInfo;
+  LogFormat format = LogFormat::kText;
+};
+
+struct Config {
+  /// At least one.
+  std::vector<Listener> listeners;
+  Database database;
+  /// Nothing: there is no admin API.
+  std::optional<Grpc> grpc;
+  Firewall firewall;
+  Proxy proxy;
+  Logging log;
+};
+
+/// A Config, or all that is wrong with it, in the order of the file.
+using Parsed = std::expected<Config, std::vector<Problem>>;
+
+/// Whether the files that a configuration names (certificates, the GeoIP database) must be there
+/// and readable. The server needs them; a command that asks the server something does not, and may
+/// not be allowed to read the key.
+enum class NamedFiles : std::uint8_t { kRequired, kIgnored };
+
+/// Reads the file at `path`.
+Parsed load(const std::string& path, NamedFiles files = NamedFiles::kRequired);
+
+/// Reads the text of a file that problems call `name`.
+Parsed load_from_text(std::string_view text, const std::string& name, NamedFiles files);
+
+}  // namespace mc::config

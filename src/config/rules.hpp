@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// What a route and a firewall rule must look like, wherever they come from: the TOML file and the
+// admin API read their texts with these. Errors name the text and what would be right. Pure; any
+// thread.
+
+#include <string>
+#include <string_view>
+
+#include "base/ip.hpp"
+#include "base/result.hpp"
+#include "base/socket_address.hpp"
+
+namespace mc::config {
+
+/// A route's host name in normal form (lower case, no trailing dot): a name, "*." and a name, or
+/// "*".
+Result<std::string> parse_hostname(std::string_view text);
+
+/// Where a route leads: an ip:port that can be connected to.
+Result<SocketAddress> parse_backend(std::string_view text);
+
+/// A rule for one address. A block is told to belong in blocked_cidrs.
+Result<IpAddress> parse_blocked_ip(std::string_view text);
+
+/// A rule for a block. A single address is told to belong in blocked_ips.
+Result<IpPrefix> parse_blocked_cidr(std::string_view text);
+
+/// A rule for a country: its ISO 3166-1 alpha-2 code, in capitals whatever the text has.
+Result<std::string> parse_blocked_country(std::string_view text);
+
+/// Whether two listeners cannot both have their address: the same one, or both every address of a
+/// family.
+bool collide(const SocketAddress& a, const SocketAddress& b);
+
+/// Whether a connection to `backend` would surely arrive at `listener`: at its address, or on the
+/// loopback of a machine on all of whose addresses it listens.
+bool leads_back(const SocketAddress& backend, const SocketAddress& listener);
+
+}  // namespace mc::config

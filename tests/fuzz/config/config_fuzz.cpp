@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+// Any text as a configuration. Beyond memory safety it checks what an operator relies on: a text is
+// either a configuration that keeps its promises, or problems that can be read, each on one line,
+// in the order of the file.
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/socket_address.hpp"
+#include "config/config.hpp"
+#include "config/rules.hpp"
+
+namespace {
+
+using namespace mc::config;
+
+void require(bool holds, const char* what) {
+  if (holds) return;
+  std::fprintf(stderr, "broken: %s\n", what);
+  std::abort();
+}
+
+bool is_control(char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }
+
+void check_problems(const std::vector<Problem>& problems) {
+  require(!problems.empty(), "a refusal has a problem");
+  for (const Problem& problem : problems) {
+    require(!problem.message.empty(), "a problem says what is wrong");
+    require(std::ranges::none_of(problem.to_string(), is_control),
+            "a problem is one printable line");
+    require((problem.position.line == 0) == (problem.position.column == 0), "a place is whole");
+  }
+  require(std::ranges::is_sorted(problems, {}, &Problem::position), "problems are in order");
+  require(to_string(problems).ends_with('\n'), "problems are whole lines");
+}
+
+void check_config(const Config& config) {
+  require(!config.listeners.empty(), "there is a listener");
+  require(!config.database.path.empty(), "there is a database");
+  for (const Listener& listener : config.listeners) {
+    const auto addr = mc::SocketAddress::parse_listen(listener.name);
+    require(addr && *addr == listener.addr, "a listener's name is its address");
+    for (const Route& route : listener.routes) {
+      const auto hostname = parse_hostname(route.hostname);
+      require(hostname && *hostname == route.hostname, "a host name is in normal form");
+      require(route.backend.port() != 0, "a backend has a port");
+    }
+  }
+  for (const std::string& country : config.firewall.blocked_countries) {
+    const auto code = parse_blocked_country(country);
+    require(code && *code == country, "a country is a code in capitals");
+  }
+  require(config.firewall.blocked_countries.empty() || !config.firewall.geoip_db.empty(),
+          "country rules have a database");
+  if (config.grpc) {
+    require(config.grpc->addr || !config.grpc->socket.empty(), "the admin API can be reached");
+    require(!config.grpc->addr || !config.grpc->client_ca.empty(), "TCP has mutual TLS");
+  }
+  require(config.proxy.hello_timeout.count() > 0, "a hello has a deadline");
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  const std::string_view text(reinterpret_cast<const char*>(data), size);
+  const Parsed parsed = load_from_text(text, "fuzz.toml", NamedFiles::kIgnored);
+  parsed ? check_config(*parsed) : check_problems(parsed.error());
+  return 0;
+}
