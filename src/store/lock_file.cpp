@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "store/lock_file.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <charconv>
+#include <optional>
+#include <string_view>
+#include <utility>
+
+#include "store/files.hpp"
+#include "store/trouble.hpp"
+
+namespace mc::store {
+namespace {
+
+/// The pid that the holder has written, unless it is only about to.
+std::optional<pid_t> holder(const Fd& file) {
+  char text[16] = {};
+  const ssize_t size = ::pread(file.get(), text, sizeof(text), 0);
+  pid_t pid = 0;
+  if (size <= 0 || std::from_chars(text, text + size, pid).ec != std::errc()) return std::nullopt;
+  return pid;
+}
+
+/// The pid is for people: a disk without room for it does not matter.
+void write_holder(const Fd& file) {
+  const std::string text = fmt::format("{}\n", ::getpid());
+  if (::ftruncate(file.get(), 0) != 0) return;
+  [[maybe_unused]] const auto ignored = ::pwrite(file.get(), text.data(), text.size(), 0);
+}
+
+/// For the next server, which may run as another user: one that root starts by hand leaves the file
+/// to the owner of the database, as SQLite does with its companions. Where that fails, the next one
+/// will say so.
+void take_care_of_access(const std::string& path, const Fd& file) {
+  struct stat status{};
+  if (::geteuid() == 0 && ::stat(path.c_str(), &status) == 0) {
+    [[maybe_unused]] const auto ignored = ::fchown(file.get(), status.st_uid, status.st_gid);
+  }
+  [[maybe_unused]] const auto ignored = ::fchmod(file.get(), 0600);  // whatever the umask
+}
+
+std::unexpected<Error> fail_locked(const std::string& path, const Fd& file) {
+  const auto pid = holder(file);
+  return fail_with(path,
+                   fmt::format("in use by another mc-proxy server{}",
+                               pid ? fmt::format(" (pid {})", *pid) : std::string()),
+                   "stop that one first, or give this one another database.path");
+}
+
+}  // namespace
+
+Result<LockFile> LockFile::acquire(const std::string& path) {
+  const std::string name = lock_path(path);
+  Fd file(::open(name.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600));
+  if (!file) return fail_with_errno(name, errno);
+  if (::flock(file.get(), LOCK_EX | LOCK_NB) != 0) {
+    if (errno == EWOULDBLOCK) return fail_locked(path, file);
+    return fail_with_errno(name, errno);
+  }
+  take_care_of_access(path, file);
+  write_holder(file);
+  return LockFile(std::move(file));
+}
+
+}  // namespace mc::store

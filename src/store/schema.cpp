@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "store/schema.hpp"
+
+#include <fmt/format.h>
+#include <sqlite3.h>
+
+#include <cstddef>
+
+namespace mc::store {
+namespace {
+
+// The state is one row, with what pairs a database and its write-ahead log (wal_pairing.hpp).
+// Routes and rules are looked up and ordered by their key and have little else: the key's tree is
+// the table (WITHOUT ROWID).
+constexpr const char* kFirst = R"sql(
+CREATE TABLE state (
+  id INTEGER PRIMARY KEY CHECK (id = 1),
+  revision INTEGER NOT NULL,
+  incarnation TEXT NOT NULL,
+  base_incarnation TEXT NOT NULL,
+  base_revision INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE routes (
+  listener TEXT NOT NULL,
+  hostname TEXT NOT NULL,
+  backend TEXT NOT NULL,
+  PRIMARY KEY (listener, hostname)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE firewall_rules (
+  type TEXT NOT NULL,
+  value TEXT NOT NULL,
+  PRIMARY KEY (type, value)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE audit (
+  id INTEGER PRIMARY KEY,
+  time_unix_ms INTEGER NOT NULL,
+  revision INTEGER NOT NULL,
+  who TEXT NOT NULL,
+  action TEXT NOT NULL,
+  detail TEXT NOT NULL
+) STRICT;
+
+INSERT INTO state VALUES (1, 0, '', '', 0);
+)sql";
+
+constexpr Migration kMigrations[] = {kFirst};
+
+}  // namespace
+
+std::span<const Migration> migrations() { return kMigrations; }
+
+SqliteResult<void> migrate(Connection& connection, std::span<const Migration> to) {
+  auto transaction = Transaction::begin(connection, Transaction::Kind::kWrite);
+  if (!transaction) return std::unexpected(transaction.error());
+  const auto seen = connection.query_integer("PRAGMA user_version");
+  if (!seen) return std::unexpected(seen.error());
+  const auto version = static_cast<std::size_t>(*seen);
+  if (version == to.size()) return {};
+  if (version > to.size()) {
+    return std::unexpected(
+        SqliteError{.code = SQLITE_ERROR, .system_error = 0, .text = "a newer schema"});
+  }
+  for (const Migration migration : to.subspan(version)) {
+    if (auto done = connection.execute(migration); !done) return done;
+  }
+  const auto set = connection.execute(fmt::format("PRAGMA user_version = {}", to.size()));
+  if (!set) return set;
+  return transaction->commit();
+}
+
+}  // namespace mc::store

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// Whether the write-ahead log beside a database belongs to it. SQLite takes for granted that it
+// does, and rolls it in; but after `kill -9` and `cp backup.db mc-proxy.db`, the RUNBOOK's restore,
+// it is the log of the database that was lost. How the two know each other is told in
+// wal_pairing.cpp. One thread, before the database is opened for good.
+
+#include <cstdint>
+#include <string>
+
+#include "base/result.hpp"
+#include "store/file_header.hpp"
+#include "store/sqlite.hpp"
+
+namespace mc::store {
+
+/// The row of the table `state`.
+struct State {
+  std::uint64_t revision = 0;
+  std::string incarnation;
+  std::string base_incarnation;
+  std::uint64_t base_revision = 0;
+};
+
+SqliteResult<State> read_state(Connection& connection);
+
+enum class WalOrigin : std::uint8_t { kNone, kOwn, kForeign };
+
+/// Looks at the database at `path`, whose header this is, and at the log beside it, and changes
+/// neither. Where the main file alone cannot be read the log is its own: a server that was killed
+/// while it moved the log's content leaves that.
+Result<WalOrigin> judge_wal(const std::string& path, const FileHeader& header);
+
+/// Renames the log beside the database to replaced_wal_path(), durably, in place of an earlier one.
+Result<void> set_wal_aside(const std::string& path);
+
+}  // namespace mc::store

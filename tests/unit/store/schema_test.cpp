@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "store/schema.hpp"
+
+#include <string>
+#include <vector>
+
+#include "store/sqlite.hpp"
+#include "store/store.hpp"
+#include "support/catch.hpp"
+#include "unit/store/store_fixture.hpp"
+
+using namespace mc::store;
+using namespace mc::store::test;
+
+namespace {
+
+/// A database as the first release made it, with one commit: frozen text, whatever the code
+/// becomes.
+constexpr const char* kVersion1 = R"sql(
+PRAGMA application_id = 1835225208;
+PRAGMA user_version = 1;
+CREATE TABLE state (
+  id INTEGER PRIMARY KEY CHECK (id = 1),
+  revision INTEGER NOT NULL,
+  incarnation TEXT NOT NULL,
+  base_incarnation TEXT NOT NULL,
+  base_revision INTEGER NOT NULL
+) STRICT;
+CREATE TABLE routes (
+  listener TEXT NOT NULL,
+  hostname TEXT NOT NULL,
+  backend TEXT NOT NULL,
+  PRIMARY KEY (listener, hostname)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE firewall_rules (
+  type TEXT NOT NULL,
+  value TEXT NOT NULL,
+  PRIMARY KEY (type, value)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE audit (
+  id INTEGER PRIMARY KEY,
+  time_unix_ms INTEGER NOT NULL,
+  revision INTEGER NOT NULL,
+  who TEXT NOT NULL,
+  action TEXT NOT NULL,
+  detail TEXT NOT NULL
+) STRICT;
+INSERT INTO state VALUES (1, 1, 'abc', 'abc', 0);
+INSERT INTO routes VALUES (':443', 'a.example.com', '127.0.0.1:1');
+INSERT INTO firewall_rules VALUES ('ip', '192.0.2.1');
+INSERT INTO audit VALUES (1, 1700000000123, 1, 'CN=alice', 'AddRoute', 'a.example.com');
+)sql";
+
+constexpr Migration kSteps[] = {
+    "CREATE TABLE one (x INTEGER); INSERT INTO one VALUES (1);",
+    "ALTER TABLE one ADD COLUMN y INTEGER; UPDATE one SET y = 2;",
+    "CREATE TABLE three (x INTEGER);",
+};
+
+void make(const std::string& path, const char* sql) {
+  write_file(path, "");
+  execute(path, sql);
+}
+
+}  // namespace
+
+TEST_CASE("a database of version 1 is opened with all that is in it") {
+  const TempDir dir;
+  make(dir.database(), kVersion1);
+  const auto store = open_store(dir.database());
+  const Contents contents = load(*store);
+  CHECK(contents.revision == 1);
+  CHECK(contents.routes == std::vector<Route>{{{":443", "a.example.com"}, "127.0.0.1:1"}});
+  CHECK(contents.rules == std::vector<FirewallRule>{{"ip", "192.0.2.1"}});
+  commit(*store, change_to(2));
+  CHECK(query(dir.database(), "SELECT count(*) FROM audit") == "2");
+  CHECK(query(dir.database(), "PRAGMA user_version") == std::to_string(migrations().size()));
+}
+
+TEST_CASE("a database of any older version sees the migrations that it lacks, and no other") {
+  for (std::size_t seen = 0; seen <= std::size(kSteps); ++seen) {
+    INFO(seen);
+    const TempDir dir;
+    make(dir.database(), "PRAGMA user_version = 0");
+    auto connection = Connection::open(dir.database(), Access::kReadWrite);
+    REQUIRE(migrate(*connection, std::span(kSteps).first(seen)).has_value());
+    CHECK(connection->query_integer("PRAGMA user_version") == static_cast<std::int64_t>(seen));
+    REQUIRE(migrate(*connection, kSteps).has_value());
+    CHECK(connection->query_integer("PRAGMA user_version") == 3);
+    CHECK(connection->query_integer("SELECT sum(x + y) FROM one") == 3);
+    CHECK(connection->query_integer("SELECT count(*) FROM three") == 0);
+  }
+}
+
+TEST_CASE("migrations are made together or not at all") {
+  constexpr Migration kFaulty[] = {kSteps[0], kSteps[1], "CREATE TABLE one (x INTEGER)"};
+  const TempDir dir;
+  make(dir.database(), "PRAGMA user_version = 0");
+  auto connection = Connection::open(dir.database(), Access::kReadWrite);
+  REQUIRE(migrate(*connection, std::span(kFaulty).first(1)).has_value());
+  CHECK_FALSE(migrate(*connection, kFaulty).has_value());
+  CHECK(connection->query_integer("PRAGMA user_version") == 1);
+  CHECK_FALSE(connection->query_integer("SELECT y FROM one").has_value());
+  REQUIRE(migrate(*connection, kSteps).has_value());
+  CHECK(connection->query_integer("SELECT y FROM one") == 2);
+}
+
+TEST_CASE("a database with more migrations than are known is left alone") {
+  const TempDir dir;
+  make(dir.database(), "PRAGMA user_version = 4");
+  auto connection = Connection::open(dir.database(), Access::kReadWrite);
+  CHECK_FALSE(migrate(*connection, kSteps).has_value());
+  CHECK(connection->query_integer("PRAGMA user_version") == 4);
+  CHECK(connection->query_integer("SELECT count(*) FROM sqlite_schema") == 0);
+}
