@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "proxy/data_plane.hpp"
+
+#include <fmt/format.h>
+#include <pthread.h>
+#include <sched.h>
+#include <sys/eventfd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <future>
+#include <mutex>
+#include <optional>
+#include <utility>
+
+#include "proxy/sockets.hpp"
+#include "ring/setup_error.hpp"
+
+namespace mc::proxy {
+
+// A worker's place: what it uses and what others see of it, before, while and after it runs.
+struct DataPlane::Seat {
+  Seat(std::size_t seat_index, int seat_cpu, std::size_t listeners)
+      : index(seat_index), cpu(seat_cpu), counters(listeners) {}
+
+  std::size_t index;
+  int cpu;
+  Counters counters;
+  std::vector<Fd> sockets;
+  std::mutex worker_life;          // held to make or end the worker, and to call it from outside
+  std::unique_ptr<Worker> worker;  // lives on the thread: a ring belongs to the thread that made it
+  std::promise<std::optional<ring::SetupError>> ready;
+  std::thread thread;
+};
+
+namespace {
+
+ring::Milliseconds monotonic_now() {
+  return static_cast<ring::Milliseconds>(std::chrono::duration_cast<std::chrono::milliseconds>(
+                                             std::chrono::steady_clock::now().time_since_epoch())
+                                             .count());
+}
+
+void name_and_pin(std::size_t index, int cpu) {
+  static_cast<void>(::pthread_setname_np(::pthread_self(), fmt::format("ring/{}", index).c_str()));
+  cpu_set_t cpus;
+  CPU_ZERO(&cpus);
+  CPU_SET(cpu, &cpus);
+  // Unpinned works too, only with more cache misses.
+  static_cast<void>(::pthread_setaffinity_np(::pthread_self(), sizeof cpus, &cpus));
+}
+
+}  // namespace
+
+Result<std::unique_ptr<DataPlane>> DataPlane::start(DataPlaneOptions options,
+                                                    std::unique_ptr<const policy::Policy> policy,
+                                                    Log& log) {
+  std::unique_ptr<DataPlane> plane(new DataPlane(std::move(options), std::move(policy), log));
+  const Result<void> seated = plane->seat_workers();
+  if (!seated.has_value()) return std::unexpected(seated.error());
+  return plane;
+}
+
+DataPlane::DataPlane(DataPlaneOptions options, std::unique_ptr<const policy::Policy> policy,
+                     Log& log)
+    : options_(std::move(options)),
+      log_(log),
+      published_(std::move(policy), options_.cpus.size()),
+      ended_fd_(::eventfd(0, EFD_CLOEXEC)) {
+  for (std::size_t i = 0; i < options_.cpus.size(); ++i) {
+    seats_.push_back(std::make_unique<Seat>(i, options_.cpus[i], options_.addresses.size()));
+  }
+}
+
+Result<void> DataPlane::seat_workers() {
+  if (!ended_fd_) return fail(fmt::format("eventfd: {}", std::strerror(errno)));
+  for (std::size_t i = 0; i < options_.addresses.size(); ++i) {
+    auto sockets =
+        open_listeners(options_.addresses[i], options_.settings.listener_names[i], seats_.size());
+    if (!sockets.has_value()) return std::unexpected(sockets.error());
+    for (std::size_t s = 0; s < seats_.size(); ++s) {
+      seats_[s]->sockets.push_back(std::move((*sockets)[s]));
+    }
+  }
+  running_.store(seats_.size());
+  for (const auto& seat : seats_) seat->thread = std::thread([this, &seat] { work(*seat); });
+  std::optional<ring::SetupError> failure;
+  for (const auto& seat : seats_) {
+    if (const auto error = seat->ready.get_future().get(); error.has_value()) failure = error;
+  }
+  if (!failure.has_value()) return {};
+  return std::unexpected(ring::explain(*failure, ring::Machine::probe()));
+}
+
+void DataPlane::work(Seat& seat) {
+  name_and_pin(seat.index, seat.cpu);
+  auto worker = Worker::create(WorkerParts{options_.settings, published_.reader(seat.index),
+                                           seat.counters, connections_, log_},
+                               std::move(seat.sockets));
+  if (worker.has_value()) {
+    {
+      const std::lock_guard lock(seat.worker_life);
+      seat.worker = std::move(*worker);
+    }
+    seat.ready.set_value(std::nullopt);
+    seat.worker->run();
+    const std::lock_guard lock(seat.worker_life);
+    seat.worker.reset();
+  } else {
+    seat.ready.set_value(worker.error());
+  }
+  if (running_.fetch_sub(1) == 1) {
+    const std::uint64_t one = 1;
+    static_cast<void>(::write(ended_fd_.get(), &one, sizeof one));
+  }
+}
+
+void DataPlane::drain(std::chrono::milliseconds grace) {
+  const auto deadline = monotonic_now() + static_cast<ring::Milliseconds>(grace.count());
+  for (const auto& seat : seats_) {
+    const std::lock_guard lock(seat->worker_life);
+    if (seat->worker != nullptr) seat->worker->drain(deadline);
+  }
+}
+
+DataPlane::~DataPlane() {
+  drain(std::chrono::milliseconds(0));
+  for (const auto& seat : seats_) {
+    if (seat->thread.joinable()) seat->thread.join();
+  }
+}
+
+Totals DataPlane::totals() const {
+  Totals totals;
+  for (const auto& seat : seats_) {
+    for (const ListenerCounters& listener : seat->counters.per_listener) {
+      totals.active += listener.active.value();
+      totals.accepted += listener.accepted.value();
+    }
+    for (std::size_t i = 0; i < kReasons; ++i) totals.ended[i] += seat->counters.ended[i].value();
+    totals.bytes_up += seat->counters.bytes_up.value();
+    totals.bytes_down += seat->counters.bytes_down.value();
+  }
+  return totals;
+}
+
+}  // namespace mc::proxy

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// All workers, from the first bind to the last session. Control threads talk to the rings through
+// here: publish a policy, drain, read counters.
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "base/fd.hpp"
+#include "base/log.hpp"
+#include "base/result.hpp"
+#include "base/socket_address.hpp"
+#include "proxy/counters.hpp"
+#include "proxy/worker.hpp"
+
+namespace mc::proxy {
+
+/// What a data plane is made from. Listener i of the settings listens on addresses[i].
+struct DataPlaneOptions {
+  Settings settings;
+  std::vector<SocketAddress> addresses;
+  std::vector<int> cpus;  // one worker for each, pinned to it
+};
+
+/// What the counters of all workers add up to, at one moment.
+struct Totals {
+  std::uint64_t active = 0;
+  std::uint64_t accepted = 0;
+  std::array<std::uint64_t, kReasons> ended{};
+  std::uint64_t bytes_up = 0;
+  std::uint64_t bytes_down = 0;
+};
+
+/// Made, drained and destroyed by one control thread; published() and totals() may be used from
+/// any.
+class DataPlane {
+ public:
+  /// Binds every address, starts the workers and begins to accept. On an error nothing is left
+  /// running.
+  static Result<std::unique_ptr<DataPlane>> start(DataPlaneOptions options,
+                                                  std::unique_ptr<const policy::Policy> policy,
+                                                  Log& log);
+  DataPlane(const DataPlane&) = delete;
+  DataPlane& operator=(const DataPlane&) = delete;
+  /// Resets what is still open and joins the workers.
+  ~DataPlane();
+
+  /// Where the next policy goes. One thread at a time.
+  [[nodiscard]] PublishedPolicy& published() { return published_; }
+
+  /// Stops listening; sessions have `grace` to end, then they are reset. A second call shortens the
+  /// first.
+  void drain(std::chrono::milliseconds grace);
+  /// Becomes readable (poll(2)) once all workers have ended.
+  [[nodiscard]] int ended_fd() const { return ended_fd_.get(); }
+
+  [[nodiscard]] Totals totals() const;
+
+ private:
+  struct Seat;
+
+  DataPlane(DataPlaneOptions options, std::unique_ptr<const policy::Policy> policy, Log& log);
+
+  Result<void> seat_workers();
+  void work(Seat& seat);
+
+  DataPlaneOptions options_;
+  Log& log_;
+  PublishedPolicy published_;
+  std::atomic<std::uint64_t> connections_{0};
+  std::atomic<std::size_t> running_{0};
+  Fd ended_fd_;
+  std::vector<std::unique_ptr<Seat>> seats_;
+};
+
+}  // namespace mc::proxy

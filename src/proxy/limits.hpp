@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// The data plane's limits, each with its reason.
+
+#include <cstddef>
+#include <cstdint>
+
+namespace mc::proxy {
+
+// Descriptors that are not sessions: rings, eventfds, listeners, logs, the database, pipes' share.
+// What is left of RLIMIT_NOFILE, halved (a session has two sockets), bounds the connections when
+// max_connections is 0.
+inline constexpr std::uint64_t kDescriptorsReserved = 256;
+
+// Pipes that one worker's directions may hold with bytes stuck in them. Beyond it a direction
+// copies through the worker's scratch buffer. At kPipeBytes each this bounds the pages that stalled
+// readers can pin.
+inline constexpr std::size_t kPipesPerWorker = 512;
+
+// Capacity asked of a pipe. Measured per GB moved: 0.25 CPU s at 1 MiB, 0.27 at 256 KiB, 0.37 at 64
+// KiB; a pipe that is stuck pins up to this much, so the middle. Without privilege a user has 16384
+// pages of pipe, and pipes beyond them get two slots: they work, only slower.
+inline constexpr int kPipeBytes = 256 * 1024;
+
+// Empty pipes that a worker keeps for the next turn. One is enough for a worker whose sockets never
+// block.
+inline constexpr std::size_t kPipesKept = 16;
+
+// Bytes that one direction may move in one turn of the ring, so that bulk flows leave the others
+// their share.
+inline constexpr std::size_t kBytesPerTurn = 1024 * 1024;
+
+// Bytes copied at a time where a splice cannot serve (urgent data, no pipe left).
+inline constexpr std::size_t kCopyBytes = 64 * 1024;
+
+// Connections that wait in the kernel for a listener (clamped by net.core.somaxconn).
+inline constexpr int kBacklog = 4096;
+
+// How long a listener rests after EMFILE and its kin before it tries to accept again.
+inline constexpr std::uint64_t kAcceptPauseMs = 100;
+
+// The largest TCP segment there is, and the part of a new socket's receive window (64 KiB) up to
+// which SO_RCVLOWAT needs no larger buffer.
+inline constexpr std::size_t kSegmentMax = 64 * 1024;
+inline constexpr std::size_t kLowWaterWithoutRoom = 32 * 1024;
+
+// How long a partial hello rests when the kernel reports it readable although nothing came
+// (SO_RCVLOWAT is capped by the receive buffer), so that it cannot spin.
+inline constexpr std::uint64_t kHelloRetryMs = 20;
+
+// A port that a killed predecessor held is free again some 10 ms after its death (rings are torn
+// down asynchronously); a start tries for this long before it calls the address in use.
+inline constexpr std::uint64_t kBindRetryMs = 500;
+
+}  // namespace mc::proxy

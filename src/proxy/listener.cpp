@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "proxy/listener.hpp"
+
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "proxy/limits.hpp"
+#include "proxy/session.hpp"
+#include "proxy/sockets.hpp"
+
+namespace mc::proxy {
+
+Listener::Listener(WorkerContext& context, std::size_t index, Fd socket)
+    : ring::Accept(context.loop), context_(context), index_(index), socket_(std::move(socket)) {}
+
+void Listener::open() { start(socket_.get()); }
+
+void Listener::close() {
+  if (closing_) return;
+  closing_ = true;
+  context_.loop.timers().disarm(*this);
+  if (in_flight()) {
+    stop();
+  } else {
+    finish();
+  }
+}
+
+void Listener::accepted(int fd) {
+  if (std::exchange(paused_, false)) {
+    context_.log.info("accepting again", {{"listener", context_.settings.listener_names[index_]}});
+  }
+  admit(Fd(fd));
+}
+
+void Listener::ended(int error) {
+  if (closing_) {
+    finish();
+    return;
+  }
+  // 0: the kernel dropped the standing accept. ECONNABORTED: one client was gone before it was
+  // taken.
+  if (error == 0 || error == -ECONNABORTED) {
+    open();
+  } else {
+    pause(-error);
+  }
+}
+
+// The backlog stays with the kernel meanwhile; sessions go on, and their ends free what accepting
+// needs.
+void Listener::pause(int error) {
+  context_.loop.timers().arm(*this, context_.loop.now() + kAcceptPauseMs);
+  if (std::exchange(paused_, true)) return;
+  context_.counters.accept_paused.add();
+  const bool descriptors = error == EMFILE || error == ENFILE;
+  context_.log.error(
+      "accepting paused",
+      {{"listener", context_.settings.listener_names[index_]},
+       {"error", std::strerror(error)},
+       {"remedy", descriptors
+                      ? "raise RLIMIT_NOFILE (systemd: LimitNOFILE=), or set max_connections"
+                      : "what is open goes on; accepting is tried again every 100 ms"}});
+}
+
+void Listener::expired() { open(); }
+
+void Listener::finish() {
+  for (;;) {
+    Fd client(::accept4(socket_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+    if (!client) break;
+    admit(std::move(client));
+  }
+  socket_.reset();
+}
+
+void Listener::admit(Fd client) {
+  context_.counters.per_listener[index_].accepted.add();
+  SocketAddress peer;
+  socklen_t size = SocketAddress::kCapacity;
+  if (::getpeername(client.get(), peer.data(), &size) != 0) {  // reset while it was in the backlog
+    context_.counters.of(Reason::kClientReset).add();
+    return;
+  }
+  const Reason reason = refusal(peer);
+  if (reason == Reason::kNone) {
+    serve(context_, index_, std::move(client), peer);
+  } else {
+    refuse(std::move(client), peer, reason);
+  }
+}
+
+Reason Listener::refusal(const SocketAddress& peer) const {
+  const policy::Verdict verdict = context_.policy.get().admit(peer.ip());
+  if (verdict != policy::Verdict::kAllowed) return reason_of(verdict);
+  if (context_.connections.load(std::memory_order_relaxed) >= context_.settings.connections_max) {
+    return Reason::kConnectionLimit;
+  }
+  return Reason::kNone;
+}
+
+void Listener::refuse(Fd client, const SocketAddress& peer, Reason reason) {
+  reset_on_close(client.get());
+  client.reset();
+  context_.counters.of(reason).add();
+  if (!context_.log.enabled(LogLevel::kInfo)) return;
+  context_.log.info("connection refused", {{"listener", context_.settings.listener_names[index_]},
+                                           {"client", peer.to_string()},
+                                           {"reason", to_string(reason)}});
+}
+
+}  // namespace mc::proxy

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// One worker's share of one listening address: accepts, applies the firewall and the connection
+// limit before anything is spent on the client, and starts its session. Its worker's thread only.
+
+#include <cstddef>
+
+#include "base/fd.hpp"
+#include "proxy/worker_context.hpp"
+#include "ring/operations.hpp"
+
+namespace mc::proxy {
+
+class Listener final : private ring::Accept, private ring::Timer {
+ public:
+  /// `index`: the listener's place in the configuration. Takes a socket that listens already.
+  Listener(WorkerContext& context, std::size_t index, Fd socket);
+
+  /// Begins to accept.
+  void open();
+  /// Serves what the kernel has queued, then stops listening: later clients are refused.
+  void close();
+  [[nodiscard]] bool closed() const { return !socket_; }
+
+ private:
+  void accepted(int fd) override;
+  void ended(int error) override;
+  void expired() override;
+
+  void admit(Fd client);
+  [[nodiscard]] Reason refusal(const SocketAddress& peer) const;
+  void refuse(Fd client, const SocketAddress& peer, Reason reason);
+  void pause(int error);
+  void finish();
+
+  WorkerContext& context_;
+  std::size_t index_;
+  Fd socket_;
+  bool closing_ = false;
+  bool paused_ = false;  // out of descriptors or memory; said so once
+};
+
+}  // namespace mc::proxy

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// Moves every byte between two connected sockets, both ways at once, until both have ended: socket
+// to pipe to socket, inside the kernel. Each direction is a small machine that goes as far as it
+// can in one turn; one coroutine turns both and sleeps in between. An idle relay owns two standing
+// polls and no pipe, no buffer.
+//
+// What must never happen: an end of stream (FIN) forwarded before the last byte, or for a
+// connection that was reset.
+
+#include <cstdint>
+
+#include "proxy/reason.hpp"
+#include "proxy/worker_context.hpp"
+#include "ring/event.hpp"
+#include "ring/operations.hpp"
+
+namespace mc::proxy {
+
+/// One of the two sockets, and what is known of its readiness. The ring reports edges, so
+/// `readable` and `writable` mean "not known to be exhausted": cleared before each attempt and set
+/// again by success, so that an edge that arrives while an attempt is under way is never lost.
+struct RelaySide {
+  RelaySide(ring::Loop& loop, ring::Event& event, int descriptor)
+      : watch(loop, event), fd(descriptor) {}
+
+  void start();
+  /// Takes in what the ring has reported.
+  void absorb();
+  /// Whether the next byte to read is one that TCP marked as urgent.
+  [[nodiscard]] bool at_urgent_mark() const;
+
+  ring::Watch watch;
+  int fd;
+  bool readable = false;
+  bool writable = true;
+  bool hung_up = false;  // its end of stream, or worse, is on its way through the queue
+  bool failed = false;   // reset or otherwise lost
+};
+
+/// One direction. Bytes leave `from`, pass through a leased pipe, enter `to`.
+class RelayDirection {
+ public:
+  RelayDirection(WorkerContext& context, ring::Event& event, RelaySide& from, RelaySide& to)
+      : context_(context), event_(event), from_(from), to_(to) {}
+  RelayDirection(const RelayDirection&) = delete;
+  RelayDirection& operator=(const RelayDirection&) = delete;
+  ~RelayDirection() {
+    if (pipe_ != nullptr) context_.pipes.give_back(pipe_);
+  }
+
+  enum class Turn : std::uint8_t {
+    kBlocked,  // waits for either socket, or has finished, or has failed
+    kMore,     // used up its share of this turn
+  };
+  /// Moves what can be moved now.
+  Turn turn();
+
+  /// The source has ended, every byte was delivered and the end was passed on.
+  [[nodiscard]] bool finished() const { return finished_; }
+  /// A splice of this direction is with the kernel.
+  [[nodiscard]] bool busy() const { return pipe_ != nullptr && pipe_->operation.in_flight(); }
+  [[nodiscard]] std::uint64_t bytes() const { return bytes_; }
+
+ private:
+  enum class Step : std::uint8_t { kMoved, kBlocked };  // kMoved: another step may get further
+
+  Step step();
+  Step fill();
+  Step flush();
+  Step copy();
+  Step end_of_stream();
+  [[nodiscard]] Step again_or_blocked(bool ready) const;
+  [[nodiscard]] bool splice_under_way() const { return pipe_ != nullptr && pipe_->busy(); }
+  void release_pipe();
+
+  WorkerContext& context_;
+  ring::Event& event_;
+  RelaySide& from_;
+  RelaySide& to_;
+  Pipe* pipe_ = nullptr;  // leased, or none
+  std::uint64_t bytes_ = 0;
+  bool ended_ = false;
+  bool finished_ = false;
+};
+
+}  // namespace mc::proxy

@@ -1,0 +1,356 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "proxy/session.hpp"
+
+#include <poll.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "proxy/limits.hpp"
+#include "proxy/sockets.hpp"
+#include "ring/operations.hpp"
+
+namespace mc::proxy {
+
+ring::Detached serve(WorkerContext& context, std::size_t listener, Fd client, SocketAddress peer) {
+  Session session(context, listener, std::move(client), peer);
+  Reason reason = co_await session.read_hello();
+  if (reason == Reason::kNone) reason = co_await session.dial();
+  if (reason == Reason::kNone) reason = co_await session.relay();
+  session.close(reason);
+  session.report(reason);
+}
+
+Session::Session(WorkerContext& context, std::size_t listener, Fd client, const SocketAddress& peer)
+    : context_(context),
+      started_(context.loop.now()),
+      active_(started_),
+      client_(std::move(client)),
+      peer_(peer),
+      listener_(static_cast<std::uint32_t>(listener)),
+      place_(static_cast<std::uint32_t>(context.sessions.size())) {
+  context_.sessions.push_back(this);
+  context_.connections.fetch_add(1, std::memory_order_relaxed);
+  context_.counters.per_listener[listener_].active.add();
+}
+
+Session::~Session() {
+  context_.counters.per_listener[listener_].active.subtract();
+  context_.connections.fetch_sub(1, std::memory_order_relaxed);
+  Session* const last = context_.sessions.back();
+  last->place_ = place_;
+  context_.sessions[place_] = last;
+  context_.sessions.pop_back();
+}
+
+// ---- deadlines and interruption
+
+template <class Operation>
+auto Session::interruptible(Operation& operation) {
+  struct Interruptible {
+    Session& session;
+    Operation& operation;
+
+    bool await_ready() { return session.stop_reason_ != Reason::kNone || operation.await_ready(); }
+    void await_suspend(std::coroutine_handle<> coroutine) {
+      session.waiting_for_ = &operation;
+      operation.await_suspend(coroutine);
+    }
+    auto await_resume() {
+      session.waiting_for_ = nullptr;
+      return operation.await_resume();
+    }
+  };
+  return Interruptible{*this, operation};
+}
+
+void Session::interrupt(Reason reason) {
+  if (stop_reason_ == Reason::kNone) stop_reason_ = reason;
+  if (waiting_for_ != nullptr) waiting_for_->interrupt();
+}
+
+Reason Session::stopped_or(Reason otherwise) const {
+  return stop_reason_ != Reason::kNone ? stop_reason_ : otherwise;
+}
+
+void Session::set_deadline(std::chrono::milliseconds from_now, Reason reason) {
+  deadline_reason_ = reason;
+  context_.loop.timers().arm(
+      *this, context_.loop.now() + static_cast<ring::Milliseconds>(from_now.count()));
+}
+
+void Session::clear_deadline() {
+  context_.loop.timers().disarm(*this);
+  if (stop_reason_ == deadline_reason_) stop_reason_ = Reason::kNone;
+}
+
+void Session::expired() {
+  if (deadline_reason_ == Reason::kIdleTimeout && !has_been_idle()) return;
+  interrupt(deadline_reason_);
+}
+
+// Moving bytes does not touch the timer; it looks for itself how long nothing has moved. A slow
+// reader can make progress without a byte moved here, out of the kernel's send queue: that is
+// sampled in the middle of the time.
+bool Session::has_been_idle() {
+  const auto timeout = static_cast<ring::Milliseconds>(context_.settings.idle_timeout.count());
+  const ring::Milliseconds now = context_.loop.now();
+  ring::TimerWheel& timers = context_.loop.timers();
+  if (now < active_ + timeout / 2) {
+    timers.arm(*this, active_ + timeout / 2);
+    return false;
+  }
+  const std::uint32_t queued = send_queue_bytes(client_.get()) + send_queue_bytes(backend_.get());
+  if (now < active_ + timeout) {
+    queued_ = queued;
+    timers.arm(*this, active_ + timeout);
+    return false;
+  }
+  if (queued == queued_) return true;
+  active_ = now;
+  timers.arm(*this, active_ + timeout / 2);
+  return false;
+}
+
+// ---- peek and decide
+
+ring::Task<Reason> Session::read_hello() {
+  set_deadline(context_.settings.hello_timeout, Reason::kHelloTimeout);
+  ring::PeekMode mode = ring::PeekMode::kAtOnce;
+  std::size_t seen = 0;
+  for (;;) {
+    Judgement judgement;
+    bool grown = false;
+    {
+      ring::Peek peek(context_.loop, client_.get(), context_.peek_buffers, mode);
+      const int peeked = co_await interruptible(peek);
+      if (peeked == -ENOBUFS) {  // the buffers went to others in this turn, and come back in it
+        co_await context_.loop.yield();
+        continue;
+      }
+      if (peeked == 0) co_return stopped_or(Reason::kClientClosed);
+      if (peeked < 0) co_return stopped_or(Reason::kClientReset);
+      grown = peek.bytes().size() > seen;
+      seen = peek.bytes().size();
+      judgement = judge(peek.bytes());
+    }
+    if (const Reason* const verdict = std::get_if<Reason>(&judgement)) {
+      if (mode == ring::PeekMode::kWhenReadable) set_receive_low_water(client_.get(), 1);
+      clear_deadline();
+      co_return *verdict != Reason::kNone ? *verdict : stopped_or(Reason::kNone);
+    }
+    if (stop_reason_ != Reason::kNone) co_return stop_reason_;
+    if (!grown) {
+      const Reason stalled = why_stalled();
+      if (stalled != Reason::kNone) co_return stalled;
+      ring::Sleep rest(context_.loop, context_.loop.now() + kHelloRetryMs);
+      co_await interruptible(rest);
+    }
+    set_receive_low_water(client_.get(), std::get<tls::Incomplete>(judgement).needed);
+    mode = ring::PeekMode::kWhenReadable;
+  }
+}
+
+Session::Judgement Session::judge(std::span<const std::uint8_t> bytes) {
+  const tls::ParseResult result = context_.parser.parse(bytes);
+  if (const auto* const incomplete = std::get_if<tls::Incomplete>(&result)) return *incomplete;
+  if (const auto* const reject = std::get_if<tls::Reject>(&result)) return reason_of(*reject);
+  return decide(std::get<tls::ClientHello>(result));
+}
+
+Reason Session::decide(const tls::ClientHello& hello) {
+  name_ = hello.server_name.view();
+  ech_offered_ = hello.ech_offered;
+  const auto match = context_.policy.get().route(listener_, name_);
+  if (!match.has_value()) return Reason::kNoRoute;
+  routed_ = true;
+  route_kind_ = match->kind;
+  if (route_kind_ == policy::MatchKind::kWildcard) {
+    suffix_at_ = static_cast<std::uint8_t>(name_.size() - match->route->host().size());
+  }
+  backend_address_ = match->route->backend;
+  return Reason::kNone;
+}
+
+// A partial hello polled readable, and yet no byte came: has the client left? Its end of stream
+// cannot be read, since peeking shows the queued bytes again.
+Reason Session::why_stalled() const {
+  pollfd state{.fd = client_.get(), .events = POLLRDHUP, .revents = 0};
+  static_cast<void>(::poll(&state, 1, 0));
+  if ((state.revents & POLLERR) != 0) return Reason::kClientReset;
+  if ((state.revents & (POLLRDHUP | POLLHUP)) != 0) return Reason::kClientClosed;
+  return Reason::kNone;
+}
+
+// ---- dial
+
+ring::Task<Reason> Session::dial() {
+  const Reason opened = open_backend();
+  if (opened != Reason::kNone) co_return opened;
+  set_deadline(context_.settings.connect_timeout, Reason::kDialTimeout);
+  ring::Connect connect(context_.loop, backend_.get(), backend_address_);
+  const int result = co_await interruptible(connect);
+  if (result == 0) clear_deadline();
+  if (stop_reason_ != Reason::kNone) {
+    dial_error_ = stop_reason_ == Reason::kDialTimeout ? ETIMEDOUT : 0;
+    co_return stop_reason_;
+  }
+  co_return dial_result(result);
+}
+
+Reason Session::open_backend() {
+  backend_ = open_backend_socket(backend_address_);
+  if (backend_) return Reason::kNone;
+  dial_error_ = errno;
+  return Reason::kNoResources;
+}
+
+Reason Session::dial_result(int result) {
+  dial_error_ = -result;
+  switch (-result) {
+    case 0:
+      return Reason::kNone;
+    case ECONNREFUSED:
+      return Reason::kDialRefused;
+    case ETIMEDOUT:
+      return Reason::kDialTimeout;
+    default:
+      return Reason::kDialFailed;
+  }
+}
+
+// ---- relay
+
+ring::Task<Reason> Session::relay() {
+  ring::Event event(context_.loop);
+  RelaySide client(context_.loop, event, client_.get());
+  RelaySide backend(context_.loop, event, backend_.get());
+  RelayDirection up(context_, event, client, backend);
+  RelayDirection down(context_, event, backend, client);
+  client.readable = true;  // the hello is in its queue
+  client.start();
+  backend.start();
+  active_ = context_.loop.now();
+  if (context_.settings.idle_timeout.count() > 0) {
+    set_deadline(context_.settings.idle_timeout / 2, Reason::kIdleTimeout);
+  }
+
+  Reason reason = Reason::kNone;
+  while (reason == Reason::kNone) {
+    client.absorb();
+    backend.absorb();
+    const std::uint64_t moved_before = up.bytes() + down.bytes();
+    const auto up_turn = up.turn();
+    const auto down_turn = down.turn();
+    if (up.bytes() + down.bytes() != moved_before) active_ = context_.loop.now();
+
+    const bool more =
+        up_turn == RelayDirection::Turn::kMore || down_turn == RelayDirection::Turn::kMore;
+    if (stop_reason_ != Reason::kNone) {
+      reason = stop_reason_;
+    } else if (!more) {
+      reason = relay_result(client, backend, up, down);
+    }
+    if (reason != Reason::kNone) break;
+    if (more) {
+      co_await context_.loop.yield();
+    } else {
+      co_await interruptible(event);
+    }
+  }
+
+  context_.loop.timers().disarm(*this);
+  bytes_up_ = up.bytes();
+  bytes_down_ = down.bytes();
+  // The descriptors may be closed only when the kernel holds them no more: a close under a standing
+  // poll would send neither FIN nor RST.
+  client.watch.stop();
+  backend.watch.stop();
+  while (client.watch.in_flight() || backend.watch.in_flight() || up.busy() || down.busy()) {
+    co_await event;
+  }
+  co_return reason;
+}
+
+Reason Session::relay_result(const RelaySide& client, const RelaySide& backend,
+                             const RelayDirection& up, const RelayDirection& down) const {
+  if (up.finished() && down.finished()) return Reason::kCompleted;
+  if (up.busy() || down.busy()) return Reason::kNone;  // its answer comes first, and soon
+  if (client.failed) return Reason::kClientReset;
+  if (backend.failed) return Reason::kBackendReset;
+  return Reason::kNone;
+}
+
+// ---- close and report
+
+void Session::close(Reason reason) {
+  if (!closes_in_order(reason)) {
+    reset_on_close(client_.get());
+    if (backend_) reset_on_close(backend_.get());
+  }
+  client_.reset();
+  backend_.reset();
+}
+
+std::string Session::route_pattern() const {
+  if (!routed_) return {};
+  switch (route_kind_) {
+    case policy::MatchKind::kExact:
+      return name_;
+    case policy::MatchKind::kWildcard:
+      return std::string(policy::kWildcardPrefix) + name_.substr(suffix_at_);
+    case policy::MatchKind::kFallback:
+      break;
+  }
+  return std::string(policy::kFallbackPattern);
+}
+
+void Session::report(Reason reason) {
+  context_.counters.of(reason).add();
+  context_.counters.bytes_up.add(bytes_up_);
+  context_.counters.bytes_down.add(bytes_down_);
+
+  const bool dial_failed = is_dial_failure(reason);
+  const LogLevel level = dial_failed ? LogLevel::kWarn : LogLevel::kInfo;
+  if (!context_.log.enabled(level)) return;
+  const std::chrono::milliseconds duration(context_.loop.now() - started_);
+  const std::string& listener = context_.settings.listener_names[listener_];
+  const std::string client = peer_.to_string();
+  const std::string_view ech = ech_offered_ ? "offered" : "none";
+  if (!routed_) {
+    context_.log.info("connection refused", {{"listener", listener},
+                                             {"client", client},
+                                             {"sni", name_},
+                                             {"ech", ech},
+                                             {"reason", to_string(reason)},
+                                             {"duration", duration}});
+    return;
+  }
+  const std::string backend = backend_address_.to_string();
+  const std::string route = route_pattern();
+  if (dial_failed) {
+    context_.log.warn("dial failed", {{"listener", listener},
+                                      {"client", client},
+                                      {"sni", name_},
+                                      {"backend", backend},
+                                      {"route", route},
+                                      {"error", std::strerror(dial_error_)},
+                                      {"reason", to_string(reason)},
+                                      {"duration", duration}});
+    return;
+  }
+  context_.log.info("connection closed", {{"listener", listener},
+                                          {"client", client},
+                                          {"sni", name_},
+                                          {"ech", ech},
+                                          {"backend", backend},
+                                          {"route", route},
+                                          {"bytes_up", bytes_up_},
+                                          {"bytes_down", bytes_down_},
+                                          {"reason", to_string(reason)},
+                                          {"duration", duration}});
+}
+
+}  // namespace mc::proxy

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// One client's connection, from accept to its line in the log. serve() is the story; a Session
+// holds what its stages share. Lives in the frame of serve(), on its worker's thread.
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <variant>
+
+#include "base/fd.hpp"
+#include "base/socket_address.hpp"
+#include "policy/route_table.hpp"
+#include "proxy/reason.hpp"
+#include "proxy/relay.hpp"
+#include "proxy/worker_context.hpp"
+#include "ring/interruptible.hpp"
+#include "ring/task.hpp"
+#include "ring/timer_wheel.hpp"
+
+namespace mc::proxy {
+
+/// Serves one accepted and admitted client to its end: peek, decide, dial, relay, report.
+ring::Detached serve(WorkerContext& context, std::size_t listener, Fd client, SocketAddress peer);
+
+class Session final : private ring::Timer {
+ public:
+  Session(WorkerContext& context, std::size_t listener, Fd client, const SocketAddress& peer);
+  ~Session();
+
+  // The stages. Each answers Reason::kNone when the session goes on.
+
+  /// Waits for the whole ClientHello without consuming a byte of it, and decides by it.
+  ring::Task<Reason> read_hello();
+  /// Connects to the backend that was decided on.
+  ring::Task<Reason> dial();
+  /// Moves bytes until both sides have ended or one has failed; never answers kNone.
+  ring::Task<Reason> relay();
+  /// Closes both sockets, in order or by reset.
+  void close(Reason reason);
+  /// The session's one line in the log, and its counters.
+  void report(Reason reason);
+
+  /// Makes the session end soon, with this reason, whatever it is waiting for. The first reason
+  /// counts.
+  void interrupt(Reason reason);
+
+ private:
+  // What the bytes of the hello say: how many are needed (SO_RCVLOWAT), or how the stage ends.
+  using Judgement = std::variant<tls::Incomplete, Reason>;
+  Judgement judge(std::span<const std::uint8_t> bytes);
+  Reason decide(const tls::ClientHello& hello);
+  [[nodiscard]] Reason why_stalled() const;
+  Reason open_backend();
+  [[nodiscard]] Reason dial_result(int result);
+  [[nodiscard]] Reason relay_result(const RelaySide& client, const RelaySide& backend,
+                                    const RelayDirection& up, const RelayDirection& down) const;
+
+  /// Why the session was interrupted, if it was.
+  [[nodiscard]] Reason stopped_or(Reason otherwise) const;
+  void set_deadline(std::chrono::milliseconds from_now, Reason reason);
+  /// Ends the stage's deadline. What the stage awaited has come; if the deadline passed in the same
+  /// turn, it lost.
+  void clear_deadline();
+  void expired() override;
+  bool has_been_idle();
+  [[nodiscard]] std::string route_pattern() const;
+
+  /// `co_await interruptible(operation)`: as `co_await operation`, and interrupt() reaches it.
+  template <class Operation>
+  auto interruptible(Operation& operation);
+
+  WorkerContext& context_;
+  ring::Interruptible* waiting_for_ = nullptr;
+  std::string name_;  // SNI, normalised
+  std::uint64_t bytes_up_ = 0;
+  std::uint64_t bytes_down_ = 0;
+  ring::Milliseconds started_;
+  ring::Milliseconds active_;  // when a byte was moved last
+  Fd client_;
+  Fd backend_;
+  SocketAddress peer_;
+  SocketAddress backend_address_;
+  std::uint32_t listener_;
+  std::uint32_t place_;         // in context_.sessions
+  std::uint32_t queued_ = 0;    // in both send queues, in the middle of the idle time
+  int dial_error_ = 0;          // errno
+  std::uint8_t suffix_at_ = 0;  // of a wildcard route: where in name_ its suffix begins
+  policy::MatchKind route_kind_{};
+  bool routed_ = false;
+  bool ech_offered_ = false;
+  Reason deadline_reason_ = Reason::kNone;
+  Reason stop_reason_ = Reason::kNone;
+};
+
+}  // namespace mc::proxy

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "proxy/sockets.hpp"
+
+#include <fmt/format.h>
+#include <linux/sockios.h>
+#include <netinet/tcp.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <limits>
+#include <thread>
+#include <utility>
+
+#include "proxy/limits.hpp"
+
+namespace mc::proxy {
+
+namespace {
+
+bool set_option(int fd, int level, int option, int value) {
+  return ::setsockopt(fd, level, option, &value, sizeof value) == 0;
+}
+
+// TCP_NODELAY: bytes go on as they come, the ends decide how they are batched. SO_OOBINLINE: an
+// urgent byte is a byte of the stream here. SO_KEEPALIVE: a peer that vanished is noticed even
+// where no idle timeout is set.
+bool set_stream_options(int fd) {
+  return set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1) &&
+         set_option(fd, SOL_SOCKET, SO_OOBINLINE, 1) && set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+}
+
+enum class Sharing { kAlone, kWithSiblings };
+
+// The socket, bound; or nothing, with errno.
+Fd open_bound(const SocketAddress& address, Sharing sharing) {
+  Fd fd(::socket(address.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  if (!fd) return {};
+  bool ready = set_option(fd.get(), SOL_SOCKET, SO_REUSEADDR, 1) && set_stream_options(fd.get());
+  if (sharing == Sharing::kWithSiblings)
+    ready = ready && set_option(fd.get(), SOL_SOCKET, SO_REUSEPORT, 1);
+  // Only the unspecified IPv6 address is dual-stack: an operator who writes one address means that
+  // one.
+  const bool any_address = address.ip() == IpAddress();
+  if (address.family() == AF_INET6) {
+    ready = ready && set_option(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, any_address ? 0 : 1);
+  }
+  if (ready && ::bind(fd.get(), address.data(), address.size()) == 0) return fd;
+  const int code = errno;
+  fd.reset();
+  errno = code;
+  return {};
+}
+
+// Alone first: with SO_REUSEPORT a second server of the same user would be let in, and take half of
+// the connections.
+bool probe_free(const SocketAddress& address) {
+  using Clock = std::chrono::steady_clock;
+  const auto give_up = Clock::now() + std::chrono::milliseconds(kBindRetryMs);
+  for (;;) {
+    if (open_bound(address, Sharing::kAlone)) return true;
+    if (errno != EADDRINUSE || Clock::now() >= give_up) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+}
+
+std::unexpected<Error> cannot_listen(const std::string& name, const SocketAddress& address,
+                                     int code) {
+  std::string remedy;
+  switch (code) {
+    case EADDRINUSE:
+      return fail(fmt::format(
+          "listen {}: address already in use. Another process holds the port; see which "
+          "with: ss -tlnp | grep ':{}'",
+          name, address.port()));
+    case EADDRNOTAVAIL:
+      remedy = "No interface of this machine has that address; see: ip address";
+      break;
+    case EACCES:
+      remedy =
+          "Ports below net.ipv4.ip_unprivileged_port_start need CAP_NET_BIND_SERVICE (systemd: "
+          "AmbientCapabilities=CAP_NET_BIND_SERVICE)";
+      break;
+    case EAFNOSUPPORT:
+      remedy = "IPv6 is switched off on this machine; write an IPv4 address such as 0.0.0.0:443";
+      break;
+    case EMFILE:
+    case ENFILE:
+      remedy = "Raise RLIMIT_NOFILE (systemd: LimitNOFILE=)";
+      break;
+    default:
+      break;
+  }
+  return fail(fmt::format("listen {}: {}. {}", name, std::strerror(code), remedy));
+}
+
+}  // namespace
+
+Result<std::vector<Fd>> open_listeners(const SocketAddress& address, const std::string& name,
+                                       std::size_t count) {
+  if (address.port() != 0 && !probe_free(address)) return cannot_listen(name, address, errno);
+  std::vector<Fd> listeners;
+  SocketAddress bound = address;
+  for (std::size_t i = 0; i < count; ++i) {
+    Fd fd = open_bound(bound, Sharing::kWithSiblings);
+    if (!fd || ::listen(fd.get(), kBacklog) != 0) return cannot_listen(name, address, errno);
+    socklen_t size =
+        SocketAddress::kCapacity;  // port 0: the siblings take the port that the first one got
+    if (::getsockname(fd.get(), bound.data(), &size) != 0)
+      return cannot_listen(name, address, errno);
+    listeners.push_back(std::move(fd));
+  }
+  return listeners;
+}
+
+Fd open_backend_socket(const SocketAddress& address) {
+  Fd fd(::socket(address.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  if (fd && !set_stream_options(fd.get())) fd.reset();
+  return fd;
+}
+
+void set_receive_low_water(int fd, std::size_t bytes) {
+  // The kernel makes the receive buffer just large enough for the mark, and then keeps the window
+  // shut before the last segment, for it opens it by whole segments only. A higher mark first makes
+  // room for one more (on loopback 64 KiB).
+  if (bytes > kLowWaterWithoutRoom) {
+    static_cast<void>(
+        set_option(fd, SOL_SOCKET, SO_RCVLOWAT, static_cast<int>(bytes + kSegmentMax)));
+  }
+  // A failure leaves the mark where it was: the session then looks at the hello more often than it
+  // must.
+  static_cast<void>(set_option(fd, SOL_SOCKET, SO_RCVLOWAT, static_cast<int>(bytes)));
+}
+
+std::uint32_t send_queue_bytes(int fd) {
+  int bytes = 0;
+  return ::ioctl(fd, SIOCOUTQ, &bytes) == 0 ? static_cast<std::uint32_t>(bytes) : 0;
+}
+
+void reset_on_close(int fd) {
+  const linger abort{.l_onoff = 1, .l_linger = 0};
+  static_cast<void>(::setsockopt(fd, SOL_SOCKET, SO_LINGER, &abort, sizeof abort));
+}
+
+}  // namespace mc::proxy

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// The sockets that the data plane opens, with their options in one place. Options set on a
+// listening socket are inherited by what it accepts, so a client costs no setsockopt(2).
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/fd.hpp"
+#include "base/result.hpp"
+#include "base/socket_address.hpp"
+
+namespace mc::proxy {
+
+/// `count` sockets that listen on one address together (SO_REUSEPORT: the kernel spreads
+/// connections over them). An address that another process holds is an error even if that process
+/// would share it. `name` is how the operator wrote the address.
+Result<std::vector<Fd>> open_listeners(const SocketAddress& address, const std::string& name,
+                                       std::size_t count);
+
+/// An unconnected socket of the address's family, non-blocking; nothing, with errno, if there is
+/// none to be had.
+Fd open_backend_socket(const SocketAddress& address);
+
+/// The number of received bytes below which the socket does not poll readable (SO_RCVLOWAT).
+void set_receive_low_water(int fd, std::size_t bytes);
+
+/// Bytes given to the socket that its peer has not acknowledged yet (SIOCOUTQ, tcp(7)).
+std::uint32_t send_queue_bytes(int fd);
+
+/// Makes the coming close(2) send a RST and drop what is queued.
+void reset_on_close(int fd);
+
+}  // namespace mc::proxy

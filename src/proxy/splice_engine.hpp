@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// How a splice is made: inline, by system call from the ring's thread once the ring has said that
+// the socket is ready; or by the ring itself, as IORING_OP_SPLICE. Both move the same bytes;
+// ARCHITECTURE.md has the measurements that decide the default.
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+
+#include "proxy/pipe_pool.hpp"
+#include "ring/event.hpp"
+
+namespace mc::proxy {
+
+enum class SpliceMode : std::uint8_t { kInline, kRing };
+
+/// Moves bytes between a socket and a pipe. Stateless; owner thread only.
+class SpliceEngine {
+ public:
+  virtual ~SpliceEngine() = default;
+
+  /// Moves up to `length` bytes from one descriptor to the other, one of which is an end of `pipe`.
+  /// Answers the number moved, 0 at the end of the stream, or -errno (EAGAIN: nothing to be moved
+  /// now). No answer means that it comes later: when `event` is notified, the same call takes it.
+  virtual std::optional<int> splice(Pipe& pipe, int from, int to, std::size_t length,
+                                    ring::Event& event) = 0;
+
+  static std::unique_ptr<SpliceEngine> make(SpliceMode mode);
+};
+
+}  // namespace mc::proxy

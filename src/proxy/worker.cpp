@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "proxy/worker.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "proxy/limits.hpp"
+#include "proxy/session.hpp"
+#include "tls/limits.hpp"
+
+namespace mc::proxy {
+
+namespace {
+constexpr std::uint16_t kPeekGroup = 0;
+}
+
+std::expected<std::unique_ptr<Worker>, ring::SetupError> Worker::create(WorkerParts parts,
+                                                                        std::vector<Fd> sockets) {
+  auto loop = ring::Loop::create();
+  if (!loop.has_value()) return std::unexpected(loop.error());
+  auto buffers =
+      ring::BufferGroup::create(**loop, kPeekGroup, ring::kPeekBuffers, tls::kHelloStreamMax);
+  if (!buffers.has_value()) return std::unexpected(buffers.error());
+  return std::unique_ptr<Worker>(
+      new Worker(parts, std::move(*loop), std::move(*buffers), std::move(sockets)));
+}
+
+Worker::Worker(WorkerParts parts, std::unique_ptr<ring::Loop> loop,
+               std::unique_ptr<ring::BufferGroup> peek_buffers, std::vector<Fd> sockets)
+    : loop_(std::move(loop)),
+      peek_buffers_(std::move(peek_buffers)),
+      pipes_(*loop_, kPipesPerWorker),
+      engine_(SpliceEngine::make(parts.settings.splice)),
+      copy_buffer_(kCopyBytes),
+      context_{*loop_,         *peek_buffers_,    parser_,      parts.policy,
+               pipes_,         *engine_,          copy_buffer_, parts.counters,
+               parts.settings, parts.connections, parts.log,    sessions_} {
+  for (std::size_t i = 0; i < sockets.size(); ++i) {
+    listeners_.push_back(std::make_unique<Listener>(context_, i, std::move(sockets[i])));
+  }
+}
+
+void Worker::run() {
+  context_.policy.online();
+  for (const auto& listener : listeners_) listener->open();
+  while (!done()) {
+    context_.policy.offline();  // the policy of the last turn may go while this thread sleeps
+    loop_->wait();
+    context_.policy.online();
+    obey();
+    loop_->dispatch();
+  }
+  context_.policy.offline();
+}
+
+void Worker::drain(ring::Milliseconds deadline) {
+  drain_by_.store(std::max<ring::Milliseconds>(deadline, 1), std::memory_order_release);
+  loop_->wake();
+}
+
+void Worker::obey() {
+  const ring::Milliseconds drain_by = drain_by_.load(std::memory_order_acquire);
+  if (drain_by == obeyed_) return;
+  obeyed_ = drain_by;
+  for (const auto& listener : listeners_) listener->close();
+  loop_->timers().arm(*this, drain_by);
+}
+
+void Worker::expired() {
+  // A listener may still be handing over what it had accepted: come again until nobody is left.
+  for (Session* const session : sessions_) session->interrupt(Reason::kShutdown);
+  loop_->timers().arm(*this, loop_->now() + 10);
+}
+
+bool Worker::done() const {
+  return obeyed_ != 0 && sessions_.empty() && loop_->in_flight() == 0 &&
+         std::ranges::all_of(listeners_, [](const auto& listener) { return listener->closed(); });
+}
+
+}  // namespace mc::proxy

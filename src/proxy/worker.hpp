@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// One thread of the data plane: a ring, a share of every listener, and the sessions that came in
+// through them. It shares nothing that is written on the way of a byte.
+
+#include <atomic>
+#include <cstdint>
+#include <expected>
+#include <memory>
+#include <vector>
+
+#include "proxy/listener.hpp"
+#include "proxy/worker_context.hpp"
+#include "ring/setup_error.hpp"
+
+namespace mc::proxy {
+
+/// What a worker is given, by reference, by the data plane that outlives it.
+struct WorkerParts {
+  const Settings& settings;
+  PublishedPolicy::Reader& policy;
+  Counters& counters;
+  std::atomic<std::uint64_t>& connections;
+  Log& log;
+};
+
+class Worker final : private ring::Timer {
+ public:
+  /// On the thread that will run it. Takes one listening socket per listener.
+  static std::expected<std::unique_ptr<Worker>, ring::SetupError> create(WorkerParts parts,
+                                                                         std::vector<Fd> sockets);
+  Worker(const Worker&) = delete;
+  Worker& operator=(const Worker&) = delete;
+
+  /// Serves until it was told to drain and the last session has ended.
+  void run();
+
+  /// Stop listening; sessions may go on until `deadline` (CLOCK_MONOTONIC), then they are reset.
+  /// Any thread.
+  void drain(ring::Milliseconds deadline);
+
+ private:
+  Worker(WorkerParts parts, std::unique_ptr<ring::Loop> loop,
+         std::unique_ptr<ring::BufferGroup> peek_buffers, std::vector<Fd> sockets);
+
+  void obey();
+  void expired() override;
+  [[nodiscard]] bool done() const;
+
+  std::unique_ptr<ring::Loop> loop_;
+  std::unique_ptr<ring::BufferGroup> peek_buffers_;
+  tls::ClientHelloParser parser_;
+  PipePool pipes_;
+  std::unique_ptr<SpliceEngine> engine_;
+  std::vector<std::uint8_t> copy_buffer_;
+  std::vector<Session*> sessions_;
+  WorkerContext context_;
+  std::vector<std::unique_ptr<Listener>> listeners_;
+  ring::Milliseconds obeyed_ = 0;                // the last order that was carried out
+  std::atomic<ring::Milliseconds> drain_by_{0};  // the order: 0, none
+};
+
+}  // namespace mc::proxy
