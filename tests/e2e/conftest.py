@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fixtures of the end-to-end tests.
+
+Debian packages that the tests need, besides the program under test: python3-pytest,
+python3-pytest-xdist; and as real clients and servers: openssl, curl, gnutls-bin, nodejs, chromium,
+libnss3-tools, nghttp2-server. A program that is not there fails its test; nothing is skipped.
+
+Run them with:  /usr/bin/python3 -m pytest -n 4 tests/e2e
+$MC_PROXY names another binary than build/dev/mc-proxy; MC_PROXY_SLOW=1 says it has a sanitizer.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from certs import Authority
+from harness import Proxy
+
+
+@pytest.fixture
+def enter() -> Iterator[Callable]:
+    """enter(context) is `with context` until the test's end, and returns what `as` would."""
+    with ExitStack() as stack:
+        yield stack.enter_context
+
+
+@pytest.fixture
+def start_backend(enter: Callable) -> Callable:
+    """start_backend(Backend(...)) returns the backend, and closes it after the test."""
+    return enter
+
+
+@pytest.fixture
+def start_proxy(tmp_path: Path, start_backend: Callable) -> Iterator[Callable[..., Proxy]]:
+    """start_proxy(routes=..., ...) returns a serving Proxy, and ends it before the backends."""
+    with ExitStack() as stack:
+        yield lambda **options: stack.enter_context(Proxy(tmp_path, **options))
+
+
+@pytest.fixture(params=["inline", "ring"])
+def engine(request: pytest.FixtureRequest) -> str:
+    """Both ways of moving bytes, for [proxy] splice: a test of the relay runs with each."""
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """A certificate authority that lives as long as the session."""
+    return Authority(tmp_path_factory.mktemp("authority"))

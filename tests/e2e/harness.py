@@ -1,0 +1,418 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The proxy under test, and all that a test needs around it: the one module that tests import.
+
+A Proxy is a real process with a configuration file of its own. It is watched through its log, which
+is parsed strictly, and through /proc. Ending it is part of every test: it must end by itself on
+SIGTERM, with exit code 0, and without a sanitizer's report.
+"""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import logfmt
+from backends import Backend, ManualBackend, RecordingBackend, TlsBackend, echo
+from hello import client_hello
+from sockets import (
+    PATIENCE,
+    SLOW_FACTOR,
+    Client,
+    address_text,
+    expect_eof,
+    expect_rst,
+    recv_exactly,
+    recv_to_eof,
+    rst_close,
+    send_byte_by_byte,
+    send_until_refused,
+    until,
+    wait_until_delivered,
+)
+
+__all__ = [
+    "PATIENCE",
+    "SLOW_FACTOR",
+    "Backend",
+    "Client",
+    "Listener",
+    "ManualBackend",
+    "Proxy",
+    "RecordingBackend",
+    "TlsBackend",
+    "address_text",
+    "binary",
+    "client_hello",
+    "echo",
+    "expect_eof",
+    "expect_rst",
+    "recv_exactly",
+    "recv_to_eof",
+    "rst_close",
+    "send_byte_by_byte",
+    "send_until_refused",
+    "until",
+    "wait_until_delivered",
+]
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+# How each of the sanitizers begins its report.
+_SANITIZER = re.compile(r"ERROR: \w+Sanitizer|WARNING: \w+Sanitizer|runtime error:")
+
+# The messages that end a connection's story; each connection has exactly one of them.
+OUTCOMES = ("connection closed", "connection refused", "dial failed")
+
+
+def binary() -> Path:
+    """The program under test: $MC_PROXY, or the development build."""
+    path = Path(os.environ.get("MC_PROXY", REPOSITORY / "build/dev/mc-proxy"))
+    assert path.is_file(), f"{path} is not there; build it, or name another in MC_PROXY"
+    return path.resolve()
+
+
+class HasAddress(Protocol):
+    """Whatever a route can lead to."""
+
+    address: str
+
+
+@dataclass
+class Listener:
+    """One listening address. `host` as in the configuration: "127.0.0.1", "[::1]", "" for all."""
+
+    routes: Mapping[str, "HasAddress | str"] = field(default_factory=dict)
+    host: str = "127.0.0.1"
+
+
+class Memory(NamedTuple):
+    """What a process holds, in bytes; `pss` counts shared pages by their share."""
+
+    pss: int
+    rss: int
+
+
+class Proxy:
+    """One mc-proxy server. Give it `routes` for a single listener, or several `listeners`.
+
+    `firewall` and `tables` are tables of the configuration; all further keywords are settings of
+    its [proxy] table. `descriptors` is its RLIMIT_NOFILE, soft and hard.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        routes: Mapping[str, "HasAddress | str"] | None = None,
+        listeners: Iterable[Listener] = (),
+        firewall: Mapping[str, object] | None = None,
+        tables: Mapping[str, Mapping[str, object]] | None = None,
+        log_level: str = "info",
+        descriptors: int | None = None,
+        **settings: object,
+    ):
+        self.listeners = [Listener(routes)] if routes is not None else list(listeners)
+        self._reserved = [_reserve_port(listener.host) for listener in self.listeners]
+        self.ports = [sock.getsockname()[1] for sock in self._reserved]
+        self.config = directory / f"mc-proxy-{self.ports[0]}.toml"
+        self.database = self.config.with_suffix(".db")
+        self.config.write_text(
+            _toml(
+                {
+                    "listeners": [
+                        _listener_table(listener, port)
+                        for listener, port in zip(self.listeners, self.ports, strict=True)
+                    ],
+                    "database": {"path": str(self.database)},
+                    "firewall": firewall or {},
+                    # A test that leaves connections open does not wait long for its end.
+                    "proxy": {"shutdown_timeout": "300ms"} | settings,
+                    "log": {"level": log_level},
+                    **(tables or {}),
+                }
+            )
+        )
+        self._command = [str(binary()), "server", "-c", str(self.config)]
+        self._environment = dict(os.environ)
+        if descriptors is not None:
+            self._command = ["prlimit", f"--nofile={descriptors}:{descriptors}", *self._command]
+            self._silence_vptr_check(directory)
+        self._changed = threading.Condition()
+        self._lines: list[dict[str, str]] = []
+        self._raw: list[str] = []
+        self._unreadable: list[str] = []
+        self._ended = False
+        self._process: subprocess.Popen[bytes] | None = None
+        self._reader: threading.Thread | None = None
+
+    # ---- life
+
+    def start(self) -> "Proxy":
+        """Returns when every listener accepts. May be called again after stop()."""
+        assert self._process is None, "it runs already"
+        served_before = len(self.lines(msg="serving"))
+        self._ended = False
+        self._process = subprocess.Popen(
+            self._command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            env=self._environment,
+        )
+        self._reader = threading.Thread(target=self._read_log, daemon=True)
+        self._reader.start()
+        try:
+            self.wait_log(count=served_before + 1, msg="serving")
+        except BaseException:
+            self.kill()
+            self._release_ports()
+            raise
+        return self
+
+    def send_signal(self, number: int) -> None:
+        self._running().send_signal(number)
+
+    def stop(self, number: int = signal.SIGTERM, timeout: float = PATIENCE) -> int:
+        """Sends the signal and waits for the end. Returns the exit code, negative for a signal."""
+        self.send_signal(number)
+        return self.wait_end(timeout)
+
+    def wait_end(self, timeout: float = PATIENCE) -> int:
+        """Waits until the process has ended. Returns the exit code."""
+        process = self._running()
+        try:
+            code = process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"mc-proxy has not ended within {timeout} s") from None
+        self._reap()
+        return code
+
+    def kill(self) -> None:
+        """Ends it as the OOM killer would."""
+        self._running().kill()
+        self._running().wait()
+        self._reap()
+
+    def close(self) -> None:
+        """Ends it if it still runs, and fails for all that a healthy proxy does not do."""
+        died, code = False, 0
+        try:
+            if self._process is not None:
+                died = self._process.poll() is not None
+                code = self.wait_end() if died else self.stop()
+        except AssertionError:
+            self.kill()
+            raise
+        finally:
+            self._release_ports()
+            print(self.stderr)  # pytest shows it with a failure
+        report = [line for line in self._raw if _SANITIZER.search(line)]
+        assert not report, f"a sanitizer reports: {report[0]}"
+        assert not died, f"mc-proxy died during the test, exit code {code}"
+        assert code == 0, f"mc-proxy ended with exit code {code} after SIGTERM"
+        assert not self._unreadable, f"not a log line: {self._unreadable[0]}"
+
+    def __enter__(self) -> "Proxy":
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # ---- clients
+
+    def connect(
+        self, source: str | None = None, host: str | None = None, listener: int = 0
+    ) -> Client:
+        """A client's connection: from the address `source`, to `host` if not to the listener's."""
+        target = host or _reachable(self.listeners[listener].host)
+        is_v6 = ":" in target
+        client = Client(socket.AF_INET6 if is_v6 else socket.AF_INET)
+        try:
+            client.connect_from(
+                source or ("::1" if is_v6 else "127.0.0.1"), (target, self.ports[listener])
+            )
+        except BaseException:
+            client.close()
+            raise
+        return client
+
+    # ---- log
+
+    def wait_log(
+        self, timeout: float = PATIENCE, count: int = 1, **fields: object
+    ) -> dict[str, str]:
+        """Waits for the `count`-th line with these fields, and returns it."""
+        deadline = time.monotonic() + timeout
+        looked_at = found = 0
+        with self._changed:
+            while True:
+                for line in self._lines[looked_at:]:
+                    found += _matches(line, fields)
+                    if found == count:
+                        return line
+                looked_at = len(self._lines)
+                if self._ended or not self._changed.wait(deadline - time.monotonic()):
+                    break
+        why = "mc-proxy has ended" if self._ended else f"waited {timeout} s"
+        raise AssertionError(f"{why}; {found} of {count} lines {fields} in:\n{self.stderr}")
+
+    def outcome(self, client: Client) -> dict[str, str]:
+        """Waits for the line that ends a client's story."""
+        return self.wait_log(client=client.name, msg=OUTCOMES)
+
+    def lines(self, **fields: object) -> list[dict[str, str]]:
+        """All lines so far that have these fields.
+
+        A value is a text, or something with that text; a compiled pattern, to be found in the
+        field; or a tuple of such values, of which any will do.
+        """
+        with self._changed:
+            return self._matching(fields)
+
+    @property
+    def stderr(self) -> str:
+        """All that it wrote, as it is."""
+        with self._changed:
+            return "\n".join(self._raw)
+
+    # ---- what the kernel says of it
+
+    @property
+    def pid(self) -> int:
+        return self._running().pid
+
+    def fds(self) -> Counter[str]:
+        """Its open descriptors by kind: "socket", "pipe", "anon_inode:[io_uring]", "file"..."""
+        kinds: Counter[str] = Counter()
+        folder = f"/proc/{self.pid}/fd"
+        for name in os.listdir(folder):
+            try:
+                target = os.readlink(f"{folder}/{name}")
+            except FileNotFoundError:  # closed meanwhile
+                continue
+            kind = target.split(":[")[0] if target.startswith(("socket:", "pipe:")) else target
+            kinds["file" if kind.startswith("/") else kind] += 1
+        return kinds
+
+    def memory(self) -> Memory:
+        text = Path(f"/proc/{self.pid}/smaps_rollup").read_text()
+        kilobytes = dict(re.findall(r"^(\w+): +(\d+) kB$", text, re.MULTILINE))
+        return Memory(int(kilobytes["Pss"]) * 1024, int(kilobytes["Rss"]) * 1024)
+
+    def cpu_seconds(self) -> float:
+        """User and system time of all its threads."""
+        # The program's name, in brackets, may hold spaces; what follows it may not.
+        stat = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")
+
+    # ---- inside
+
+    def _silence_vptr_check(self, directory: Path) -> None:
+        """UBSan tries an object's memory with a pipe; at EMFILE it would report every object."""
+        suppressions = directory / "ubsan.supp"
+        suppressions.write_text("vptr:*\n")
+        options = self._environment.get("UBSAN_OPTIONS", "")
+        self._environment["UBSAN_OPTIONS"] = f"{options}:suppressions={suppressions}".lstrip(":")
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        assert self._process is not None, "mc-proxy does not run"
+        return self._process
+
+    def _reap(self) -> None:
+        assert self._reader is not None
+        self._reader.join(PATIENCE)
+        assert not self._reader.is_alive(), "stderr stays open after mc-proxy's end"
+        self._process = None
+
+    def _release_ports(self) -> None:
+        for sock in self._reserved:
+            sock.close()
+
+    def _read_log(self) -> None:
+        stream = self._running().stderr
+        assert stream is not None
+        with stream:
+            for line in stream:
+                self._take_line(line)
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+    def _take_line(self, line: bytes) -> None:
+        text = line.decode(errors="surrogateescape").removesuffix("\n")
+        with self._changed:
+            self._raw.append(text)
+            try:
+                self._lines.append(logfmt.parse(text))
+            except ValueError as error:
+                self._unreadable.append(f"{error}: {text}")
+            self._changed.notify_all()
+
+    def _matching(self, fields: Mapping[str, object]) -> list[dict[str, str]]:
+        return [line for line in self._lines if _matches(line, fields)]
+
+
+def _matches(line: Mapping[str, str], fields: Mapping[str, object]) -> bool:
+    return all(key in line and _is(line[key], wanted) for key, wanted in fields.items())
+
+
+def _is(text: str, wanted: object) -> bool:
+    if isinstance(wanted, tuple):
+        return any(_is(text, item) for item in wanted)
+    if isinstance(wanted, re.Pattern):
+        return wanted.search(text) is not None
+    return text == str(wanted)
+
+
+def _reserve_port(host: str) -> socket.socket:
+    """A socket that holds a free port for the proxy's lifetime, yet lets the proxy bind it.
+
+    Both sides set SO_REUSEADDR and this one never listens, which the kernel allows; it gives the
+    port to nobody who asks for any port, so that parallel tests do not meet.
+    """
+    address = host.strip("[]") or "::"
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, host != "")
+    sock.bind((address, 0))
+    return sock
+
+
+def _reachable(host: str) -> str:
+    """Where a client finds a listener on this machine."""
+    return {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "[::]": "::1"}.get(host, host.strip("[]"))
+
+
+def _listener_table(listener: Listener, port: int) -> dict[str, object]:
+    return {
+        "addr": f"{listener.host}:{port}",
+        "routes": [
+            {"hostname": name, "backend": to if isinstance(to, str) else to.address}
+            for name, to in listener.routes.items()
+        ],
+    }
+
+
+def _toml(tables: Mapping[str, object], path: str = "") -> str:
+    """As much of TOML as a configuration needs: tables, arrays of tables, and JSON-like values."""
+    values, sections = [], []
+    for key, value in tables.items():
+        name = f"{path}{key}"
+        if isinstance(value, Mapping):
+            sections.append(f"[{name}]\n{_toml(value, name + '.')}")
+        elif isinstance(value, list) and value and isinstance(value[0], Mapping):
+            sections += [f"[[{name}]]\n{_toml(item, name + '.')}" for item in value]
+        else:
+            values.append(f"{key} = {json.dumps(value)}\n")
+    return "".join(values) + "".join(sections)

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a test does with one end of a TCP connection. Every wait is bounded, none is a pause."""
+
+import fcntl
+import os
+import socket
+import struct
+import termios
+import time
+from collections.abc import Callable
+
+# Sanitizers make the proxy slower; MC_PROXY_SLOW=1 says that it was built with one.
+SLOW_FACTOR = 8 if os.environ.get("MC_PROXY_SLOW") == "1" else 1
+
+# How long a test waits for what must happen, in seconds. Reached only by a test that fails.
+PATIENCE = 10.0 * SLOW_FACTOR
+
+
+def until(condition: Callable[[], object], what: str, timeout: float = PATIENCE) -> None:
+    """Waits for a state that nobody announces, by looking often."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {timeout} s in vain: {what}"
+        time.sleep(0.001)
+
+
+class Client(socket.socket):
+    """A client's socket: sends what it is given at once, and its calls fail instead of hanging."""
+
+    def __init__(self, family: socket.AddressFamily = socket.AF_INET):
+        super().__init__(family, socket.SOCK_STREAM)
+        self.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.settimeout(PATIENCE)
+        self.name = ""  # as the proxy writes it; kept, for a reset socket has forgotten it
+        self.was_reset = False  # before connect() had returned, which then took the error away
+
+    def connect_from(self, source: str, target: tuple[str, int]) -> None:
+        """Connects; a reset that comes that early is left for expect_rst() to see."""
+        self.bind((source, 0))
+        self.name = address_text(self.getsockname())
+        try:
+            self.connect(target)
+        except ConnectionResetError:
+            self.was_reset = True
+
+
+def address_text(address: tuple) -> str:
+    """ip:port as the proxy writes it, from what getsockname() answers."""
+    host, port = address[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def send_byte_by_byte(sock: socket.socket, data: bytes) -> None:
+    """Each byte in a send of its own, which TCP_NODELAY makes a segment of its own."""
+    for i in range(len(data)):
+        sock.sendall(data[i : i + 1])
+
+
+def send_until_refused(sock: socket.socket, data: bytes) -> None:
+    """Sends as much as the peer takes before it resets the connection."""
+    try:
+        sock.sendall(data)
+    except (ConnectionResetError, BrokenPipeError):
+        pass
+
+
+def wait_until_delivered(sock: socket.socket) -> None:
+    """Waits until the peer's kernel has acknowledged every byte that was sent."""
+
+    def unacknowledged() -> int:
+        return struct.unpack("i", fcntl.ioctl(sock, termios.TIOCOUTQ, b"\0" * 4))[0]
+
+    until(lambda: unacknowledged() == 0, "the peer's kernel has all bytes")
+
+
+def recv_exactly(sock: socket.socket, count: int) -> bytes:
+    """The next `count` bytes; fails when the stream ends before."""
+    received = bytearray()
+    while len(received) < count:
+        piece = sock.recv(min(count - len(received), 1 << 20))
+        assert piece, f"end of stream after {len(received)} of {count} bytes"
+        received += piece
+    return bytes(received)
+
+
+def recv_to_eof(sock: socket.socket) -> bytes:
+    """All that comes before an orderly end."""
+    received = bytearray()
+    while piece := sock.recv(1 << 20):
+        received += piece
+    return bytes(received)
+
+
+def expect_eof(sock: socket.socket) -> None:
+    """Nothing more comes, and the end is an orderly one (FIN)."""
+    try:
+        data = sock.recv(4096)
+    except ConnectionResetError:
+        raise AssertionError("the connection was reset; an orderly end was expected") from None
+    except TimeoutError:
+        raise AssertionError("the connection stays open; its end was expected") from None
+    assert data == b"", f"{len(data)} more bytes came; the end was expected: {data[:64]!r}"
+
+
+def expect_rst(sock: socket.socket) -> None:
+    """Nothing more comes, and the end is a reset."""
+    if isinstance(sock, Client) and sock.was_reset:
+        return
+    try:
+        data = sock.recv(4096)
+    except ConnectionResetError:
+        return
+    except TimeoutError:
+        raise AssertionError("the connection stays open; a reset was expected") from None
+    assert data == b"", f"{len(data)} more bytes came; a reset was expected: {data[:64]!r}"
+    raise AssertionError("the connection ended in order (FIN); a reset was expected")
+
+
+def rst_close(sock: socket.socket) -> None:
+    """Closes with a reset, as a crashed peer does."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an operator sees of `mc-proxy check`, of a server that cannot start, and of the command line itself."""
+
+import errno
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from harness import REPOSITORY, binary
+
+GOOD = """\
+[[listeners]]
+addr = "127.0.0.1:0"
+  [[listeners.routes]]
+  hostname = "app.example.com"
+  backend = "127.0.0.1:18443"
+[database]
+path = "{directory}/mc-proxy.db"
+"""
+
+BAD = """\
+[[listeners]]
+adr = ":443"
+  [[listeners.routes]]
+  hostname = "app example com"
+  backend = "127.0.0.1"
+[firewall]
+blocked_cidrs = ["198.51.100.7/24"]
+blocked_countries = ["DE", "XX"]
+"""
+
+
+def run(*words: object, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [binary(), *words], capture_output=True, text=True, timeout=60, env=os.environ | (environment or {})
+    )
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[[str], Path]:
+    def write_config(text: str) -> Path:
+        path = tmp_path / "mc-proxy.toml"
+        path.write_text(text.format(directory=tmp_path))
+        return path
+
+    return write_config
+
+
+def test_check_of_a_good_file_says_what_the_machine_allows(write) -> None:
+    result = run("check", "-c", write(GOOD))
+    assert result.returncode == 0, result.stdout + result.stderr
+    for subject in ("configuration", "workers", "kernel", "io_uring", "connections", "pipes", "listener"):
+        assert f" {subject} " in result.stdout
+    assert "BAD" not in result.stdout
+
+
+@pytest.mark.parametrize("command", ["check", "server"])
+def test_every_problem_is_told_at_once_with_line_key_value_and_remedy(write, command: str) -> None:
+    path = write(BAD)
+    result = run(command, "-c", path)
+    assert result.returncode == 1
+    for words in (
+        "database.path is required",
+        "firewall: geoip_db is required",
+        f'{path}:2:1: listeners[0].adr: unknown key; did you mean "addr"?',
+        ':4:14: listeners[0].routes[0].hostname = "app example com"',
+        'the port is missing; write "127.0.0.1:443"',
+        'the block is "198.51.100.0/24"',
+        'firewall.blocked_countries[1] = "XX"',
+    ):
+        assert words in result.stderr
+    assert "serving" not in result.stderr
+
+
+def test_the_example_configuration_is_good_but_for_what_it_names(tmp_path: Path) -> None:
+    """Its certificates are not on this machine; nothing else may be wrong with it."""
+    result = run("check", "-c", REPOSITORY / "systemd/mc-proxy.toml.example")
+    problems = [line for line in result.stderr.splitlines() if ".pem" not in line and ".mmdb" not in line]
+    assert problems == []
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    result = run("server", "-c", tmp_path / "none.toml")
+    assert result.returncode == 1
+    assert str(tmp_path / "none.toml") in result.stderr
+
+
+def test_an_address_of_no_interface_is_a_finding(write) -> None:
+    result = run("check", "-c", write(GOOD.replace("127.0.0.1:0", "192.0.2.1:4443")))
+    assert result.returncode == 1
+    assert "BAD  listener" in result.stdout
+
+
+def test_too_little_locked_memory_is_told_apart(write) -> None:
+    """RLIMIT_MEMLOCK counts for those without CAP_IPC_LOCK, on kernels that charge rings to it."""
+    unprivileged = ["prlimit", "--memlock=0:0", "setpriv", "--bounding-set=-ipc_lock"]
+    result = subprocess.run(
+        [*unprivileged, binary(), "check", "-c", write(GOOD)], capture_output=True, text=True, timeout=60
+    )
+    if "ok   io_uring" in result.stdout:
+        pytest.skip("this kernel does not charge rings to RLIMIT_MEMLOCK")
+    assert "do not fit into RLIMIT_MEMLOCK, which is 0 bytes" in result.stdout
+    assert "LimitMEMLOCK=infinity" in result.stdout
+    assert result.returncode == 1
+
+
+# Refuses io_uring_setup (system call 425) with an errno, as the default profiles of container engines do, and then
+# becomes the program. Written in BPF by hand: seccomp(2).
+SECCOMP = """
+import ctypes, os, struct, sys
+code = int(sys.argv[1])
+program = b"".join(struct.pack("HBBI", *line) for line in (
+    (0x20, 0, 0, 0), (0x15, 0, 1, 425), (0x06, 0, 0, 0x00050000 | code), (0x06, 0, 0, 0x7FFF0000)))
+text = ctypes.create_string_buffer(program)
+filter = struct.pack("HxxxxxxP", 4, ctypes.addressof(text))
+libc = ctypes.CDLL(None, use_errno=True)
+assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, filter, 0, 0) == 0, os.strerror(ctypes.get_errno())
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (errno.EPERM, "a seccomp filter refuses it (the default profile of Docker"),
+        (errno.ENOSYS, "a seccomp filter hides it (the default profile of podman"),
+    ],
+    ids=["EPERM", "ENOSYS"],
+)
+@pytest.mark.parametrize("command", ["check", "server"])
+def test_a_container_that_forbids_io_uring_is_told_what_to_allow(write, command: str, code: int, words: str) -> None:
+    result = subprocess.run(
+        ["/usr/bin/python3", "-c", SECCOMP, str(code), binary(), command, "-c", write(GOOD)],
+        capture_output=True, text=True, timeout=60,
+    )
+    assert result.returncode == 1
+    assert words in result.stdout + result.stderr
+    assert "a profile that allows io_uring_setup, io_uring_enter and io_uring_register" in result.stdout + result.stderr
+
+
+def test_startup_errors_carry_a_priority_under_the_journal(write) -> None:
+    result = run("server", "-c", write(BAD), environment={"JOURNAL_STREAM": "8:1"})
+    assert all(line.startswith("<3>") for line in result.stderr.splitlines())
+
+
+def test_the_version_and_the_help_are_there() -> None:
+    assert run("version").stdout.startswith("mc-proxy v0.")
+    for words in ((), ("server",), ("check",), ("version",)):
+        shown = run(*words, "--help")
+        assert shown.returncode == 0
+        assert "--help" in shown.stdout
+
+
+@pytest.mark.parametrize("words", [[], ["sever"], ["server", "--conifg", "x"]])
+def test_a_wrong_command_line_is_refused_with_a_hint(words: list[str]) -> None:
+    result = run(*words)
+    assert result.returncode > 100
+    assert "--help" in result.stderr
