@@ -1,0 +1,215 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Two HTTPS sites behind one address, told apart by name and never decrypted: what `./dev demo` shows.
+
+  demo.py MC_PROXY [--once]
+
+Makes a throw-away CA, starts two sites with certificates of their own and mc-proxy in front of them, then fetches
+both through the proxy with curl, which verifies the certificates end to end. Also shows a name without a route and a
+client that the firewall blocks. Stays up with the lines to try by hand; with --once it ends, and its exit code says
+whether everything was as it should be.
+"""
+
+import http.server
+import pathlib
+import re
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import threading
+
+SITES = {
+    "red.example.com": "This is the red site.",
+    "blue.example.net": "This is the blue site.",
+}
+BLOCKED_CLIENT = "127.0.0.66"  # curl --interface makes any 127.0.0.x its source address
+
+CONFIG = """\
+[[listeners]]
+addr = ":{port}"
+
+  [[listeners.routes]]
+  hostname = "red.example.com"
+  backend = "127.0.0.1:{red}"
+
+  [[listeners.routes]]
+  hostname = "*.example.net"
+  backend = "127.0.0.1:{blue}"
+
+[database]
+path = "{directory}/mc-proxy.db"
+
+[firewall]
+blocked_ips = ["{blocked}"]
+"""
+
+
+def run(*command: str) -> None:
+    subprocess.run(command, check=True, capture_output=True)
+
+
+def make_certificates(directory: pathlib.Path) -> pathlib.Path:
+    """A CA, and a certificate for each site."""
+    ca_key, ca = directory / "ca-key.pem", directory / "ca.pem"
+    key_type = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+    run("openssl", "req", "-x509", *key_type, "-days", "2", "-subj", "/CN=mc-proxy demo CA",
+        "-keyout", str(ca_key), "-out", str(ca))
+    for name in SITES:
+        key, request, certificate = (str(directory / f"{name}.{end}") for end in ("key", "csr", "pem"))
+        extensions = directory / f"{name}.ext"
+        extensions.write_text(f"subjectAltName=DNS:{name}\n")
+        run("openssl", "req", *key_type, "-subj", f"/CN={name}", "-keyout", key, "-out", request)
+        run("openssl", "x509", "-req", "-in", request, "-CA", str(ca), "-CAkey", str(ca_key), "-CAcreateserial",
+            "-days", "2", "-extfile", str(extensions), "-out", certificate)
+    return ca
+
+
+def start_site(directory: pathlib.Path, name: str) -> int:
+    """An HTTPS server for one name, on a port of its own."""
+    body = f"{SITES[name]}\n".encode()
+
+    class Page(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"  # the client closes first, as on real sites
+
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/plain")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_) -> None:
+            pass
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(directory / f"{name}.pem", directory / f"{name}.key")
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page)
+    server.daemon_threads = True
+    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server.server_address[1]
+
+
+def free_port(preferred: int) -> int:
+    for port in (preferred, 0):
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("::", port))
+            except OSError:
+                continue
+            return probe.getsockname()[1]
+    sys.exit("demo: no free port")
+
+
+class Proxy:
+    """mc-proxy, and what it logged so far."""
+
+    def __init__(self, binary: str, config: pathlib.Path):
+        self.lines: list[str] = []
+        self._news = threading.Condition()
+        self.process = subprocess.Popen([binary, "server", "-c", str(config)], stderr=subprocess.PIPE, text=True)
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        for line in self.process.stderr:
+            with self._news:
+                self.lines.append(line.rstrip())
+                self._news.notify_all()
+        with self._news:
+            self.lines.append("(mc-proxy has ended)")
+            self._news.notify_all()
+
+    def wait_for(self, *words: str) -> bool:
+        def logged() -> bool:
+            return any(all(word in line for word in words) for line in self.lines)
+
+        with self._news:
+            return self._news.wait_for(lambda: logged() or self.process.poll() is not None, timeout=10) and logged()
+
+
+class Demo:
+    def __init__(self, directory: pathlib.Path, binary: str):
+        print("Making a throw-away CA and a certificate for each site …")
+        self.ca = make_certificates(directory)
+        ports = {name: start_site(directory, name) for name in SITES}
+        self.port = free_port(8443)
+        config = directory / "mc-proxy.toml"
+        config.write_text(CONFIG.format(port=self.port, red=ports["red.example.com"], blue=ports["blue.example.net"],
+                                        directory=directory, blocked=BLOCKED_CLIENT))
+        self.config = config
+        self.proxy = Proxy(binary, config)
+        self.failures = 0
+        if not self.proxy.wait_for("msg=serving"):
+            sys.exit("demo: mc-proxy did not start:\n" + "\n".join(self.proxy.lines))
+        print(f"mc-proxy {re.search('version=(v[^ ]+)', self.proxy.lines[0])[1]} serves :{self.port}, "
+              f"configured by {config}\n")
+
+    def curl_words(self, name: str, *options: str) -> list[str]:
+        return ["curl", "--silent", "--show-error", "--max-time", "10", "--cacert", str(self.ca),
+                "--resolve", f"{name}:{self.port}:127.0.0.1", *options, f"https://{name}:{self.port}/"]
+
+    def show(self, title: str, name: str, expected: str | None, *options: str) -> None:
+        """Fetches, and says whether the answer was the expected one; None: the connection must be refused."""
+        answer = subprocess.run(self.curl_words(name, *options), capture_output=True, text=True)
+        seen = answer.stdout.strip() or answer.stderr.strip()
+        # curl meets a reset while connecting (7), in its handshake (35) or when it reads (56), as timing has it.
+        good = seen == expected if expected else answer.returncode in (7, 35, 56)
+        self.failures += not good
+        print(f"  {'ok  ' if good else 'FAIL'} {title}\n         {seen}")
+
+    def tour(self) -> bool:
+        self.show("red.example.com, by its own name, its certificate verified", "red.example.com",
+                  SITES["red.example.com"])
+        self.show("blue.example.net, by the wildcard route *.example.net", "blue.example.net",
+                  SITES["blue.example.net"])
+        self.show("green.example.org, which has no route, is reset", "green.example.org", None)
+        self.show(f"a client at {BLOCKED_CLIENT}, which the firewall blocks, is reset", "red.example.com", None,
+                  "--interface", BLOCKED_CLIENT)
+        logged = [self.proxy.wait_for("connection closed", "sni=red.example.com"),
+                  self.proxy.wait_for("connection closed", "sni=blue.example.net", "route=*.example.net"),
+                  self.proxy.wait_for("sni=green.example.org", "reason=no_route"),
+                  self.proxy.wait_for(f"client={BLOCKED_CLIENT}", "reason=blocked_ip")]
+        self.failures += logged.count(False)
+        print("\nWhat the log said:\n")
+        print("\n".join(f"  {line}" for line in self.proxy.lines))
+        return self.failures == 0
+
+    def stay(self) -> None:
+        print("\nTry it (Ctrl-C ends the demo):\n")
+        for name in SITES:
+            print(f"  curl --cacert {self.ca} --resolve {name}:{self.port}:127.0.0.1 https://{name}:{self.port}/")
+        print(f"  openssl s_client -connect 127.0.0.1:{self.port} -servername red.example.com -CAfile {self.ca}")
+        print(f"  {self.proxy.process.args[0]} check -c {self.config}\n")
+        seen = len(self.proxy.lines)
+        try:
+            while self.proxy.process.poll() is None:
+                with self.proxy._news:
+                    self.proxy._news.wait_for(lambda: len(self.proxy.lines) > seen)
+                print("\n".join(f"  {line}" for line in self.proxy.lines[seen:]))
+                seen = len(self.proxy.lines)
+        except KeyboardInterrupt:
+            print()
+
+    def end(self) -> None:
+        self.proxy.process.send_signal(signal.SIGTERM)
+        self.failures += self.proxy.process.wait(timeout=40) != 0
+
+
+def main() -> int:
+    binary, once = sys.argv[1], "--once" in sys.argv[2:]
+    with tempfile.TemporaryDirectory(prefix="mc-proxy-demo-") as directory:
+        demo = Demo(pathlib.Path(directory), binary)
+        good = demo.tour()
+        if not once:
+            demo.stay()
+        demo.end()
+    print("\n" + ("The demo worked." if good and not demo.failures else "The demo FAILED."))
+    return 0 if good and not demo.failures else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

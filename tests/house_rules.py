@@ -1,0 +1,105 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""House rules that no compiler checks (CONTRIBUTING.md), as a test: prints each breach, exits 1 if there is one."""
+
+import pathlib
+import re
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+FUNCTION_LINES_MAX = 70
+
+# A room may include the rooms below it, and itself.
+ROOMS_BELOW = {
+    "base": set(),
+    "ring": {"base"},
+    "tls": {"base"},
+    "policy": {"base"},
+    "config": {"base", "tls"},
+    "store": {"base"},
+    "proxy": {"base", "ring", "tls", "policy"},
+    "app": {"base", "ring", "tls", "policy", "config", "proxy"},
+}
+
+# co_await stands as a whole statement, as the initialiser of a named local, or behind co_return: a suspension is seen
+# at a glance, and old compilers miscompiled the other places.
+AWAIT_IN_CONDITION = re.compile(r"\b(if|while|switch|for)\s*\(([^()]|\([^()]*\))*\bco_await\b")
+AWAIT_WITH_BRACES = re.compile(r"\bco_await\b[^;]*(\{|\[)")
+BANNED = {
+    re.compile(r"\bFIXME\b|\bXXX\b"): "write TODO(soon|someday|perf|security): what",
+    re.compile(r"\bTODO\b(?!\((soon|someday|perf|security)\))"): "say when: TODO(soon|someday|perf|security)",
+    re.compile(r"\bthread_local\b"): "pass what a thread owns by reference",
+    re.compile(r"\busing namespace std;"): "name what you use",
+    re.compile(r"\b(std::)?assert\("): "use MC_ASSERT, which stays on",
+}
+
+
+def sources() -> list[pathlib.Path]:
+    names = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard", "src/*.?pp", "tests/*.?pp", "bench/*.?pp"],
+        cwd=ROOT, check=True, capture_output=True, text=True,
+    ).stdout.split()
+    return [ROOT / name for name in names]
+
+
+def without_comment(line: str) -> str:
+    return re.sub(r"//.*", "", line)
+
+
+def check_lines(path: pathlib.Path, lines: list[str]):
+    if lines[0] != "// SPDX-License-Identifier: Apache-2.0":
+        yield 1, "the first line is the SPDX licence"
+    if path.suffix == ".hpp" and lines[1] != "#pragma once":
+        yield 2, "a header's second line is #pragma once"
+    if path.suffix == ".hpp" and not lines[2].startswith("// "):
+        yield 3, "a header opens with what it is for, which thread owns it, what it does not do"
+    for number, line in enumerate(lines, 1):
+        for pattern, remedy in BANNED.items():
+            if pattern.search(line):
+                yield number, f"{pattern.pattern}: {remedy}"
+        code = without_comment(line)
+        if AWAIT_IN_CONDITION.search(code) or AWAIT_WITH_BRACES.search(code):
+            yield number, "co_await is a whole statement, a named local's initialiser, or behind co_return"
+
+
+def check_includes(path: pathlib.Path, lines: list[str]):
+    parts = path.relative_to(ROOT).parts
+    if parts[0] != "src":
+        return
+    room = parts[1]
+    for number, line in enumerate(lines, 1):
+        included = re.match(r'#include "(\w+)/', line)
+        if included and included[1] != room and included[1] not in ROOMS_BELOW[room]:
+            yield number, f"{room}/ must not include {included[1]}/ (ARCHITECTURE.md, rooms)"
+
+
+def check_function_lengths(lines: list[str]):
+    """By the shape that clang-format gives: a body opens with a line that ends in `) … {` and closes on its indent."""
+    opened: list[tuple[int, str]] = []
+    for number, line in enumerate(lines, 1):
+        indent = line[: len(line) - len(line.lstrip())]
+        if re.search(r"\)[^()]*\{$", line) and not re.match(r"\s*(namespace|struct|class|enum|//)", line):
+            opened.append((number, indent))
+        elif opened and line.startswith(opened[-1][1] + "}"):
+            begin, _ = opened.pop()
+            if number - begin + 1 > FUNCTION_LINES_MAX:
+                yield begin, f"a function of {number - begin + 1} lines; {FUNCTION_LINES_MAX} is the most"
+
+
+def main() -> int:
+    breaches = 0
+    for path in sources():
+        lines = path.read_text().splitlines()
+        checks = list(check_lines(path, lines)) + list(check_includes(path, lines))
+        if path.relative_to(ROOT).parts[0] == "src":
+            checks += list(check_function_lengths(lines))
+        for number, text in checks:
+            print(f"{path.relative_to(ROOT)}:{number}: {text}")
+            breaches += 1
+    print(f"{breaches} breaches of the house rules")
+    return 1 if breaches else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,93 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Counts what JUnit files say and prints it for a person; the last line is "N passed, N failed".
+
+  summary.py print DIR                            the summary of all *.xml in DIR; exit 1 if anything failed
+  summary.py record FILE NAME STATUS LOG SECONDS  a step without a JUnit file of its own becomes one test
+  summary.py crashed FILE NAME LOG                a test program ended badly: make sure that its file says so
+"""
+
+import pathlib
+import sys
+import xml.etree.ElementTree as ET
+
+
+def outcome_of(case: ET.Element) -> str:
+    for tag, outcome in (("failure", "failed"), ("error", "failed"), ("skipped", "skipped")):
+        if case.find(tag) is not None:
+            return outcome
+    return "passed"
+
+
+def read(path: pathlib.Path):
+    """(name, outcome, seconds) of each test; a file that cannot be read is one failed test."""
+    try:
+        cases = list(ET.parse(path).getroot().iter("testcase"))
+    except ET.ParseError as error:
+        return [(f"{path.name}: {error}", "failed", 0.0)]
+    if not cases:
+        return [(f"{path.name}: no test ran", "failed", 0.0)]
+    return [
+        (f"{case.get('classname', '')}: {case.get('name', '')}", outcome_of(case), float(case.get("time") or 0))
+        for case in cases
+    ]
+
+
+def write_one(path: str, name: str, failed: bool, log: str, seconds: float) -> None:
+    suite = ET.Element("testsuite", name=name)
+    case = ET.SubElement(suite, "testcase", classname="step", name=name, time=str(seconds))
+    if failed:
+        text = pathlib.Path(log).read_text(errors="replace")[-4000:]
+        ET.SubElement(case, "failure").text = "".join(c for c in text if c.isprintable() or c in "\n\t")
+    ET.ElementTree(suite).write(path, encoding="unicode")
+
+
+def crashed(path: str, name: str, log: str) -> None:
+    """Failed assertions are in the program's file already; a crash, or a sanitizer's report at exit, is not."""
+    file = pathlib.Path(path)
+    if file.exists() and any(outcome == "failed" for _, outcome, _ in read(file)):
+        return
+    write_one(path, f"{name} ended badly", True, log, 0.0)
+    print(pathlib.Path(log).read_text(errors="replace")[-4000:])
+
+
+def print_summary(directory: str) -> int:
+    total = {"passed": 0, "failed": 0, "skipped": 0}
+    failures, skipped = [], []
+    print()
+    for path in sorted(pathlib.Path(directory).glob("*.xml")):
+        tests = read(path)
+        counts = {outcome: sum(1 for test in tests if test[1] == outcome) for outcome in total}
+        for outcome in total:
+            total[outcome] += counts[outcome]
+        failures += [test[0] for test in tests if test[1] == "failed"]
+        skipped += [test[0] for test in tests if test[1] == "skipped"]
+        mark = "ok  " if counts["failed"] == 0 else "FAIL"
+        seconds = sum(test[2] for test in tests)
+        print(f"  {mark} {path.stem:<28} {counts['passed']:>5} passed {counts['failed']:>3} failed {seconds:>8.1f} s")
+    for name in skipped:
+        print(f"  skipped: {name}")
+    for name in failures:
+        print(f"  failed: {name}")
+    print()
+    tail = f", {total['skipped']} skipped" if total["skipped"] else ""
+    print(f"{total['passed']} passed, {total['failed']} failed{tail}")
+    return 1 if total["failed"] or not total["passed"] else 0
+
+
+def main(arguments: list[str]) -> int:
+    match arguments:
+        case ["print", directory]:
+            return print_summary(directory)
+        case ["record", path, name, status, log, seconds]:
+            write_one(path, name, status != "0", log, float(seconds))
+            return 0
+        case ["crashed", path, name, log]:
+            crashed(path, name, log)
+            return 0
+    print(__doc__, file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
