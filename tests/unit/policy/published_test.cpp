@@ -146,9 +146,13 @@ TEST_CASE("a reader without a new value keeps the one it has through many turns"
 
 TEST_CASE("readers at full speed never see a value that is torn, old or freed") {
   constexpr std::size_t kReaders = 4;
-  constexpr std::uint64_t kPublications = 500;
+  // Readers that happen not to run see nothing: it goes on until they took up enough new values.
+  constexpr std::uint64_t kPublicationsMin = 500;
+  constexpr std::uint64_t kPublicationsMax = 1'000'000;
+  constexpr std::uint64_t kTakenUpMin = 500;
   std::atomic<int> alive = 0;
   std::atomic<std::uint64_t> published_number = 0;  // what publish() has returned for
+  std::atomic<std::uint64_t> taken_up = 0;
   std::atomic<int> wrong = 0;
   std::atomic<bool> is_over = false;
   std::latch all_at_work(kReaders + 1);
@@ -169,6 +173,7 @@ TEST_CASE("readers at full speed never see a value that is torn, old or freed") 
           for (int use = 0; use < 4; ++use) {
             if (!value.is_whole() || value.number() != number) wrong.fetch_add(1);
           }
+          if (number != last) taken_up.fetch_add(1, std::memory_order_relaxed);
           last = number;
           if (turn % (1 + index) == 0) reader.offline();
         }
@@ -176,7 +181,9 @@ TEST_CASE("readers at full speed never see a value that is torn, old or freed") 
       });
     }
     all_at_work.arrive_and_wait();
-    for (std::uint64_t number = 1; number <= kPublications; ++number) {
+    for (std::uint64_t number = 1;
+         number <= kPublicationsMin || (taken_up < kTakenUpMin && number <= kPublicationsMax);
+         ++number) {
       published.publish(std::make_unique<Counted>(alive, number));
       published_number.store(number);
       if (alive != 1) wrong.fetch_add(1);
@@ -184,6 +191,7 @@ TEST_CASE("readers at full speed never see a value that is torn, old or freed") 
     is_over.store(true);
     for (auto& thread : threads) thread.join();
   }
+  CHECK(taken_up >= kTakenUpMin);
   CHECK(wrong == 0);
   CHECK(alive == 0);
 }
