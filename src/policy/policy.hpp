@@ -21,7 +21,8 @@ namespace mc::policy {
 class Policy {
  public:
   /// `routes` has one table for each listener, in the order of the configuration. `revision` says
-  /// which state of the control plane this is; it grows from policy to policy.
+  /// which state of the control plane this is; it never falls: a reloaded GeoIP database makes a
+  /// new policy of the same revision.
   Policy(std::uint64_t revision, std::shared_ptr<const Firewall> firewall,
          std::vector<RouteTable> routes);
 

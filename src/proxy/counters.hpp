@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 // What a worker counts. Each counter has one writer, its worker; anyone may read at any time.
-// Values only grow, except the gauges `active`.
+// Values only grow, except the gauges.
 
 #include <array>
 #include <atomic>
@@ -43,7 +43,8 @@ struct alignas(64) Counters {
   Counter bytes_up;                            // client to backend, of sessions that ended
   Counter bytes_down;                          // backend to client, likewise
   Counter pipes_exhausted;                     // times a direction found no pipe and copied
-  Counter accept_paused;  // times accepting stopped for want of descriptors or memory
+  Counter accept_paused;     // times accepting stopped for want of descriptors or memory
+  Counter listeners_paused;  // gauge: listeners that want for them now
 
   [[nodiscard]] Counter& of(Reason reason) { return ended[static_cast<std::size_t>(reason)]; }
 };

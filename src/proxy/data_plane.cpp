@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <sys/eventfd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <future>
@@ -13,6 +14,8 @@
 #include <optional>
 #include <utility>
 
+#include "base/assert.hpp"
+#include "proxy/limits.hpp"
 #include "proxy/sockets.hpp"
 #include "ring/setup_error.hpp"
 
@@ -115,7 +118,27 @@ void DataPlane::work(Seat& seat) {
   }
 }
 
+void DataPlane::cut(const std::shared_ptr<const policy::Firewall>& whom) {
+  MC_ASSERT(whom, "a cut needs a firewall to go by");
+  const auto ordered = [&whom](Seat& seat) {
+    const std::lock_guard lock(seat.worker_life);
+    return seat.worker == nullptr || seat.worker->cut(whom);
+  };
+  for (const auto& seat : seats_) {
+    while (!ordered(*seat))
+      std::this_thread::sleep_for(std::chrono::milliseconds(kCutOrderRetryMs));
+  }
+}
+
+bool DataPlane::accepting() const {
+  if (draining_.load(std::memory_order_relaxed)) return false;
+  if (running_.load(std::memory_order_relaxed) != seats_.size()) return false;
+  return std::ranges::all_of(
+      seats_, [](const auto& seat) { return seat->counters.listeners_paused.value() == 0; });
+}
+
 void DataPlane::drain(std::chrono::milliseconds grace) {
+  draining_.store(true, std::memory_order_relaxed);
   const auto deadline = monotonic_now() + static_cast<ring::Milliseconds>(grace.count());
   for (const auto& seat : seats_) {
     const std::lock_guard lock(seat->worker_life);
@@ -132,14 +155,19 @@ DataPlane::~DataPlane() {
 
 Totals DataPlane::totals() const {
   Totals totals;
+  totals.listeners.resize(options_.addresses.size());
   for (const auto& seat : seats_) {
-    for (const ListenerCounters& listener : seat->counters.per_listener) {
-      totals.active += listener.active.value();
-      totals.accepted += listener.accepted.value();
+    for (std::size_t i = 0; i < totals.listeners.size(); ++i) {
+      totals.listeners[i].active += seat->counters.per_listener[i].active.value();
+      totals.listeners[i].accepted += seat->counters.per_listener[i].accepted.value();
     }
     for (std::size_t i = 0; i < kReasons; ++i) totals.ended[i] += seat->counters.ended[i].value();
     totals.bytes_up += seat->counters.bytes_up.value();
     totals.bytes_down += seat->counters.bytes_down.value();
+  }
+  for (const ListenerTotals& listener : totals.listeners) {
+    totals.active += listener.active;
+    totals.accepted += listener.accepted;
   }
   return totals;
 }

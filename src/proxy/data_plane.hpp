@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 // All workers, from the first bind to the last session. Control threads talk to the rings through
-// here: publish a policy, drain, read counters.
+// here: publish a policy, cut sessions, drain, read counters.
 
 #include <atomic>
 #include <cstdint>
@@ -25,17 +25,24 @@ struct DataPlaneOptions {
   std::vector<int> cpus;  // one worker for each, pinned to it
 };
 
+/// Of one listener, over all workers.
+struct ListenerTotals {
+  std::uint64_t active = 0;    // sessions open now
+  std::uint64_t accepted = 0;  // connections taken from the kernel, refused ones included
+};
+
 /// What the counters of all workers add up to, at one moment.
 struct Totals {
-  std::uint64_t active = 0;
-  std::uint64_t accepted = 0;
+  std::uint64_t active = 0;    // of all listeners
+  std::uint64_t accepted = 0;  // likewise
   std::array<std::uint64_t, kReasons> ended{};
   std::uint64_t bytes_up = 0;
   std::uint64_t bytes_down = 0;
+  std::vector<ListenerTotals> listeners;  // in configuration order
 };
 
-/// Made, drained and destroyed by one control thread; published() and totals() may be used from
-/// any.
+/// Made, drained and destroyed by one control thread; the rest may be used from any, while it
+/// exists.
 class DataPlane {
  public:
   /// Binds every address, starts the workers and begins to accept. On an error nothing is left
@@ -50,6 +57,17 @@ class DataPlane {
 
   /// Where the next policy goes. One thread at a time.
   [[nodiscard]] PublishedPolicy& published() { return published_; }
+
+  /// Resets every open session whose client `whom` (not null) does not admit, in whatever stage it
+  /// is; its reason is kFirewallCut. Publish the policy with this firewall first: then no such
+  /// client can come after the cut. Returns when the workers have the order, which is at once
+  /// unless kCutOrders of them wait already; they carry it out in slices (kCutSeenPerTurn) and keep
+  /// `whom` until then. A worker that drains obeys too.
+  void cut(const std::shared_ptr<const policy::Firewall>& whom);
+
+  /// Whether clients are served as they come: no drain was ordered, every worker runs, and no
+  /// listener of one rests for want of descriptors or memory.
+  [[nodiscard]] bool accepting() const;
 
   /// Stops listening; sessions have `grace` to end, then they are reset. A second call shortens the
   /// first.
@@ -72,6 +90,7 @@ class DataPlane {
   PublishedPolicy published_;
   std::atomic<std::uint64_t> connections_{0};
   std::atomic<std::size_t> running_{0};
+  std::atomic<bool> draining_{false};
   Fd ended_fd_;
   std::vector<std::unique_ptr<Seat>> seats_;
 };

@@ -22,6 +22,7 @@ void Listener::close() {
   if (closing_) return;
   closing_ = true;
   context_.loop.timers().disarm(*this);
+  if (std::exchange(paused_, false)) context_.counters.listeners_paused.subtract();
   if (in_flight()) {
     stop();
   } else {
@@ -30,9 +31,7 @@ void Listener::close() {
 }
 
 void Listener::accepted(int fd) {
-  if (std::exchange(paused_, false)) {
-    context_.log.info("accepting again", {{"listener", context_.settings.listener_names[index_]}});
-  }
+  if (paused_) resume();
   admit(Fd(fd));
 }
 
@@ -56,6 +55,7 @@ void Listener::pause(int error) {
   context_.loop.timers().arm(*this, context_.loop.now() + kAcceptPauseMs);
   if (std::exchange(paused_, true)) return;
   context_.counters.accept_paused.add();
+  context_.counters.listeners_paused.add();
   const bool descriptors = error == EMFILE || error == ENFILE;
   context_.log.error(
       "accepting paused",
@@ -66,7 +66,24 @@ void Listener::pause(int error) {
                       : "what is open goes on; accepting is tried again every 100 ms"}});
 }
 
-void Listener::expired() { open(); }
+// The kernel takes the descriptor before it looks for a client, so an accept that still stands
+// after another pause has found one. To wait for a client instead could be for ever: who watches
+// whether this process accepts sends it none until it says so.
+void Listener::expired() {
+  if (in_flight()) {
+    resume();
+    return;
+  }
+  open();
+  context_.loop.timers().arm(*this, context_.loop.now() + kAcceptPauseMs);
+}
+
+void Listener::resume() {
+  context_.loop.timers().disarm(*this);
+  paused_ = false;
+  context_.counters.listeners_paused.subtract();
+  context_.log.info("accepting again", {{"listener", context_.settings.listener_names[index_]}});
+}
 
 void Listener::finish() {
   for (;;) {

@@ -31,6 +31,7 @@ class Listener final : private ring::Accept, private ring::Timer {
   [[nodiscard]] Reason refusal(const SocketAddress& peer) const;
   void refuse(Fd client, const SocketAddress& peer, Reason reason);
   void pause(int error);
+  void resume();
   void finish();
 
   WorkerContext& context_;

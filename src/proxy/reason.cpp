@@ -55,6 +55,8 @@ std::string_view to_string(Reason reason) {
       return "dial_failed";
     case Reason::kNoResources:
       return "no_resources";
+    case Reason::kFirewallCut:
+      return "firewall_cut";
     case Reason::kShutdown:
       return "shutdown";
   }

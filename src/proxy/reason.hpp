@@ -36,6 +36,7 @@ enum class Reason : std::uint8_t {
   kDialTimeout,      // the backend did not answer within connect_timeout
   kDialFailed,   // the connection to the backend failed otherwise (no route to host, no port left…)
   kNoResources,  // this process ran out of descriptors or memory for the backend's socket
+  kFirewallCut,  // cut, because the firewall has come to block the client
   kShutdown,     // cut when shutdown_timeout had passed, or by a second signal
 };
 

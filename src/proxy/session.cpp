@@ -67,7 +67,7 @@ auto Session::interruptible(Operation& operation) {
 }
 
 void Session::interrupt(Reason reason) {
-  if (stop_reason_ == Reason::kNone) stop_reason_ = reason;
+  if (stop_reason_ == Reason::kNone || stop_reason_ == deadline_reason_) stop_reason_ = reason;
   if (waiting_for_ != nullptr) waiting_for_->interrupt();
 }
 
@@ -165,13 +165,19 @@ Reason Session::decide(const tls::ClientHello& hello) {
   ech_offered_ = hello.ech_offered;
   const auto match = context_.policy.get().route(listener_, name_);
   if (!match.has_value()) return Reason::kNoRoute;
-  routed_ = true;
-  route_kind_ = match->kind;
-  if (route_kind_ == policy::MatchKind::kWildcard) {
-    suffix_at_ = static_cast<std::uint8_t>(name_.size() - match->route->host().size());
-  }
-  backend_address_ = match->route->backend;
+  take_route(*match);
   return Reason::kNone;
+}
+
+void Session::take_route(const policy::RouteMatch& match) {
+  route_kind_ = match.kind;
+  if (route_kind_ == policy::MatchKind::kWildcard) {
+    suffix_at_ = static_cast<std::uint8_t>(name_.size() - match.route->host().size());
+  }
+  backend_address_ = match.route->backend;
+  usage_ = match.route->usage;
+  usage_->connections.fetch_add(1, std::memory_order_relaxed);
+  usage_->active.fetch_add(1, std::memory_order_relaxed);
 }
 
 // A partial hello polled readable, and yet no byte came: has the client left? Its end of stream
@@ -295,7 +301,7 @@ void Session::close(Reason reason) {
 }
 
 std::string Session::route_pattern() const {
-  if (!routed_) return {};
+  if (!routed()) return {};
   switch (route_kind_) {
     case policy::MatchKind::kExact:
       return name_;
@@ -307,11 +313,19 @@ std::string Session::route_pattern() const {
   return std::string(policy::kFallbackPattern);
 }
 
-void Session::report(Reason reason) {
+void Session::count(Reason reason) {
   context_.counters.of(reason).add();
   context_.counters.bytes_up.add(bytes_up_);
   context_.counters.bytes_down.add(bytes_down_);
+  if (!routed()) return;
+  if (is_dial_failure(reason)) usage_->dial_failures.fetch_add(1, std::memory_order_relaxed);
+  usage_->bytes_up.fetch_add(bytes_up_, std::memory_order_relaxed);
+  usage_->bytes_down.fetch_add(bytes_down_, std::memory_order_relaxed);
+  usage_->active.fetch_sub(1, std::memory_order_relaxed);
+}
 
+void Session::report(Reason reason) {
+  count(reason);
   const bool dial_failed = is_dial_failure(reason);
   const LogLevel level = dial_failed ? LogLevel::kWarn : LogLevel::kInfo;
   if (!context_.log.enabled(level)) return;
@@ -319,7 +333,7 @@ void Session::report(Reason reason) {
   const std::string& listener = context_.settings.listener_names[listener_];
   const std::string client = peer_.to_string();
   const std::string_view ech = ech_offered_ ? "offered" : "none";
-  if (!routed_) {
+  if (!routed()) {
     context_.log.info("connection refused", {{"listener", listener},
                                              {"client", client},
                                              {"sni", name_},

@@ -4,6 +4,7 @@
 // holds what its stages share. Lives in the frame of serve(), on its worker's thread.
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <variant>
@@ -42,14 +43,17 @@ class Session final : private ring::Timer {
   void report(Reason reason);
 
   /// Makes the session end soon, with this reason, whatever it is waiting for. The first reason
-  /// counts.
+  /// counts, but a deadline's gives way to an order: it may yet turn out to have been met.
   void interrupt(Reason reason);
+
+  [[nodiscard]] IpAddress client_ip() const { return peer_.ip(); }
 
  private:
   // What the bytes of the hello say: how many are needed (SO_RCVLOWAT), or how the stage ends.
   using Judgement = std::variant<tls::Incomplete, Reason>;
   Judgement judge(std::span<const std::uint8_t> bytes);
   Reason decide(const tls::ClientHello& hello);
+  void take_route(const policy::RouteMatch& match);
   [[nodiscard]] Reason why_stalled() const;
   Reason open_backend();
   [[nodiscard]] Reason dial_result(int result);
@@ -64,7 +68,9 @@ class Session final : private ring::Timer {
   void clear_deadline();
   void expired() override;
   bool has_been_idle();
+  [[nodiscard]] bool routed() const { return usage_ != nullptr; }
   [[nodiscard]] std::string route_pattern() const;
+  void count(Reason reason);
 
   /// `co_await interruptible(operation)`: as `co_await operation`, and interrupt() reaches it.
   template <class Operation>
@@ -72,7 +78,8 @@ class Session final : private ring::Timer {
 
   WorkerContext& context_;
   ring::Interruptible* waiting_for_ = nullptr;
-  std::string name_;  // SNI, normalised
+  std::string name_;                           // SNI, normalised
+  std::shared_ptr<policy::RouteUsage> usage_;  // of the route, which may go before the session does
   std::uint64_t bytes_up_ = 0;
   std::uint64_t bytes_down_ = 0;
   ring::Milliseconds started_;
@@ -87,7 +94,6 @@ class Session final : private ring::Timer {
   int dial_error_ = 0;          // errno
   std::uint8_t suffix_at_ = 0;  // of a wildcard route: where in name_ its suffix begins
   policy::MatchKind route_kind_{};
-  bool routed_ = false;
   bool ech_offered_ = false;
   Reason deadline_reason_ = Reason::kNone;
   Reason stop_reason_ = Reason::kNone;

@@ -58,12 +58,53 @@ void Worker::drain(ring::Milliseconds deadline) {
   loop_->wake();
 }
 
+bool Worker::cut(std::shared_ptr<const policy::Firewall> whom) {
+  {
+    const std::lock_guard lock(mailbox_);
+    if (cuts_ordered_.size() == kCutOrders) return false;
+    cuts_ordered_.push_back(std::move(whom));
+    has_mail_.store(true, std::memory_order_release);
+  }
+  loop_->wake();
+  return true;
+}
+
 void Worker::obey() {
+  begin_drain();
+  if (cut_.has_value() || next_cut()) cut_slice();
+}
+
+void Worker::begin_drain() {
   const ring::Milliseconds drain_by = drain_by_.load(std::memory_order_acquire);
   if (drain_by == obeyed_) return;
   obeyed_ = drain_by;
   for (const auto& listener : listeners_) listener->close();
   loop_->timers().arm(*this, drain_by);
+}
+
+bool Worker::next_cut() {
+  if (!has_mail_.load(std::memory_order_acquire)) return false;
+  const std::lock_guard lock(mailbox_);
+  cut_.emplace(std::move(cuts_ordered_.front()), SessionWalk(sessions_.size()));
+  cuts_ordered_.pop_front();
+  has_mail_.store(!cuts_ordered_.empty(), std::memory_order_relaxed);
+  return true;
+}
+
+void Worker::cut_slice() {
+  std::size_t sessions_cut = 0;
+  for (std::size_t seen = 0; seen < kCutSeenPerTurn && sessions_cut < kCutSessionsPerTurn; ++seen) {
+    const auto place = cut_->walk.next(sessions_.size());
+    if (!place.has_value()) {
+      cut_.reset();
+      break;
+    }
+    Session& session = *sessions_[*place];
+    if (cut_->whom->check(session.client_ip()) == policy::Verdict::kAllowed) continue;
+    session.interrupt(Reason::kFirewallCut);
+    ++sessions_cut;
+  }
+  loop_->wake();  // for the next slice, or the next order
 }
 
 void Worker::expired() {

@@ -5,11 +5,15 @@
 
 #include <atomic>
 #include <cstdint>
+#include <deque>
 #include <expected>
 #include <memory>
+#include <mutex>
+#include <optional>
 #include <vector>
 
 #include "proxy/listener.hpp"
+#include "proxy/session_walk.hpp"
 #include "proxy/worker_context.hpp"
 #include "ring/setup_error.hpp"
 
@@ -39,11 +43,23 @@ class Worker final : private ring::Timer {
   /// Any thread.
   void drain(ring::Milliseconds deadline);
 
+  /// Reset the sessions whose client `whom` does not admit. Any thread. False if kCutOrders wait
+  /// already: ask again.
+  bool cut(std::shared_ptr<const policy::Firewall> whom);
+
  private:
+  struct Cut {
+    std::shared_ptr<const policy::Firewall> whom;
+    SessionWalk walk;
+  };
+
   Worker(WorkerParts parts, std::unique_ptr<ring::Loop> loop,
          std::unique_ptr<ring::BufferGroup> peek_buffers, std::vector<Fd> sockets);
 
   void obey();
+  void begin_drain();
+  bool next_cut();
+  void cut_slice();
   void expired() override;
   [[nodiscard]] bool done() const;
 
@@ -58,6 +74,11 @@ class Worker final : private ring::Timer {
   std::vector<std::unique_ptr<Listener>> listeners_;
   ring::Milliseconds obeyed_ = 0;                // the last order that was carried out
   std::atomic<ring::Milliseconds> drain_by_{0};  // the order: 0, none
+
+  std::optional<Cut> cut_;  // under way
+  std::mutex mailbox_;
+  std::deque<std::shared_ptr<const policy::Firewall>> cuts_ordered_;  // under mailbox_; the next
+  std::atomic<bool> has_mail_{false};                                 // whether there are any
 };
 
 }  // namespace mc::proxy

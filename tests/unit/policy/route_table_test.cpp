@@ -142,6 +142,43 @@ TEST_CASE("a table outlives the one it was made from") {
   CHECK(table.find("a.example.com")->route->backend.port() == 1);
 }
 
+TEST_CASE("a route keeps its usage from table to table, whatever becomes of the others") {
+  const std::string pattern = GENERATE("app.example.com", "*.example.com", "*");
+  auto table = RouteTable::build({route("a.org"), route("*.a.org"), route(pattern)});
+  const RouteUsage* const usage = table.by_pattern(pattern)->usage.get();
+  REQUIRE(usage != nullptr);
+  const RouteTable before = table;
+  for (int i = 0; i < 2000; ++i) {  // enough to change what the route shares a shard with
+    const std::string host = "host-" + std::to_string(i) + ".example.net";
+    table = table.with(route(host)).with(route("*." + host));
+    if (i % 2 == 0) table = table.without(host).without("*." + host);
+  }
+  table = table.without("a.org").without("*.a.org");
+  CHECK(table.by_pattern(pattern)->usage.get() == usage);
+  CHECK(before.by_pattern(pattern)->usage.get() == usage);
+  CHECK(RouteTable::build({*table.by_pattern(pattern)}).by_pattern(pattern)->usage.get() == usage);
+}
+
+TEST_CASE("every route has a usage of its own, and one that takes a place begins anew") {
+  const std::string pattern = GENERATE("app.example.com", "*.example.com", "*");
+  const auto table = RouteTable::build({route("a.org"), route(pattern)});
+  const Route& first = *table.by_pattern(pattern);
+  CHECK(first.usage != table.by_pattern("a.org")->usage);
+  CHECK(table.with(route(pattern)).by_pattern(pattern)->usage != first.usage);
+
+  Route moved = route(pattern, 8443);
+  moved.usage = first.usage;
+  CHECK(table.with(moved).by_pattern(pattern)->usage == first.usage);
+}
+
+TEST_CASE("routes are the same by where they lead, not by who came") {
+  const Route one = route("app.example.com");
+  ++one.usage->connections;
+  CHECK(one == route("app.example.com"));
+  CHECK_FALSE(one == route("app.example.org"));
+  CHECK_FALSE(one == route("app.example.com", 1));
+}
+
 TEST_CASE("routes are found and removed by their patterns") {
   const std::vector<std::string> all = {"*", "*.example.com", "app.example.com"};
   auto table = RouteTable::build({route(all[2]), route(all[0]), route(all[1])});

@@ -18,6 +18,12 @@ TEST_CASE("every reason has a name of its own, fit for a metric's label") {
   }
 }
 
+TEST_CASE("a session that the firewall cut is not confused with a client that it never let in") {
+  CHECK(to_string(Reason::kFirewallCut) == "firewall_cut");
+  CHECK_FALSE(closes_in_order(Reason::kFirewallCut));
+  CHECK_FALSE(is_dial_failure(Reason::kFirewallCut));
+}
+
 TEST_CASE("only a connection that both sides ended, or that never began, is closed in order") {
   for (std::size_t i = 0; i < kReasons; ++i) {
     const auto reason = static_cast<Reason>(i);

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "proxy/listener.hpp"
+
+#include <sys/resource.h>
+#include <sys/socket.h>
+
+#include <utility>
+
+#include "proxy/limits.hpp"
+#include "support/catch.hpp"
+#include "unit/proxy/stage.hpp"
+
+namespace mc::proxy {
+namespace {
+
+using testing::address_of;
+using testing::Stage;
+
+// No descriptor can be had while this lives.
+class NoDescriptors {
+ public:
+  NoDescriptors() {
+    ::getrlimit(RLIMIT_NOFILE, &before_);
+    const rlimit none{.rlim_cur = 0, .rlim_max = before_.rlim_max};
+    REQUIRE(::setrlimit(RLIMIT_NOFILE, &none) == 0);
+  }
+  ~NoDescriptors() { ::setrlimit(RLIMIT_NOFILE, &before_); }
+  NoDescriptors(const NoDescriptors&) = delete;
+  NoDescriptors& operator=(const NoDescriptors&) = delete;
+
+ private:
+  rlimit before_{};
+};
+
+void close(Stage& stage, Listener& listener) {
+  listener.close();
+  test::turn_until(*stage.loop, [&] { return listener.closed() && stage.loop->in_flight() == 0; });
+}
+
+// Only while it waits: a sanitizer needs descriptors of its own, here and there.
+void turn_without_descriptors(Stage& stage) {
+  {
+    const NoDescriptors none;
+    stage.loop->wait();
+  }
+  stage.loop->dispatch();
+}
+
+// A listener that found no descriptor, and none again, although no client is waiting for it.
+void open_without_descriptors(Stage& stage, Listener& listener) {
+  const ring::Milliseconds opened = stage.loop->now();
+  listener.open();
+  while (stage.loop->now() < opened + 4 * kAcceptPauseMs) turn_without_descriptors(stage);
+  REQUIRE(stage.counters.listeners_paused.value() == 1);
+}
+
+}  // namespace
+
+TEST_CASE("a listener that rests for want of descriptors says so once, as long as it lasts") {
+  Stage stage;
+  Listener listener(stage.context, 0, testing::listening_socket());
+  open_without_descriptors(stage, listener);
+  CHECK(stage.counters.accept_paused.value() == 1);
+  close(stage, listener);
+  CHECK(stage.counters.listeners_paused.value() == 0);
+}
+
+TEST_CASE("a listener that rested goes on once there are descriptors, even if no client comes") {
+  Stage stage;
+  Listener listener(stage.context, 0, testing::listening_socket());
+  open_without_descriptors(stage, listener);
+  test::turn_until(*stage.loop, [&] { return stage.counters.listeners_paused.value() == 0; });
+  CHECK(stage.counters.per_listener[0].accepted.value() == 0);
+  close(stage, listener);
+}
+
+TEST_CASE("a client that comes ends the rest of a listener") {
+  Stage stage;
+  Fd socket = testing::listening_socket();
+  const SocketAddress address = address_of(socket);
+  Listener listener(stage.context, 0, std::move(socket));
+  Fd client(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  open_without_descriptors(stage, listener);
+  REQUIRE(::connect(client.get(), address.data(), address.size()) == 0);
+  test::turn_until(*stage.loop, [&] { return stage.sessions.size() == 1; });
+  CHECK(stage.counters.listeners_paused.value() == 0);
+  client.reset();
+  close(stage, listener);
+}
+
+}  // namespace mc::proxy

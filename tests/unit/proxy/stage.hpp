@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// What a worker lends to its listeners and sessions, on the test's own thread, which turns the
+// loop.
+
+#include <fcntl.h>
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "proxy/session.hpp"
+#include "proxy/sockets.hpp"
+#include "support/catch.hpp"
+#include "unit/ring/loop_fixture.hpp"
+
+namespace mc::proxy::testing {
+
+inline SocketAddress address_of(const Fd& fd) {
+  SocketAddress address;
+  socklen_t size = SocketAddress::kCapacity;
+  REQUIRE(::getsockname(fd.get(), address.data(), &size) == 0);
+  return address;
+}
+
+inline Fd listening_socket() {
+  return std::move(open_listeners(*SocketAddress::parse_listen("127.0.0.1:0"), "here", 1)->front());
+}
+
+/// One listener, whose every name goes to a backend that listens and never accepts.
+struct Stage {
+  Stage() { policies.reader(0).online(); }
+  ~Stage() { policies.reader(0).offline(); }
+  Stage(const Stage&) = delete;
+  Stage& operator=(const Stage&) = delete;
+
+  static std::unique_ptr<const policy::Policy> route_everything_to(const SocketAddress& backend) {
+    std::vector<policy::RouteTable> tables;
+    tables.push_back(policy::RouteTable::build({{"*", backend}}));
+    return std::make_unique<const policy::Policy>(1, std::make_shared<const policy::Firewall>(),
+                                                  std::move(tables));
+  }
+
+  Fd null{::open("/dev/null", O_WRONLY | O_CLOEXEC)};
+  Log log{{.fd = null.get()}};
+  Fd backend = listening_socket();
+  PublishedPolicy policies{route_everything_to(address_of(backend)), 1};
+  std::unique_ptr<ring::Loop> loop = test::make_loop();
+  std::unique_ptr<ring::BufferGroup> buffers =
+      std::move(*ring::BufferGroup::create(*loop, 0, 2, 1 << 17));
+  tls::ClientHelloParser parser;
+  PipePool pipes{*loop, 4};
+  std::unique_ptr<SpliceEngine> engine = SpliceEngine::make(SpliceMode::kInline);
+  std::vector<std::uint8_t> copy_buffer = std::vector<std::uint8_t>(4096);
+  Counters counters{1};
+  Settings settings{.listener_names = {"here"}, .connections_max = 100};
+  std::atomic<std::uint64_t> connections{0};
+  std::vector<Session*> sessions;
+  WorkerContext context{*loop,       *buffers, parser,   policies.reader(0), pipes, *engine,
+                        copy_buffer, counters, settings, connections,        log,   sessions};
+};
+
+}  // namespace mc::proxy::testing
