@@ -33,7 +33,7 @@ constexpr std::string_view kRouteKeys[] = {"hostname", "backend"};
 constexpr std::string_view kDatabaseKeys[] = {"path"};
 constexpr std::string_view kGrpcKeys[] = {"addr", "tls_cert", "tls_key", "client_ca", "socket"};
 constexpr std::string_view kFirewallKeys[] = {"geoip_db", "blocked_ips", "blocked_cidrs",
-                                              "blocked_countries"};
+                                              "blocked_countries", "cut_established"};
 constexpr std::string_view kProxyKeys[] = {"workers",         "splice",       "hello_timeout",
                                            "connect_timeout", "idle_timeout", "shutdown_timeout",
                                            "max_connections"};
@@ -329,6 +329,7 @@ void Reader::read_firewall(const Section& root) {
       read_set(section, "blocked_cidrs", "\"198.51.100.0/24\"", parse_blocked_cidr);
   firewall.blocked_countries =
       read_set(section, "blocked_countries", "\"RU\"", parse_blocked_country);
+  section.read_boolean("cut_established", firewall.cut_established);
 
   constexpr std::string_view kExample = "\"/srv/mc-proxy/GeoLite2-Country.mmdb\"";
   const auto geoip_db = read_path(section, "geoip_db", kExample, firewall.geoip_db);

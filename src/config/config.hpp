@@ -55,6 +55,8 @@ struct Firewall {
   std::vector<IpPrefix> blocked_cidrs;
   /// Two capital letters each.
   std::vector<std::string> blocked_countries;
+  /// Whether a new rule also resets open connections of the clients that it covers.
+  bool cut_established = false;
 };
 
 /// Who moves the bytes: splice(2) called from the ring's thread, or IORING_OP_SPLICE.

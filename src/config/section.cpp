@@ -159,6 +159,11 @@ std::vector<Place> Section::strings(std::string_view key, std::string_view examp
   return found;
 }
 
+void Section::read_boolean(std::string_view key, bool& target) const {
+  const auto found = get(key, TomlType::kBoolean, target ? "true" : "false");
+  if (found) target = found->value->boolean;
+}
+
 void Section::read_integer(std::string_view key, std::int64_t min, std::int64_t max,
                            std::int64_t& target) const {
   const auto found = get(key, TomlType::kInteger, fmt::format("{}", target));

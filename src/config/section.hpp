@@ -74,6 +74,7 @@ class Section {
   /// The strings of the array under the key, those that are strings.
   [[nodiscard]] std::vector<Place> strings(std::string_view key, std::string_view example) const;
 
+  void read_boolean(std::string_view key, bool& target) const;
   void read_integer(std::string_view key, std::int64_t min, std::int64_t max,
                     std::int64_t& target) const;
   /// A duration between the two, both included.

@@ -191,6 +191,7 @@ TomlValue convert(const toml::node& node, const Lines& lines) {
     }
   } else {
     if (const auto* integer = node.as_integer()) value.integer = integer->get();
+    if (const auto* boolean = node.as_boolean()) value.boolean = boolean->get();
     value.shown = lines.plain(node.source());
   }
   return value;

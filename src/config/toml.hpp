@@ -34,6 +34,7 @@ struct TomlValue {
   Position position;
   std::string text;                 // of a string
   std::int64_t integer = 0;         // of an integer
+  bool boolean = false;             // of a boolean
   std::vector<TomlValue> elements;  // of an array
   std::vector<TomlEntry> entries;   // of a table, in the order of their keys
   /// What to show of it in a message: the scalar as written, strings in double quotes; empty for

@@ -163,6 +163,7 @@ geoip_db = "/g"
 blocked_ips = ["203.0.113.50", "2001:db8::1"]
 blocked_cidrs = ["198.51.100.0/24", "::ffff:10.0.0.0/104"]
 blocked_countries = ["ru", "XK"]
+cut_established = true
 
 [proxy]
 workers = 4
@@ -200,6 +201,7 @@ format = "json"
   REQUIRE(c.firewall.blocked_cidrs.size() == 2);
   CHECK(c.firewall.blocked_cidrs[1].to_string() == "10.0.0.0/8");
   CHECK(c.firewall.blocked_countries == std::vector<std::string>{"RU", "XK"});
+  CHECK(c.firewall.cut_established);
 
   CHECK(c.proxy.workers == 4);
   CHECK(c.proxy.splice == Splice::kRing);
@@ -379,6 +381,7 @@ TEST_CASE("A firewall rule in the wrong list or twice is refused") {
             .ends_with("the same as firewall.blocked_ips[0] on line 3; remove one"));
   CHECK(problem_in("[firewall]\nblocked_cidrs = [\"10.0.0.0/8\", \"10.0.0.0/8\"]")
             .contains("the same as"));
+  CHECK(problem_in("[firewall]\ncut_established = \"yes\"").contains("write cut_established = "));
   CHECK(problem_in("[firewall]\ngeoip_db = \"/g\"\nblocked_countries = [\"de\", \"DE\"]")
             .contains("the same as"));
 }
