@@ -28,4 +28,8 @@ inline constexpr int kPageCacheKib = 16 * 1024;
 /// database: room for some 1,000 changed pages. One that a large batch has blown up is cut to this.
 inline constexpr std::int64_t kWalBytesKept = 4 * 1024 * 1024;
 
+/// Commits whose pages may wait in the log when they come faster than it is moved: at some 5 pages
+/// each they stay within kWalBytesKept, so that the log does not grow, and a sync stays cheap.
+inline constexpr int kCommitsInLogMax = 128;
+
 }  // namespace mc::store

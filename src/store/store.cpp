@@ -92,7 +92,7 @@ Result<Connection> connect(const std::string& path) {
   auto connection = Connection::open(path, Access::kReadWrite);
   if (!connection) return fail_with_sqlite(path, connection.error());
   if (auto done = use_wal(path, *connection); !done) return std::unexpected(done.error());
-  // The log is moved after each commit, by move_log(). SQLite would do it only every 1,000 pages,
+  // The log is moved by move_log(), outside of commits. SQLite would do it only every 1,000 pages,
   // and within a commit.
   const auto set = connection->execute(fmt::format(
       "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF;"
@@ -103,6 +103,32 @@ Result<Connection> connect(const std::string& path) {
   const auto migrated = migrate(*connection, migrations());
   if (!migrated) return fail_with_sqlite(path, migrated.error());
   return *std::move(connection);
+}
+
+SqliteResult<Contents> read_contents(Connection& connection) {
+  auto transaction = Transaction::begin(connection, Transaction::Kind::kRead);
+  if (!transaction) return std::unexpected(transaction.error());
+  Contents contents;
+  const auto state = read_state(connection);
+  if (!state) return std::unexpected(state.error());
+  contents.revision = state->revision;
+
+  auto routes = connection.prepare(
+      "SELECT listener, hostname, backend FROM routes ORDER BY listener, hostname");
+  if (!routes) return std::unexpected(routes.error());
+  const auto routes_read = routes->run_each([&](const Statement& row) {
+    contents.routes.push_back(
+        {{std::string(row.text(0)), std::string(row.text(1))}, std::string(row.text(2))});
+  });
+  if (!routes_read) return std::unexpected(routes_read.error());
+
+  auto rules = connection.prepare("SELECT type, value FROM firewall_rules ORDER BY type, value");
+  if (!rules) return std::unexpected(rules.error());
+  const auto rules_read = rules->run_each([&](const Statement& row) {
+    contents.rules.push_back({std::string(row.text(0)), std::string(row.text(1))});
+  });
+  if (!rules_read) return std::unexpected(rules_read.error());
+  return contents;
 }
 
 }  // namespace
@@ -205,33 +231,40 @@ SqliteResult<void> Store::begin_incarnation() {
                                                static_cast<std::int64_t>(base_revision_));
   if (!done) return done;
   incarnation_ = *std::move(incarnation);
+  ++commits_in_log_;
   move_log();
   return {};
 }
 
 Result<Contents> Store::load() {
-  const auto told = [this](const SqliteError& error) { return fail_with_sqlite(path_, error); };
-  auto transaction = Transaction::begin(connection_, Transaction::Kind::kRead);
-  if (!transaction) return told(transaction.error());
-  Contents contents;
-  contents.revision = revision_;
+  auto contents = read_contents(connection_);
+  if (!contents) return fail_with_sqlite(path_, contents.error());
+  return *std::move(contents);
+}
 
-  auto routes = connection_.prepare(
-      "SELECT listener, hostname, backend FROM routes ORDER BY listener, hostname");
-  if (!routes) return told(routes.error());
-  const auto routes_read = routes->run_each([&](const Statement& row) {
-    contents.routes.push_back(
-        {{std::string(row.text(0)), std::string(row.text(1))}, std::string(row.text(2))});
-  });
-  if (!routes_read) return told(routes_read.error());
-
-  auto rules = connection_.prepare("SELECT type, value FROM firewall_rules ORDER BY type, value");
-  if (!rules) return told(rules.error());
-  const auto rules_read = rules->run_each([&](const Statement& row) {
-    contents.rules.push_back({std::string(row.text(0)), std::string(row.text(1))});
-  });
-  if (!rules_read) return told(rules_read.error());
-  return contents;
+Result<Contents> Store::peek(const std::string& path) {
+  if (path.empty()) return fail("database.path is required");
+  const auto place = resolve(path);
+  if (!place) return std::unexpected(place.error());
+  const auto header = read_header(*place);
+  if (!header) return std::unexpected(header.error());
+  if (!*header) {
+    if (auto may = require_writable_directory(*place); !may) return std::unexpected(may.error());
+    return Contents();
+  }
+  if (auto ours = require_ours(*place, **header); !ours) return std::unexpected(ours.error());
+  const auto origin = judge_wal(*place, **header);
+  if (!origin) return std::unexpected(origin.error());
+  const bool is_foreign = *origin == WalOrigin::kForeign;
+  if (!is_foreign) {
+    if (auto fit = examine(*place); !fit) return std::unexpected(fit.error());
+  }
+  auto connection =
+      Connection::open(*place, is_foreign ? Access::kMainFileOnly : Access::kReadOnly);
+  if (!connection) return fail_with_sqlite(*place, connection.error());
+  auto contents = read_contents(*connection);
+  if (!contents) return fail_with_sqlite(*place, contents.error());
+  return *std::move(contents);
 }
 
 Result<Revision> Store::commit(const ChangeSet& changes, const AuditEntry& entry) {
@@ -250,7 +283,7 @@ Result<Revision> Store::commit(const ChangeSet& changes, const AuditEntry& entry
   }
   if (auto done = transaction->commit(); !done) return fail_with_sqlite(path_, done.error());
   ++revision_;
-  move_log();
+  if (++commits_in_log_ == kCommitsInLogMax) move_log();
   return revision_;
 }
 
@@ -284,12 +317,13 @@ SqliteResult<bool> Store::write(const ChangeSet& changes, const AuditEntry& entr
   return connection_.changes() == 1;
 }
 
-// A failure here, or a reader that stands in the way, costs nothing: the commit is in the log, and
-// what is not moved now is moved with the next one. Nor does it cost time: measured on ext4, three
-// syncs of files that keep their size take as long as the one of a log that grows.
+// A failure here, or a reader that stands in the way, costs nothing: the commits are in the log,
+// and what is not moved now is moved the next time.
 void Store::move_log() {
+  if (commits_in_log_ == 0) return;
   const auto is_moved = connection_.checkpoint(Connection::Checkpoint::kPassive);
   if (!is_moved || !*is_moved) return;
+  commits_in_log_ = 0;
   base_incarnation_ = incarnation_;
   base_revision_ = revision_;
 }

@@ -3,8 +3,8 @@
 // The routes and firewall rules as they survive a restart, in SQLite. Records are text that its
 // owner has validated; what they mean is none of the store's business. A commit is durable when it
 // returns: its transaction is in the write-ahead log, and the log is synced (synchronous=FULL),
-// before anybody is told. Right after, its pages move on to the database file, which so is
-// complete nearly all the time and the log short.
+// before anybody is told. Within a second or so its pages move on to the database file
+// (move_log()), which so is complete nearly all the time and the log short.
 //
 // A Store belongs to one thread at a time; the control plane's lock is above it. snapshot() alone
 // may run beside everything else.
@@ -78,6 +78,11 @@ class Store {
   /// wrong with the file and what to do, and leave it as it was.
   static Result<std::unique_ptr<Store>> open(const std::string& path);
 
+  /// What is in the database at `path`, whether a server has it open or not, or what would keep a
+  /// server from opening it. Nothing yet: revision 0. Changes nothing; needs to be allowed to write
+  /// in the directory.
+  static Result<Contents> peek(const std::string& path);
+
   /// Moves the log to the database file and removes it.
   ~Store();
   Store(const Store&) = delete;
@@ -97,6 +102,11 @@ class Store {
   /// An error means that nothing was changed and that the next commit may work.
   Result<Revision> commit(const ChangeSet& changes, const AuditEntry& entry);
 
+  /// Moves what was committed to the database file, if anything was since the last time. To be
+  /// called about once a second: it waits for the disk three times, which beside full traffic is
+  /// too much for a commit.
+  void move_log();
+
   /// Copies the database as it is now to `destination`, which gets a complete file or none. Any
   /// thread, while the owner commits. Takes some 40 ms for 100,000 routes.
   Result<void> snapshot(const std::string& destination) const;
@@ -114,7 +124,6 @@ class Store {
   SqliteResult<void> begin_incarnation();
   /// Whether the database was at our revision, as it must be to be committed.
   SqliteResult<bool> write(const ChangeSet& changes, const AuditEntry& entry);
-  void move_log();
 
   const std::string path_;
   const LockFile lock_;  // given back last
@@ -122,6 +131,7 @@ class Store {
   std::unique_ptr<Statements> statements_;  // before their connection
   std::vector<std::string> notices_;
   Revision revision_ = 0;
+  int commits_in_log_ = 0;  // that were not moved yet
 
   // What the main file is known to have got as a whole; see wal_pairing.hpp.
   std::string incarnation_;

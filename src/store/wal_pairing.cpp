@@ -26,8 +26,8 @@
 // Whatever a backup was made with, one of these tells that the log is not its own. A snapshot, or
 // any VACUUM INTO, says in its header that it uses no log. A copy of the file of a stopped server
 // is of another incarnation. A copy that `sqlite3 .backup` or `cp` took of the file of a running
-// server is older than the log's base, which nearly every commit moves. What is left is a copy of
-// this last kind whose server was killed within one commit after it, or while a long reader kept
+// server is older than the log's base, which moves with it every second. What is left is a copy of
+// this last kind whose server was killed within a second after it, or while a long reader kept
 // the base back: then the commits since the copy come back with it.
 
 namespace mc::store {

@@ -130,7 +130,7 @@ std::string answer_of_child(Work work) {
 }
 
 /// A server as far as the store is concerned: commits change_to() the next revision as often as it
-/// is told.
+/// is told, and moves the log after each.
 class ServerProcess {
  public:
   explicit ServerProcess(const std::string& path);
