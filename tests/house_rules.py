@@ -19,6 +19,7 @@ ROOMS_BELOW = {
     "config": {"base", "tls"},
     "store": {"base"},
     "proxy": {"base", "ring", "tls", "policy"},
+    "control": {"base", "policy", "config", "store", "proxy"},
     "app": {"base", "ring", "tls", "policy", "config", "proxy"},
 }
 

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// What can be asked of the control plane, as texts that nobody has validated yet, and how it
+// refuses. Whoever asks (the admin API, the seed) translates its own words to these. Values; any
+// thread.
+
+#include <cstddef>
+#include <cstdint>
+#include <expected>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+namespace mc::control {
+
+/// A listener is named as configured (":443"); host names and backends are as config/rules.hpp
+/// takes them.
+struct RouteText {
+  std::string hostname;
+  std::string backend;
+};
+
+enum class RuleType : std::uint8_t { kUnspecified, kIp, kCidr, kCountry };
+
+struct RuleText {
+  RuleType type = RuleType::kUnspecified;
+  std::string value;
+};
+
+struct AddRoute {
+  std::string listener;
+  RouteText route;
+};
+/// Adds, or changes the backend of the route that is there.
+struct PutRoute {
+  std::string listener;
+  RouteText route;
+};
+struct RemoveRoute {
+  std::string listener;
+  std::string hostname;
+};
+struct AddRule {
+  RuleText rule;
+};
+/// Adds, or is content that it is there.
+struct PutRule {
+  RuleText rule;
+};
+struct RemoveRule {
+  RuleText rule;
+};
+
+/// monostate: none was given, which is refused.
+using Change =
+    std::variant<std::monostate, AddRoute, PutRoute, RemoveRoute, AddRule, PutRule, RemoveRule>;
+
+/// The field of a change that a violation is about.
+enum class Field : std::uint8_t { kChange, kListener, kHostname, kBackend, kRuleType, kRuleValue };
+
+struct Violation {
+  std::size_t index = 0;  // of the change, or of the route in a replacement
+  Field field = Field::kChange;
+  std::string description;
+};
+
+enum class RefusalKind : std::uint8_t {
+  kInvalid,             // the request cannot be right; `violations` say why
+  kNotFound,            // what it names is not there
+  kAlreadyExists,       // what it adds is there
+  kFailedPrecondition,  // something else must be done first
+  kStale,               // if_revision is not the current one
+  kTooMany,             // beyond a limit, which the message names
+  kStopping,            // no more changes are taken
+  kStoreFailed,         // the database refused; nothing was changed
+};
+
+struct Refusal {
+  RefusalKind kind;
+  std::string message;                // empty where there are violations
+  std::vector<Violation> violations;  // at most kViolationsMax
+  std::size_t violations_more = 0;    // that are not listed
+  std::optional<std::size_t> index;   // of the change that it is about, in a batch
+};
+
+template <class T>
+using Outcome = std::expected<T, Refusal>;
+
+[[nodiscard]] inline std::unexpected<Refusal> refuse(
+    RefusalKind kind, std::string message, std::optional<std::size_t> index = std::nullopt) {
+  return std::unexpected(Refusal{kind, std::move(message), {}, 0, index});
+}
+
+}  // namespace mc::control

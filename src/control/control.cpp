@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "control/control.hpp"
+
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <utility>
+#include <variant>
+
+#include "base/assert.hpp"
+#include "base/quote.hpp"
+#include "control/limits.hpp"
+#include "control/wall_clock.hpp"
+
+namespace mc::control {
+namespace {
+
+Applied summary(const Difference& difference, store::Revision revision) {
+  Applied applied{.revision = revision};
+  for (const Difference::RouteChange& change : difference.routes) {
+    if (!change.before.has_value()) {
+      ++applied.routes_added;
+    } else if (!change.after.has_value()) {
+      ++applied.routes_removed;
+    } else {
+      ++applied.routes_changed;
+    }
+  }
+  applied.rules_added = static_cast<std::uint32_t>(difference.added_rules.size());
+  applied.rules_removed = static_cast<std::uint32_t>(difference.removed_rules.size());
+  return applied;
+}
+
+std::string describe(const Difference::RouteChange& change, const Listeners& listeners) {
+  const auto text = [](const std::optional<SocketAddress>& backend) {
+    return backend.has_value() ? backend->to_string() : std::string("none");
+  };
+  return fmt::format("{} {} {} -> {}", listeners.name(change.listener), change.hostname,
+                     text(change.before), text(change.after));
+}
+
+// Every change as long as there is room, and how many there are besides.
+std::string describe(const Difference& difference, const Listeners& listeners) {
+  std::string text;
+  std::size_t left =
+      difference.routes.size() + difference.added_rules.size() + difference.removed_rules.size();
+  bool has_room = true;
+  const auto add = [&](const std::string& change) {
+    has_room = has_room && text.size() + change.size() <= kDetailBytesMax;
+    if (!has_room) return;
+    text += (text.empty() ? "" : "; ") + change;
+    --left;
+  };
+  for (const Rule& rule : difference.added_rules) {
+    if (has_room) add(fmt::format("+{} {}", to_string(rule.type()), rule.value()));
+  }
+  for (const Rule& rule : difference.removed_rules) {
+    if (has_room) add(fmt::format("-{} {}", to_string(rule.type()), rule.value()));
+  }
+  for (const Difference::RouteChange& change : difference.routes) {
+    if (has_room) add(describe(change, listeners));
+  }
+  if (left > 0) text += fmt::format("; and {} more", left);
+  return text;
+}
+
+std::unexpected<Refusal> refuse_stopping() {
+  return refuse(RefusalKind::kStopping, "the server is stopping and takes no more changes");
+}
+
+}  // namespace
+
+std::unique_ptr<const policy::Policy> Control::first_policy() const { return state()->policy(); }
+
+std::shared_ptr<const State> Control::state() const {
+  const std::lock_guard lock(state_lock_);
+  return state_;
+}
+
+void Control::tidy() {
+  // Where changes queue up, the store looks after its log itself, and the caller has more to do.
+  const std::unique_lock writer(writer_, std::try_to_lock);
+  if (writer.owns_lock()) store_->move_log();
+}
+
+Result<void> Control::snapshot(const std::string& destination) const {
+  return store_->snapshot(destination);
+}
+
+// ---- changes
+
+Outcome<Applied> Control::apply(std::span<const Change> changes, const Terms& terms) {
+  const auto valid = validate(changes, listeners_);
+  if (!valid.has_value()) return std::unexpected(valid.error());
+  const std::lock_guard writer(writer_);
+  if (auto admitted = admit(terms); !admitted.has_value()) {
+    return std::unexpected(std::move(admitted.error()));
+  }
+  const auto base = state();
+  Draft draft(*base, listeners_);
+  for (std::size_t i = 0; i < valid->size(); ++i) {
+    auto made = draft.apply((*valid)[i]);
+    if (made.has_value()) continue;
+    made.error().index = i;
+    return std::unexpected(std::move(made.error()));
+  }
+  return finish(*base, draft, terms);
+}
+
+Outcome<Applied> Control::replace_routes(const std::string& listener,
+                                         std::span<const RouteText> routes, const Terms& terms) {
+  const auto valid = validate_routes(listener, routes, listeners_);
+  if (!valid.has_value()) return std::unexpected(valid.error());
+  const std::lock_guard writer(writer_);
+  if (auto admitted = admit(terms); !admitted.has_value()) {
+    return std::unexpected(std::move(admitted.error()));
+  }
+  const auto base = state();
+  Draft draft(*base, listeners_);
+  draft.clear_routes(listeners_.find(listener).value());
+  for (const ValidChange& change : *valid) {
+    const auto made = draft.apply(change);
+    MC_ASSERT(made.has_value(), "to put a route is always possible");
+  }
+  return finish(*base, draft, terms);
+}
+
+Outcome<void> Control::admit(const Terms& terms) const {
+  MC_ASSERT(plane_ != nullptr, "changes come when there is a data plane to follow them");
+  if (stopping_) return refuse_stopping();
+  const store::Revision now = state()->revision;
+  if (terms.if_revision.has_value() && *terms.if_revision != now) {
+    return refuse(RefusalKind::kStale,
+                  fmt::format("if_revision is {}, but the current revision is {}: what the request "
+                              "was based on has changed; read again and decide again",
+                              *terms.if_revision, now));
+  }
+  return {};
+}
+
+Outcome<Applied> Control::finish(const State& base, const Draft& draft, const Terms& terms) {
+  const Difference difference = draft.difference();
+  Applied applied = summary(difference, base.revision);
+  State next = base;
+  if (auto provided = provide_geoip(next, difference); !provided.has_value()) {
+    return std::unexpected(std::move(provided.error()));
+  }
+  if (terms.dry_run) return applied;
+  if (!difference.empty()) {
+    next = changed(next, difference);
+    applied.revision = ++next.revision;
+    // All is made before the commit, so that nothing can fail between that and the publication.
+    auto policy = next.policy();
+    auto shared = std::make_shared<const State>(std::move(next));
+    const std::string detail = describe(difference, listeners_);
+    const auto committed = commit(difference, terms, detail);
+    if (!committed.has_value()) {
+      return refuse(RefusalKind::kStoreFailed, committed.error().message);
+    }
+    MC_ASSERT(*committed == applied.revision, "nobody else commits");
+    publish(std::move(shared), std::move(policy));
+    log_.info("policy changed", {{"action", terms.action},
+                                 {"detail", detail},
+                                 {"revision", applied.revision},
+                                 {"by", terms.who}});
+  }
+  if (terms.cut_established.value_or(cut_established_)) cut(draft.wanted_rules());
+  return applied;
+}
+
+Result<store::Revision> Control::commit(const Difference& difference, const Terms& terms,
+                                        const std::string& detail) {
+  auto committed = store_->commit(to_records(difference, listeners_),
+                                  {wall_clock(), terms.who, std::string(terms.action), detail});
+  if (!committed.has_value()) {
+    log_.error("change refused by the database; nothing was changed",
+               {{"action", terms.action}, {"by", terms.who}, {"error", committed.error().message}});
+  }
+  return committed;
+}
+
+void Control::publish(std::shared_ptr<const State> next,
+                      std::unique_ptr<const policy::Policy> policy) {
+  plane_->published().publish(std::move(policy));
+  const std::lock_guard lock(state_lock_);
+  state_.swap(next);  // the one before goes after the lock
+}
+
+// Only for the rules of the request: those that were set before without cutting stay without.
+void Control::cut(const std::vector<Rule>& rules) {
+  if (rules.empty()) return;
+  RuleSet wanted;
+  for (const Rule& rule : rules) wanted.append(rule);
+  plane_->cut(std::make_shared<const policy::Firewall>(
+      policy::FirewallRules{wanted.ips, wanted.cidrs, wanted.countries},
+      state()->firewall.geoip()));
+}
+
+// ---- GeoIP
+
+// A database that could not be read when the server started, and that nobody needed, is tried again
+// for the first country rule.
+Outcome<void> Control::provide_geoip(State& next, const Difference& difference) {
+  const bool countries =
+      !difference.added_rules.empty() && difference.added_rules.back().type() == RuleType::kCountry;
+  if (!countries || next.firewall.geoip() != nullptr) return {};
+  if (geoip_path_.empty()) {
+    return refuse(RefusalKind::kFailedPrecondition,
+                  "firewall: geoip_db is required: a country rule needs a database of countries; "
+                  "write [firewall] geoip_db in the configuration and restart");
+  }
+  auto opened = policy::GeoIp::open(geoip_path_);
+  if (!opened.has_value()) {
+    return refuse(RefusalKind::kFailedPrecondition,
+                  "firewall: geoip_db is required: " + opened.error().message);
+  }
+  next.firewall = next.firewall.with_geoip(*std::move(opened));
+  return {};
+}
+
+Outcome<std::shared_ptr<const policy::GeoIp>> Control::reload_geoip(std::string_view who) {
+  const auto give_up = [&](std::unexpected<Refusal> refusal) {
+    log_.error("GeoIP database not reloaded; the one in force stays",
+               {{"error", refusal.error().message}, {"by", who}});
+    return refusal;
+  };
+  // The file is read under the lock: of two reloads, the one that read last is in force last.
+  const std::lock_guard writer(writer_);
+  if (stopping_) return give_up(refuse_stopping());
+  if (geoip_path_.empty()) {
+    return give_up(
+        refuse(RefusalKind::kFailedPrecondition,
+               "no GeoIP database is configured; write [firewall] geoip_db and restart"));
+  }
+  auto opened = policy::GeoIp::open(geoip_path_);
+  if (!opened.has_value()) {
+    return give_up(refuse(RefusalKind::kFailedPrecondition, opened.error().message));
+  }
+  State next = *state();
+  next.firewall = next.firewall.with_geoip(*opened);
+  const auto rules = next.rules;
+  auto policy = next.policy();
+  publish(std::make_shared<const State>(std::move(next)), std::move(policy));
+  log_.info("GeoIP database reloaded",
+            {{"path", geoip_path_},
+             {"type", (*opened)->type()},
+             {"built", fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", (*opened)->built_at())},
+             {"by", who}});
+  if (cut_established_ && !rules->countries.empty()) {
+    plane_->cut(std::make_shared<const policy::Firewall>(
+        policy::FirewallRules{{}, {}, rules->countries}, *opened));
+  }
+  return *std::move(opened);
+}
+
+}  // namespace mc::control

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// The control plane: the only writer of policy. A change is validated, committed to the database,
+// published to the workers and then acknowledged, in this order, one change at a time. What the
+// database did not take was never made. Any thread may call, unless said otherwise; readers never
+// wait for a writer.
+
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "base/log.hpp"
+#include "base/result.hpp"
+#include "config/config.hpp"
+#include "control/change.hpp"
+#include "control/draft.hpp"
+#include "control/state.hpp"
+#include "policy/geoip.hpp"
+#include "proxy/data_plane.hpp"
+#include "store/store.hpp"
+
+namespace mc::control {
+
+/// The conditions of a request, besides what it changes.
+struct Terms {
+  std::string who;          // for the log and the audit table
+  std::string_view action;  // likewise: "add_route"
+  std::optional<store::Revision> if_revision;
+  bool dry_run = false;
+  /// Whether open connections that the added rules cover are reset; nothing: as configured.
+  std::optional<bool> cut_established;
+};
+
+/// What a request did, or would do.
+struct Applied {
+  store::Revision revision = 0;
+  std::uint32_t routes_added = 0;
+  std::uint32_t routes_changed = 0;
+  std::uint32_t routes_removed = 0;
+  std::uint32_t rules_added = 0;
+  std::uint32_t rules_removed = 0;
+};
+
+class Control {
+ public:
+  /// Opens the database and makes the first state of it, or of the configuration if the database is
+  /// new. Errors name what is wrong and the remedy, and leave the database as it was. `log`
+  /// outlives it.
+  static Result<std::unique_ptr<Control>> open(const config::Config& config, Log& log);
+  Control(const Control&) = delete;
+  Control& operator=(const Control&) = delete;
+
+  /// The policy that the data plane starts with.
+  [[nodiscard]] std::unique_ptr<const policy::Policy> first_policy() const;
+  /// Where changes are published from now on; before any change, once. `plane` outlives all calls.
+  /// A new database gets its seed now: a start that failed before leaves none behind.
+  Result<void> attach(proxy::DataPlane& plane);
+
+  /// Makes all of the changes, or none.
+  Outcome<Applied> apply(std::span<const Change> changes, const Terms& terms);
+  /// Makes the routes of `listener` exactly these.
+  Outcome<Applied> replace_routes(const std::string& listener, std::span<const RouteText> routes,
+                                  const Terms& terms);
+  /// Reads the GeoIP database anew. On an error the one that was read before stays in force.
+  Outcome<std::shared_ptr<const policy::GeoIp>> reload_geoip(std::string_view who);
+  /// To be called about once a second: lets the store do what no change should wait for.
+  void tidy();
+  /// From now on changes are refused. Waits for nothing: one that is under way may still be made.
+  void stop() { stopping_ = true; }
+
+  [[nodiscard]] std::shared_ptr<const State> state() const;
+  [[nodiscard]] const Listeners& listeners() const { return listeners_; }
+  [[nodiscard]] const proxy::DataPlane& plane() const { return *plane_; }
+  [[nodiscard]] bool stopping() const { return stopping_; }
+  [[nodiscard]] const std::string& database_path() const { return database_path_; }
+
+  /// A complete copy of the database as a new file at `destination`.
+  Result<void> snapshot(const std::string& destination) const;
+
+ private:
+  Control(const config::Config& config, Log& log, std::unique_ptr<store::Store> store);
+
+  Result<void> load(store::Contents contents);
+  Result<void> load_routes(const store::Contents& contents, State& state) const;
+  Result<void> load_rules(const store::Contents& contents, State& state) const;
+  [[nodiscard]] Result<std::shared_ptr<const policy::GeoIp>> open_geoip(const RuleSet& rules) const;
+
+  // All of these with the writer's lock held.
+  Outcome<void> admit(const Terms& terms) const;
+  Outcome<Applied> finish(const State& base, const Draft& draft, const Terms& terms);
+  Outcome<void> provide_geoip(State& next, const Difference& difference);
+  Result<store::Revision> commit(const Difference& difference, const Terms& terms,
+                                 const std::string& detail);
+  void publish(std::shared_ptr<const State> next, std::unique_ptr<const policy::Policy> policy);
+  void cut(const std::vector<Rule>& rules);
+
+  const std::string database_path_;
+  const std::string geoip_path_;  // empty: none is configured
+  const bool cut_established_;
+  const Listeners listeners_;
+  Log& log_;
+  proxy::DataPlane* plane_ = nullptr;
+
+  mutable std::mutex writer_;  // one change at a time; held across the commit and the publication
+  std::unique_ptr<store::Store> store_;
+  std::optional<store::ChangeSet> seed_;  // of a new database, until it is committed
+  std::atomic<bool> stopping_{false};
+
+  mutable std::mutex state_lock_;  // held to copy or swap the pointer
+  std::shared_ptr<const State> state_;
+};
+
+}  // namespace mc::control

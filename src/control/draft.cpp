@@ -1,0 +1,314 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "control/draft.hpp"
+
+#include <fmt/format.h>
+
+#include <type_traits>
+#include <utility>
+
+#include "base/quote.hpp"
+#include "config/rules.hpp"
+#include "control/limits.hpp"
+
+namespace mc::control {
+namespace {
+
+// Collects what is wrong with the changes of a request.
+class Violations {
+ public:
+  void add(std::size_t index, Field field, std::string description) {
+    if (refusal_.violations.size() < kMax) {
+      refusal_.violations.push_back({index, field, std::move(description)});
+    } else {
+      ++refusal_.violations_more;
+    }
+  }
+  [[nodiscard]] bool none() const { return refusal_.violations.empty(); }
+  Refusal refusal() && { return std::move(refusal_); }
+
+  /// The value, or nothing and a violation.
+  template <class T>
+  std::optional<T> check(std::size_t index, Field field, Result<T> parsed) {
+    if (parsed.has_value()) return *std::move(parsed);
+    add(index, field, std::move(parsed.error().message));
+    return std::nullopt;
+  }
+
+ private:
+  static constexpr std::size_t kMax = kViolationsMax;
+  Refusal refusal_{RefusalKind::kInvalid, {}, {}, 0, std::nullopt};
+};
+
+// The texts of changes made values, one by one.
+class Validator {
+ public:
+  explicit Validator(const Listeners& listeners) : listeners_(listeners) {}
+
+  void at(std::size_t index) { index_ = index; }
+
+  std::optional<ValidChange> operator()(std::monostate) {
+    violations_.add(index_, Field::kChange,
+                    "no change is set; set one of add_route, put_route, remove_route, "
+                    "add_firewall_rule, put_firewall_rule, remove_firewall_rule");
+    return std::nullopt;
+  }
+  std::optional<ValidChange> operator()(const AddRoute& change) {
+    return route(ValidRoute::Wish::kAdd, change.listener, change.route);
+  }
+  std::optional<ValidChange> operator()(const PutRoute& change) {
+    return route(ValidRoute::Wish::kPut, change.listener, change.route);
+  }
+  std::optional<ValidChange> operator()(const RemoveRoute& change) {
+    const auto listener = find(change.listener);
+    auto hostname =
+        violations_.check(index_, Field::kHostname, config::parse_hostname(change.hostname));
+    if (!listener || !hostname) return std::nullopt;
+    return ValidRoute{ValidRoute::Wish::kRemove, *listener, *std::move(hostname), {}};
+  }
+  std::optional<ValidChange> operator()(const AddRule& change) {
+    return rule(ValidRule::Wish::kAdd, change.rule);
+  }
+  std::optional<ValidChange> operator()(const PutRule& change) {
+    return rule(ValidRule::Wish::kPut, change.rule);
+  }
+  std::optional<ValidChange> operator()(const RemoveRule& change) {
+    return rule(ValidRule::Wish::kRemove, change.rule);
+  }
+
+  /// A request that names a listener that is not there is refused as a whole, and otherwise.
+  [[nodiscard]] const std::optional<Refusal>& unknown_listener() const { return unknown_listener_; }
+  Violations& violations() { return violations_; }
+
+ private:
+  std::optional<std::size_t> find(const std::string& name) {
+    const auto found = listeners_.find(name);
+    if (!found && !unknown_listener_) {
+      unknown_listener_ = Refusal{RefusalKind::kNotFound, listeners_.unknown(name), {}, 0, index_};
+    }
+    return found;
+  }
+
+  std::optional<ValidChange> route(ValidRoute::Wish wish, const std::string& listener_name,
+                                   const RouteText& text) {
+    const auto listener = find(listener_name);
+    auto hostname =
+        violations_.check(index_, Field::kHostname, config::parse_hostname(text.hostname));
+    const auto backend =
+        violations_.check(index_, Field::kBackend, config::parse_backend(text.backend));
+    if (backend) {
+      if (const auto reached = listeners_.reached_by(*backend)) {
+        violations_.add(
+            index_, Field::kBackend,
+            fmt::format("{}: leads back to the listener {}; write where the service itself listens",
+                        quote(text.backend), quote(listeners_.name(*reached))));
+        return std::nullopt;
+      }
+    }
+    if (!listener || !hostname || !backend) return std::nullopt;
+    return ValidRoute{wish, *listener, *std::move(hostname), *backend};
+  }
+
+  std::optional<ValidChange> rule(ValidRule::Wish wish, const RuleText& text) {
+    if (text.type == RuleType::kUnspecified) {
+      violations_.add(index_, Field::kRuleType, "no type is given; it is one of IP, CIDR, COUNTRY");
+      return std::nullopt;
+    }
+    auto rule = violations_.check(index_, Field::kRuleValue, Rule::parse(text.type, text.value));
+    if (!rule) return std::nullopt;
+    return ValidRule{wish, *std::move(rule)};
+  }
+
+  const Listeners& listeners_;
+  std::size_t index_ = 0;
+  Violations violations_;
+  std::optional<Refusal> unknown_listener_;
+};
+
+Outcome<std::vector<ValidChange>> answer(Validator& validator, std::vector<ValidChange> valid) {
+  if (!validator.violations().none()) {
+    return std::unexpected(std::move(validator.violations()).refusal());
+  }
+  if (validator.unknown_listener()) return std::unexpected(*validator.unknown_listener());
+  return valid;
+}
+
+}  // namespace
+
+Outcome<std::vector<ValidChange>> validate(std::span<const Change> changes,
+                                           const Listeners& listeners) {
+  if (changes.size() > kChangesMax) {
+    return refuse(RefusalKind::kTooMany,
+                  fmt::format("{} changes; one request takes at most {}: send them in parts",
+                              changes.size(), kChangesMax));
+  }
+  Validator validator(listeners);
+  std::vector<ValidChange> valid;
+  valid.reserve(changes.size());
+  for (std::size_t i = 0; i < changes.size(); ++i) {
+    validator.at(i);
+    if (auto change = std::visit(validator, changes[i])) valid.push_back(*std::move(change));
+  }
+  return answer(validator, std::move(valid));
+}
+
+Outcome<std::vector<ValidChange>> validate_routes(const std::string& listener,
+                                                  std::span<const RouteText> routes,
+                                                  const Listeners& listeners) {
+  if (routes.size() > kChangesMax) {
+    return refuse(RefusalKind::kTooMany,
+                  fmt::format("{} routes; one request takes at most {}: use ApplyChanges, in parts",
+                              routes.size(), kChangesMax));
+  }
+  if (!listeners.find(listener)) {
+    return refuse(RefusalKind::kNotFound, listeners.unknown(listener));
+  }
+  Validator validator(listeners);
+  std::vector<ValidChange> valid;
+  valid.reserve(routes.size());
+  std::map<std::string, std::size_t> first_place;
+  for (std::size_t i = 0; i < routes.size(); ++i) {
+    validator.at(i);
+    auto change = validator(PutRoute{listener, routes[i]});
+    if (!change) continue;
+    const auto [first, is_new] = first_place.try_emplace(std::get<ValidRoute>(*change).hostname, i);
+    if (!is_new) {
+      validator.violations().add(i, Field::kHostname,
+                                 fmt::format("{}: the same host name as routes[{}]; leave one out",
+                                             quote(routes[i].hostname), first->second));
+    }
+    valid.push_back(*std::move(change));
+  }
+  return answer(validator, std::move(valid));
+}
+
+// ---- the draft
+
+Outcome<void> Draft::apply(const ValidChange& change) {
+  return std::visit([this](const auto& valid) { return apply(valid); }, change);
+}
+
+Outcome<void> Draft::apply(const ValidRoute& change) {
+  const RouteId id{change.listener, change.hostname};
+  const auto touched = routes_.find(id);
+  const std::optional<SocketAddress> now = touched != routes_.end() ? touched->second : before(id);
+  if (change.wish == ValidRoute::Wish::kAdd && now.has_value()) {
+    return refuse(
+        RefusalKind::kAlreadyExists,
+        fmt::format("listener {} has a route for {} already, to {}; remove it first, or replace it",
+                    quote(listeners_.name(id.listener)), quote(id.hostname), now->to_string()));
+  }
+  if (change.wish == ValidRoute::Wish::kRemove && !now.has_value()) {
+    return refuse(RefusalKind::kNotFound,
+                  fmt::format("listener {} has no route for {}",
+                              quote(listeners_.name(id.listener)), quote(id.hostname)));
+  }
+  auto& next = routes_[id];
+  next = std::nullopt;
+  if (change.wish != ValidRoute::Wish::kRemove) next = change.backend;
+  return {};
+}
+
+Outcome<void> Draft::apply(const ValidRule& change) {
+  const auto touched = rules_.find(change.rule);
+  const bool is_there =
+      touched != rules_.end() ? touched->second : base_.rules->contains(change.rule);
+  const bool wanted = change.wish != ValidRule::Wish::kRemove;
+  if (change.wish == ValidRule::Wish::kAdd && is_there) {
+    return refuse(RefusalKind::kAlreadyExists,
+                  fmt::format("there is a rule for {} {} already", to_string(change.rule.type()),
+                              quote(change.rule.value())));
+  }
+  if (!wanted && !is_there) {
+    return refuse(RefusalKind::kNotFound,
+                  fmt::format("there is no rule for {} {}", to_string(change.rule.type()),
+                              quote(change.rule.value())));
+  }
+  rules_.insert_or_assign(change.rule, wanted);
+  return {};
+}
+
+void Draft::clear_routes(std::size_t listener) {
+  for (const policy::Route* route : base_.routes[listener].sorted()) {
+    routes_[RouteId{listener, route->pattern}] = std::nullopt;
+  }
+}
+
+std::optional<SocketAddress> Draft::before(const RouteId& id) const {
+  const policy::Route* const route = base_.routes[id.listener].by_pattern(id.hostname);
+  if (route == nullptr) return std::nullopt;
+  return route->backend;
+}
+
+Difference Draft::difference() const {
+  Difference difference;
+  for (const auto& [id, after] : routes_) {
+    const auto was = before(id);
+    if (was != after) difference.routes.push_back({id.listener, id.hostname, was, after});
+  }
+  for (const auto& [rule, is_there] : rules_) {
+    if (is_there == base_.rules->contains(rule)) continue;
+    (is_there ? difference.added_rules : difference.removed_rules).push_back(rule);
+  }
+  return difference;
+}
+
+std::vector<Rule> Draft::wanted_rules() const {
+  std::vector<Rule> wanted;
+  for (const auto& [rule, is_there] : rules_) {
+    if (is_there) wanted.push_back(rule);
+  }
+  return wanted;
+}
+
+// ---- from the difference to what follows from it
+
+State changed(const State& base, const Difference& difference) {
+  State next = base;
+  // In the order of listeners, as the draft's map has them.
+  auto change = difference.routes.begin();
+  while (change != difference.routes.end()) {
+    const std::size_t listener = change->listener;
+    const policy::RouteTable& before = base.routes[listener];
+    policy::RouteTable::Edit edit(before);
+    for (; change != difference.routes.end() && change->listener == listener; ++change) {
+      if (!change->after.has_value()) {
+        edit.remove(change->hostname);
+        continue;
+      }
+      policy::Route route{change->hostname, *change->after};
+      // A route that changes its backend goes on counting.
+      const policy::Route* const replaced = before.by_pattern(change->hostname);
+      if (replaced != nullptr) route.usage = replaced->usage;
+      edit.put(std::move(route));
+    }
+    next.routes[listener] = std::move(edit).finish();
+  }
+  if (!difference.added_rules.empty() || !difference.removed_rules.empty()) {
+    next.rules = std::make_shared<const RuleSet>(
+        changed(*base.rules, difference.added_rules, difference.removed_rules));
+    next.firewall = changed(base.firewall, *base.rules, *next.rules);
+  }
+  return next;
+}
+
+store::ChangeSet to_records(const Difference& difference, const Listeners& listeners) {
+  store::ChangeSet records;
+  for (const Difference::RouteChange& change : difference.routes) {
+    store::RouteKey key{listeners.name(change.listener), change.hostname};
+    if (change.after.has_value()) {
+      records.put_routes.push_back({std::move(key), change.after->to_string()});
+    } else {
+      records.removed_routes.push_back(std::move(key));
+    }
+  }
+  const auto to_record = [](const Rule& rule) {
+    return store::FirewallRule{std::string(to_string(rule.type())), rule.value()};
+  };
+  for (const Rule& rule : difference.added_rules) records.put_rules.push_back(to_record(rule));
+  for (const Rule& rule : difference.removed_rules) {
+    records.removed_rules.push_back(to_record(rule));
+  }
+  return records;
+}
+
+}  // namespace mc::control

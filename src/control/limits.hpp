@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// The control plane's limits, each with its reason.
+
+#include <cstddef>
+
+namespace mc::control {
+
+/// Changes in one request, and routes in one replacement: more than any proxy we know of has
+/// routes, and a commit of that many keeps the writer busy for about a second.
+inline constexpr std::size_t kChangesMax = 250'000;
+
+/// The most violations that a refusal lists: enough to work on; a batch that is wrong throughout
+/// would otherwise answer with more than it asked.
+inline constexpr std::size_t kViolationsMax = 20;
+
+/// The changes that the log and the audit table tell one by one; of what is beyond, the number. It
+/// fits into what the audit table keeps of a text.
+inline constexpr std::size_t kDetailBytesMax = 900;
+
+}  // namespace mc::control

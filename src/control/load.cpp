@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: Apache-2.0
+// How the control plane begins: the database, its seed, and the first state.
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <set>
+#include <utility>
+#include <vector>
+
+#include "base/assert.hpp"
+#include "base/quote.hpp"
+#include "config/rules.hpp"
+#include "control/control.hpp"
+#include "control/wall_clock.hpp"
+
+namespace mc::control {
+namespace {
+
+// What the database holds was validated before it was committed, so somebody else wrote it, or the
+// configuration was changed under it.
+std::unexpected<Error> fail_with_record(const std::string& path, const std::string& record,
+                                        const std::string& why) {
+  return fail(fmt::format("database {}: {}: {}", quote(path), record, why));
+}
+
+constexpr const char* kEdited =
+    "; somebody edited the database: correct the record with sqlite3, or restore a backup";
+
+// What the configuration would put into a new database.
+store::Contents seed_of(const config::Config& config) {
+  store::Contents seed;
+  for (const config::Listener& listener : config.listeners) {
+    for (const config::Route& route : listener.routes) {
+      seed.routes.push_back({{listener.name, route.hostname}, route.backend.to_string()});
+    }
+  }
+  const auto put = [&seed](RuleType type, std::string value) {
+    seed.rules.push_back({std::string(to_string(type)), std::move(value)});
+  };
+  const config::Firewall& firewall = config.firewall;
+  for (const IpAddress& ip : firewall.blocked_ips) put(RuleType::kIp, ip.to_string());
+  for (const IpPrefix& cidr : firewall.blocked_cidrs) put(RuleType::kCidr, cidr.to_string());
+  for (const std::string& country : firewall.blocked_countries) put(RuleType::kCountry, country);
+  return seed;
+}
+
+std::string key_of(const store::Route& route) {
+  return fmt::format("{}\n{}", route.key.listener, route.key.hostname);
+}
+std::string key_of(const store::FirewallRule& rule) {
+  return fmt::format("{}\n{}", rule.type, rule.value);
+}
+
+template <class Record>
+std::size_t count_missing(const std::vector<Record>& wanted, const std::vector<Record>& there) {
+  std::set<std::string> keys;
+  for (const Record& record : there) keys.insert(key_of(record));
+  return static_cast<std::size_t>(std::ranges::count_if(
+      wanted, [&keys](const Record& record) { return !keys.contains(key_of(record)); }));
+}
+
+// Whoever blocks somebody in the file of a database that is not new must not believe that it works.
+void warn_of_what_is_not_in_force(const store::Contents& seed, const store::Contents& contents,
+                                  Log& log) {
+  const std::size_t routes = count_missing(seed.routes, contents.routes);
+  const std::size_t rules = count_missing(seed.rules, contents.rules);
+  if (routes == 0 && rules == 0) return;
+  log.warn(
+      "the configuration has routes or rules that the database does not have; they are not in "
+      "force, for they only seed a new one: add them while it runs, or take them out of the file",
+      {{"routes", routes}, {"rules", rules}});
+}
+
+std::string record_of(const store::Route& route) {
+  return fmt::format("the route {} -> {} of listener {}", quote(route.key.hostname),
+                     quote(route.backend), quote(route.key.listener));
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Control>> Control::open(const config::Config& config, Log& log) {
+  auto store = store::Store::open(config.database.path);
+  if (!store.has_value()) return std::unexpected(store.error());
+  for (const std::string& notice : (*store)->notices()) log.warn(notice);
+  std::unique_ptr<Control> control(new Control(config, log, *std::move(store)));
+  const store::Contents seed = seed_of(config);
+  auto contents = control->store_->load();
+  if (!contents.has_value()) return std::unexpected(contents.error());
+  if (control->store_->fresh()) {
+    control->seed_ = {.put_routes = seed.routes, .put_rules = seed.rules};
+    contents = seed;
+  } else {
+    warn_of_what_is_not_in_force(seed, *contents, log);
+  }
+  if (auto loaded = control->load(*std::move(contents)); !loaded) {
+    return std::unexpected(loaded.error());
+  }
+  return control;
+}
+
+Control::Control(const config::Config& config, Log& log, std::unique_ptr<store::Store> store)
+    : database_path_(config.database.path),
+      geoip_path_(config.firewall.geoip_db),
+      cut_established_(config.firewall.cut_established),
+      listeners_(config.listeners),
+      log_(log),
+      store_(std::move(store)) {}
+
+Result<void> Control::attach(proxy::DataPlane& plane) {
+  plane_ = &plane;
+  const auto first = state();
+  if (seed_.has_value()) {
+    const auto committed = store_->commit(
+        *seed_,
+        {wall_clock(), "configuration", "seed",
+         fmt::format("routes +{}, rules +{}", seed_->put_routes.size(), seed_->put_rules.size())});
+    if (!committed.has_value()) return std::unexpected(committed.error());
+    MC_ASSERT(*committed == first->revision, "nobody else commits");
+    seed_.reset();
+    log_.info("database is new, seeded from the configuration", {{"path", database_path_}});
+  }
+  std::size_t routes = 0;
+  for (const policy::RouteTable& table : first->routes) routes += table.size();
+  log_.info("policy in force", {{"database", database_path_},
+                                {"revision", first->revision},
+                                {"routes", routes},
+                                {"rules", first->rules->size()}});
+  return {};
+}
+
+Result<void> Control::load(store::Contents contents) {
+  auto state = std::make_shared<State>();
+  // That of the seed will be the first.
+  state->revision = seed_.has_value() ? 1 : contents.revision;
+  if (auto routes = load_routes(contents, *state); !routes) return routes;
+  if (auto rules = load_rules(contents, *state); !rules) return rules;
+  state_ = std::move(state);
+  return {};
+}
+
+Result<void> Control::load_routes(const store::Contents& contents, State& state) const {
+  std::vector<std::vector<policy::Route>> routes(listeners_.size());
+  std::set<std::string> orphans;  // listeners that the configuration does not have any more
+  for (const store::Route& record : contents.routes) {
+    const auto listener = listeners_.find(record.key.listener);
+    if (!listener.has_value()) {
+      orphans.insert(record.key.listener);
+      continue;
+    }
+    const auto hostname = config::parse_hostname(record.key.hostname);
+    if (!hostname) {
+      return fail_with_record(database_path_, record_of(record),
+                              hostname.error().message + kEdited);
+    }
+    const auto backend = config::parse_backend(record.backend);
+    if (!backend) {
+      return fail_with_record(database_path_, record_of(record), backend.error().message + kEdited);
+    }
+    if (const auto reached = listeners_.reached_by(*backend)) {
+      return fail_with_record(
+          database_path_, record_of(record),
+          fmt::format("leads back to the listener {}; start with the configuration as it was "
+                      "before, change the route, then change the configuration",
+                      quote(listeners_.name(*reached))));
+    }
+    routes[*listener].push_back({*hostname, *backend});
+  }
+  for (auto& list : routes) state.routes.push_back(policy::RouteTable::build(std::move(list)));
+  if (!orphans.empty()) {
+    log_.warn("the database has routes of listeners that are not configured; they are kept, unused",
+              {{"listeners", fmt::format("{}", fmt::join(orphans, ","))}});
+  }
+  return {};
+}
+
+Result<void> Control::load_rules(const store::Contents& contents, State& state) const {
+  RuleSet rules;
+  for (const store::FirewallRule& record : contents.rules) {
+    const std::string name =
+        fmt::format("the firewall rule {} {}", printable(record.type), quote(record.value));
+    const auto type = rule_type_of(record.type);
+    if (!type.has_value()) {
+      return fail_with_record(database_path_, name,
+                              std::string("the type is none of ip, cidr, country") + kEdited);
+    }
+    const auto rule = Rule::parse(*type, record.value);
+    if (!rule) return fail_with_record(database_path_, name, rule.error().message + kEdited);
+    rules.append(*rule);
+  }
+  rules.normalise();
+  auto geoip = open_geoip(rules);
+  if (!geoip) return std::unexpected(geoip.error());
+  state.firewall = policy::Firewall({rules.ips, rules.cidrs, rules.countries}, *std::move(geoip));
+  state.rules = std::make_shared<const RuleSet>(std::move(rules));
+  return {};
+}
+
+Result<std::shared_ptr<const policy::GeoIp>> Control::open_geoip(const RuleSet& rules) const {
+  const bool needed = !rules.countries.empty();
+  if (geoip_path_.empty()) {
+    if (!needed) return nullptr;
+    return fail(fmt::format(
+        "firewall: geoip_db is required: the database blocks countries ({}); write [firewall] "
+        "geoip_db = \"/srv/mc-proxy/GeoLite2-Country.mmdb\", or take the rules back: sqlite3 {} "
+        "\"DELETE FROM firewall_rules WHERE type = 'country'\"",
+        fmt::join(rules.countries, ", "), printable(database_path_)));
+  }
+  auto opened = policy::GeoIp::open(geoip_path_);
+  if (opened.has_value()) return *std::move(opened);
+  if (needed) return fail("firewall: geoip_db is required: " + opened.error().message);
+  log_.warn("the GeoIP database cannot be read; no country rule needs it now",
+            {{"error", opened.error().message}});
+  return nullptr;
+}
+
+}  // namespace mc::control

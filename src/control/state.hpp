@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// What is in force: the routes and rules of one revision, and the firewall made of them. Immutable
+// once shared; any thread.
+
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/socket_address.hpp"
+#include "config/config.hpp"
+#include "control/rule_set.hpp"
+#include "policy/policy.hpp"
+#include "store/store.hpp"
+
+namespace mc::control {
+
+/// The configured listeners, which do not change while the process lives.
+class Listeners {
+ public:
+  explicit Listeners(const std::vector<config::Listener>& configured);
+
+  [[nodiscard]] std::size_t size() const { return listeners_.size(); }
+  [[nodiscard]] const std::string& name(std::size_t index) const { return listeners_[index].name; }
+  /// The place in the configuration of the listener with this name.
+  [[nodiscard]] std::optional<std::size_t> find(std::string_view name) const;
+  /// What to say of a name that none of them has: tells those that there are.
+  [[nodiscard]] std::string unknown(std::string_view name) const;
+  /// A listener at which connections to `backend` would arrive again.
+  [[nodiscard]] std::optional<std::size_t> reached_by(const SocketAddress& backend) const;
+
+ private:
+  struct Listener {
+    std::string name;
+    SocketAddress addr;
+  };
+  std::vector<Listener> listeners_;
+};
+
+struct State {
+  store::Revision revision = 0;
+  std::vector<policy::RouteTable> routes;  // by listener
+  std::shared_ptr<const RuleSet> rules = std::make_shared<const RuleSet>();
+  policy::Firewall firewall;
+
+  [[nodiscard]] std::unique_ptr<const policy::Policy> policy() const;
+};
+
+}  // namespace mc::control

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "unit/control/control_fixture.hpp"
+
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <utility>
+
+#include "store/sqlite.hpp"
+
+namespace mc::control::test {
+namespace {
+
+std::string make_directory() {
+  std::string path = std::filesystem::temp_directory_path() / "mc-proxy-control.XXXXXX";
+  REQUIRE(::mkdtemp(path.data()) != nullptr);
+  return path;
+}
+
+constexpr std::string_view kListeners =
+    "[[listeners]]\naddr = \":443\"\n[[listeners]]\naddr = \":8443\"\n";
+
+}  // namespace
+
+Plant::Plant(const std::string& toml)
+    : directory_(make_directory()),
+      database_(directory_ + "/mc-proxy.db"),
+      log_({.level = LogLevel::kError, .priorities = LogPriorities::kNever}) {
+  configure(toml);
+}
+
+Plant::~Plant() {
+  close();
+  std::filesystem::remove_all(directory_);
+}
+
+void Plant::configure(const std::string& toml) {
+  const std::string listeners(toml.contains("[[listeners]]") ? "" : kListeners);
+  const std::string text =
+      fmt::format("{}\n{}\n[database]\npath = \"{}\"\n", listeners, toml, database_);
+  auto parsed = config::load_from_text(text, "test.toml", config::NamedFiles::kIgnored);
+  INFO((parsed.has_value() ? "" : config::to_string(parsed.error())));
+  REQUIRE(parsed.has_value());
+  config_ = *std::move(parsed);
+}
+
+std::string Plant::open() {
+  auto opened = Control::open(config_, log_);
+  if (!opened.has_value()) return opened.error().message;
+  control_ = *std::move(opened);
+  auto plane = proxy::DataPlane::start({}, control_->first_policy(), log_);
+  REQUIRE(plane.has_value());
+  plane_ = *std::move(plane);
+  control_->attach(*plane_);
+  return "";
+}
+
+void Plant::close() {
+  plane_.reset();
+  control_.reset();
+}
+
+void Plant::restart() {
+  close();
+  REQUIRE(open() == "");
+}
+
+std::string Plant::route(std::string_view name, std::size_t listener) {
+  const auto match = published().route(listener, name);
+  return match.has_value() ? match->route->backend.to_string() : "none";
+}
+
+std::string Plant::query(const std::string& sql) const {
+  auto connection = store::Connection::open(database_, store::Access::kReadOnly);
+  REQUIRE(connection.has_value());
+  const auto value = connection->query_text(sql);
+  REQUIRE(value.has_value());
+  return *value;
+}
+
+Terms by_test() { return {.who = "CN=test", .action = "test"}; }
+
+std::string told(const Refusal& refusal) {
+  static constexpr const char* kKinds[] = {
+      "invalid", "not found", "already exists", "failed precondition",
+      "stale",   "too many",  "stopping",       "store failed"};
+  static constexpr const char* kFields[] = {"change",  "listener",  "hostname",
+                                            "backend", "rule type", "rule value"};
+  std::string text = kKinds[static_cast<std::size_t>(refusal.kind)];
+  if (refusal.index.has_value()) text += fmt::format(" [{}]", *refusal.index);
+  if (!refusal.message.empty()) text += ": " + refusal.message;
+  for (const Violation& violation : refusal.violations) {
+    text += fmt::format("; [{}] {}: {}", violation.index,
+                        kFields[static_cast<std::size_t>(violation.field)], violation.description);
+  }
+  return text;
+}
+
+}  // namespace mc::control::test
