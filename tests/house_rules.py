@@ -20,6 +20,7 @@ ROOMS_BELOW = {
     "store": {"base"},
     "proxy": {"base", "ring", "tls", "policy"},
     "control": {"base", "policy", "config", "store", "proxy"},
+    "admin": {"base", "policy", "store", "proxy", "control"},
     "app": {"base", "ring", "tls", "policy", "config", "proxy"},
 }
 

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "admin/acceptor.hpp"
+
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <iterator>
+#include <utility>
+
+#include "admin/limits.hpp"
+#include "base/assert.hpp"
+
+namespace mc::admin {
+namespace {
+
+bool is_out_of_resources(int error) {
+  return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
+}
+
+}  // namespace
+
+std::uint64_t socket_cookie(int fd) {
+  std::uint64_t cookie = 0;
+  socklen_t size = sizeof(cookie);
+  return ::getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &size) == 0 ? cookie : 0;
+}
+
+std::unique_ptr<Acceptor> Acceptor::make(std::size_t connections_max) {
+  Fd stop(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!stop) return nullptr;
+  return std::unique_ptr<Acceptor>(new Acceptor(std::move(stop), connections_max));
+}
+
+Acceptor::Acceptor(Fd stop, std::size_t connections_max)
+    : connections_max_(connections_max), stop_(std::move(stop)) {}
+
+Acceptor::~Acceptor() { stop(); }
+
+void Acceptor::start(const Fd& listener, Handler handler) {
+  MC_ASSERT(!handler_, "one thread accepts, from start() to stop()");
+  handler_ = std::move(handler);
+  thread_ = std::thread([this, fd = listener.get()] { run(fd); });
+}
+
+void Acceptor::stop() {
+  if (!thread_.joinable()) return;
+  const std::uint64_t one = 1;
+  [[maybe_unused]] const auto ignored = ::write(stop_.get(), &one, sizeof(one));
+  thread_.join();
+}
+
+void Acceptor::run(int listener) {
+  bool is_paused = false;
+  for (;;) {
+    pollfd events[] = {{.fd = stop_.get(), .events = POLLIN, .revents = 0},
+                       {.fd = is_paused ? -1 : listener, .events = POLLIN, .revents = 0}};
+    ::poll(events, std::size(events), is_paused ? static_cast<int>(kAcceptPause.count()) : -1);
+    if (events[0].revents != 0) return;
+    is_paused = accept_one(listener) == Accepted::kPause;
+  }
+}
+
+Acceptor::Accepted Acceptor::accept_one(int listener) {
+  if (!has_room()) return Accepted::kPause;
+  Fd connection(::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+  if (!connection) return is_out_of_resources(errno) ? Accepted::kPause : Accepted::kNone;
+  // Before it is given away: whoever has it may close it at once.
+  const std::uint64_t cookie = socket_cookie(connection.get());
+  const int fd = handler_(std::move(connection));
+  if (fd >= 0) connections_.push_back({.fd = fd, .cookie = cookie});
+  return Accepted::kOne;
+}
+
+/// gRPC closes a connection without a word; the cookie of its descriptor tells.
+bool Acceptor::has_room() {
+  std::erase_if(connections_,
+                [](const Connection& one) { return socket_cookie(one.fd) != one.cookie; });
+  return connections_.size() < connections_max_;
+}
+
+}  // namespace mc::admin

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// The admin API's limits, each with its reason.
+
+#include <chrono>
+#include <cstddef>
+
+#include "proxy/limits.hpp"
+
+namespace mc::admin {
+
+/// The largest message, on either side: the largest batch, 250,000 changes of some 100 bytes, is
+/// 25 MB. Parsed it may be thirty times as large, if it consists of empty elements alone: what
+/// somebody with a certificate can make the server hold for a moment, 0.9 GB, measured.
+inline constexpr int kMessageBytesMax = 32 * 1024 * 1024;
+
+/// The most that is read of a certificate, key or CA file: a bundle of all public CAs has some 250
+/// KB. What is larger is another file.
+inline constexpr std::size_t kCredentialBytesMax = 1024 * 1024;
+
+/// The most of a certificate's alternative names that is repeated to people.
+inline constexpr std::size_t kNamesBytesMax = 256;
+
+/// Connections at a time to the local socket, and to the TCP port: people and their scripts, and
+/// whoever else can reach the port. Each costs a descriptor of those that the proxy lives on.
+/// Further ones wait in the kernel.
+inline constexpr std::size_t kLocalConnectionsMax = 64;
+inline constexpr std::size_t kTcpConnectionsMax = 64;
+static_assert(kLocalConnectionsMax + kTcpConnectionsMax <= proxy::kDescriptorsReserved / 2,
+              "the other half is for rings, listeners, the log, the database and snapshots");
+
+/// Connections to either that wait in the kernel until they are accepted.
+inline constexpr int kBacklog = 64;
+
+/// How long accepting rests when there is no descriptor, or no place among the connections: nothing
+/// announces the end of either.
+inline constexpr std::chrono::milliseconds kAcceptPause{100};
+
+/// How long a client of the TCP port may take until TLS and HTTP/2 are agreed upon: a few round
+/// trips. Until then it has shown no certificate, and has one of kTcpConnectionsMax places.
+inline constexpr std::chrono::milliseconds kHandshakeMax{10'000};
+
+/// How long a connection, to either, may be without a call (gRPC adds or takes 10 %): it has a
+/// place that others may wait for. Clients connect again by themselves with their next call.
+inline constexpr std::chrono::milliseconds kIdleMax{60'000};
+
+/// Where the descriptors of local connections begin, and after how many connections their numbers
+/// begin again there. A number names a connection (see LocalSocket::peer), so it must not come
+/// again soon.
+inline constexpr int kLocalFdBegin = 256;
+inline constexpr int kLocalFdNumbers = 512;
+static_assert(kLocalFdNumbers >= 2 * static_cast<int>(kLocalConnectionsMax),
+              "a number rests while others are used");
+static_assert(kLocalFdBegin + kLocalFdNumbers +
+                      static_cast<int>(kLocalConnectionsMax + kTcpConnectionsMax) <=
+                  1024,
+              "what a process may have at least, even where each connection takes one of them");
+
+/// The most memory for the system's entry of a user, of which the name is wanted.
+inline constexpr std::size_t kUserEntryBytesMax = 64 * 1024;
+
+/// How long the client waits for a local server that does not accept: a person waits for it.
+inline constexpr std::chrono::milliseconds kLocalConnectWaitMax{5000};
+
+/// How long the handshake may take that finds out why gRPC could not connect.
+inline constexpr std::chrono::milliseconds kProbeWaitMax{5000};
+
+/// Threads that serve calls, which bounds the calls at one time: more than the operators and their
+/// scripts there are, and changes go one after the other anyway.
+inline constexpr int kThreadsMax = 32;
+
+/// What the messages of all calls together may hold as bytes, before they are parsed.
+inline constexpr std::size_t kCallBytesMax = 4 * std::size_t{kMessageBytesMax};
+
+/// Routes and rules on one page: with names of the longest kind (253 bytes and a backend's 50; a
+/// rule's 45) they fit the 4 MiB that gRPC clients take unless told otherwise.
+inline constexpr std::size_t kRoutesPerPageMax = 10'000;
+inline constexpr std::size_t kRulesPerPageMax = 50'000;
+
+/// Snapshots made at one time: each is a second copy of the database on disk, and a thread for as
+/// long as its client reads.
+inline constexpr std::size_t kSnapshotsMax = 4;
+/// The piece of a snapshot that one message carries: large enough that the framing costs nothing,
+/// well below the 4 MiB that clients take.
+inline constexpr std::size_t kSnapshotChunkBytes = 1024 * 1024;
+
+/// How long a client may take to read a snapshot: 100 MB through 1.5 Mbit/s.
+inline constexpr std::chrono::minutes kSnapshotWaitMax{10};
+
+/// How long a stop waits for calls that are under way. No change is by then, so what is left are
+/// answers on their way, and watches of the health service, which would stay for ever.
+inline constexpr std::chrono::milliseconds kShutdownGrace{500};
+
+/// How long before its end the server begins to warn of its certificate, once a day.
+inline constexpr std::chrono::days kExpiryWarning{14};
+
+}  // namespace mc::admin

@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "admin/local_socket.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <grpcpp/server_posix.h>
+#include <pwd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <charconv>
+#include <cstring>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "admin/limits.hpp"
+#include "base/quote.hpp"
+
+namespace mc::admin {
+namespace {
+
+constexpr mode_t kMode = 0600;
+constexpr std::string_view kFdPrefix =
+    "fd:";  // grpc::ServerContext::peer() of injected connections
+
+std::unexpected<Error> fail_with(const std::string& path, std::string_view problem,
+                                 std::string_view remedy) {
+  return fail(fmt::format("admin socket {}: {}; {}", quote(path), problem, remedy));
+}
+
+std::string directory_of(const std::string& path) {
+  const auto slash = path.rfind('/');
+  if (slash == path.npos) return ".";
+  return slash == 0 ? "/" : path.substr(0, slash);
+}
+
+std::unexpected<Error> fail_with_errno(const std::string& path, int error) {
+  const std::string directory = directory_of(path);
+  switch (error) {
+    case ENOENT:
+    case ENOTDIR:
+      return fail_with(path, fmt::format("there is no directory {}", quote(directory)),
+                       fmt::format("create it: install -d -o mc-proxy -g mc-proxy {} (systemd: "
+                                   "RuntimeDirectory=), or correct grpc.socket",
+                                   directory));
+    case EACCES:
+    case EPERM:
+      return fail_with(
+          path,
+          fmt::format("the user with uid {} may not make it in {}", ::geteuid(), quote(directory)),
+          fmt::format("give that user the directory (chown), or correct grpc.socket"));
+    case EROFS:
+      return fail_with(path, "the file system is read-only",
+                       "correct grpc.socket (systemd: RuntimeDirectory= or ReadWritePaths=)");
+    default:
+      return fail_with(path, std::strerror(error), "correct grpc.socket, or what is wrong there");
+  }
+}
+
+std::optional<sockaddr_un> to_address(const std::string& path) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path.empty() || path.size() >= sizeof(address.sun_path)) return std::nullopt;
+  path.copy(address.sun_path, path.size());
+  return address;
+}
+
+/// The process that connected or, seen from a client, that listens.
+std::optional<LocalPeer> peer_of(int fd) {
+  ucred credentials{};
+  socklen_t size = sizeof(credentials);
+  if (::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &size) != 0) return std::nullopt;
+  return LocalPeer{.uid = credentials.uid, .pid = credentials.pid};
+}
+
+/// Makes the way free for bind(2): removes a socket that nobody listens on.
+Result<void> clear_path(const std::string& path, const sockaddr_un& address) {
+  struct stat found{};
+  if (::lstat(path.c_str(), &found) != 0) {
+    if (errno == ENOENT) return {};
+    return fail_with_errno(path, errno);
+  }
+  if (!S_ISSOCK(found.st_mode)) {
+    return fail_with(path, "there is something that is no socket",
+                     "correct grpc.socket, or remove what is there");
+  }
+  const Fd probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!probe) return fail_with_errno(path, errno);
+  const bool is_connected =
+      ::connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0;
+  const int error = is_connected ? 0 : errno;
+  if (error == ENOENT) return {};
+  if (error == 0 || error == EAGAIN) {  // EAGAIN: so many wait that there is no room for another
+    const auto owner = is_connected ? peer_of(probe.get()) : std::nullopt;
+    return fail_with(path,
+                     fmt::format("another server uses it{}",
+                                 owner ? fmt::format(" (pid {})", owner->pid) : std::string()),
+                     "stop that one first, or give this one another grpc.socket");
+  }
+  if (error != ECONNREFUSED) {
+    return fail_with(path, fmt::format("there is a socket ({})", std::strerror(error)),
+                     "correct grpc.socket, or remove it if nobody needs it");
+  }
+  // Another server that starts at this moment may have put its own there meanwhile.
+  struct stat now{};
+  if (::lstat(path.c_str(), &now) != 0 || now.st_ino != found.st_ino ||
+      now.st_dev != found.st_dev) {
+    return fail_with(path, "another server is just taking it", "stop one of the two");
+  }
+  if (::unlink(path.c_str()) != 0 && errno != ENOENT) return fail_with_errno(path, errno);
+  return {};
+}
+
+}  // namespace
+
+std::string user_name(uid_t uid) {
+  std::vector<char> buffer(1024);
+  for (;;) {
+    passwd entry{};
+    passwd* found = nullptr;
+    const int error = ::getpwuid_r(uid, &entry, buffer.data(), buffer.size(), &found);
+    if (error == 0) return found != nullptr ? printable(entry.pw_name) : "";
+    if (error != ERANGE || buffer.size() >= kUserEntryBytesMax) return "";
+    buffer.resize(buffer.size() * 2);
+  }
+}
+
+std::string describe(const LocalPeer& peer) {
+  const std::string name = user_name(peer.uid);
+  return fmt::format("uid={}{} pid={}", peer.uid, name.empty() ? "" : "(" + name + ")", peer.pid);
+}
+
+LocalSocket::LocalSocket(std::string path, FileId file, Fd listener,
+                         std::unique_ptr<Acceptor> acceptor)
+    : path_(std::move(path)),
+      file_(file),
+      listener_(std::move(listener)),
+      acceptor_(std::move(acceptor)) {}
+
+LocalSocket::~LocalSocket() { close(); }
+
+Result<std::unique_ptr<LocalSocket>> LocalSocket::open(const std::string& path) {
+  const auto address = to_address(path);
+  if (!address) {
+    return fail_with(path,
+                     fmt::format("a path has 1 to {} bytes here, this has {}",
+                                 sizeof(sockaddr_un::sun_path) - 1, path.size()),
+                     "correct grpc.socket");
+  }
+  auto acceptor = Acceptor::make(kLocalConnectionsMax);
+  Fd listener(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (acceptor == nullptr || !listener) return fail_with_errno(path, errno);
+  if (const auto cleared = clear_path(path, *address); !cleared) {
+    return std::unexpected(cleared.error());
+  }
+  // The mode of the file that bind(2) makes is that of the socket: there is no moment in which
+  // others could connect.
+  if (::fchmod(listener.get(), kMode) != 0 ||
+      ::bind(listener.get(), reinterpret_cast<const sockaddr*>(&*address), sizeof(*address)) != 0) {
+    if (errno == EADDRINUSE) {
+      return fail_with(path, "another server has just taken it", "stop one of the two");
+    }
+    return fail_with_errno(path, errno);
+  }
+  struct stat made{};
+  const bool is_made = ::lstat(path.c_str(), &made) == 0;
+  if (!is_made || (made.st_mode & 07777) != kMode) {
+    const mode_t mode = made.st_mode & 07777;
+    ::unlink(path.c_str());
+    return fail_with(path, fmt::format("it came into being with mode {:04o}, not 0600", mode),
+                     "start the server with umask 077");
+  }
+  // From here on the destructor removes the file.
+  std::unique_ptr<LocalSocket> socket(new LocalSocket(path,
+                                                      {.device = made.st_dev, .inode = made.st_ino},
+                                                      std::move(listener), std::move(acceptor)));
+  if (::listen(socket->listener_.get(), kBacklog) != 0) return fail_with_errno(path, errno);
+  return socket;
+}
+
+void LocalSocket::serve(grpc::Server& server) {
+  acceptor_->start(listener_, [this, &server](Fd connection) {
+    return hand_over(std::move(connection), server);
+  });
+}
+
+void LocalSocket::close() {
+  acceptor_->stop();
+  if (!listener_) return;
+  // The listener is still open, so its file's number cannot be another's.
+  struct stat found{};
+  if (::lstat(path_.c_str(), &found) == 0 &&
+      FileId{.device = found.st_dev, .inode = found.st_ino} == file_) {
+    ::unlink(path_.c_str());
+  }
+  listener_.reset();
+}
+
+/// See Acceptor::Handler.
+int LocalSocket::hand_over(Fd connection, grpc::Server& server) {
+  const auto peer = peer_of(connection.get());
+  if (!peer) return -1;
+  connection = renumber(std::move(connection));
+  const int fd = connection.get();
+  {
+    const std::lock_guard lock(mutex_);
+    connections_[fd] = {.peer = *peer, .cookie = socket_cookie(fd)};
+  }
+  grpc::AddInsecureChannelFromFd(&server, connection.release());
+  return fd;
+}
+
+/// gRPC names a connection by its descriptor alone, and the kernel gives out the lowest free one
+/// again at once: a call whose connection ends before peer() is asked would be put down to whoever
+/// connects next. So numbers go up for a while before they start again.
+Fd LocalSocket::renumber(Fd connection) {
+  if (numbers_left_ == 0) {
+    numbers_left_ = kLocalFdNumbers;
+    next_fd_ = kLocalFdBegin;
+    const std::lock_guard lock(mutex_);
+    std::erase_if(connections_, [](const auto& entry) {
+      return socket_cookie(entry.first) != entry.second.cookie;
+    });
+  }
+  --numbers_left_;
+  Fd renumbered(::fcntl(connection.get(), F_DUPFD_CLOEXEC, next_fd_));
+  if (!renumbered) return connection;  // no number so high, or no descriptor to spare
+  next_fd_ = renumbered.get() + 1;
+  return renumbered;
+}
+
+std::optional<LocalPeer> LocalSocket::peer(const std::string& grpc_peer) const {
+  if (!grpc_peer.starts_with(kFdPrefix)) return std::nullopt;
+  const char* const begin = grpc_peer.data() + kFdPrefix.size();
+  const char* const end = grpc_peer.data() + grpc_peer.size();
+  int fd = -1;
+  const auto [parsed, error] = std::from_chars(begin, end, fd);
+  if (error != std::errc() || parsed != end) return std::nullopt;
+  const std::lock_guard lock(mutex_);
+  const auto found = connections_.find(fd);
+  if (found == connections_.end()) return std::nullopt;
+  return found->second.peer;
+}
+
+}  // namespace mc::admin

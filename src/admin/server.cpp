@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "admin/server.hpp"
+
+#include <fmt/format.h>
+#include <google/protobuf/stubs/logging.h>
+#include <grpc/grpc.h>
+#include <grpc/health/v1/health.pb.h>
+#include <grpc/support/log.h>
+#include <grpcpp/ext/proto_server_reflection_plugin.h>
+#include <grpcpp/health_check_service_interface.h>
+#include <grpcpp/resource_quota.h>
+#include <grpcpp/server_builder.h>
+
+#include <atomic>
+#include <mutex>
+#include <utility>
+
+#include "admin/limits.hpp"
+
+namespace mc::admin {
+namespace {
+
+// gRPC logs through one function for the whole process, so this is the one thing that cannot be
+// passed by reference.
+std::atomic<Log*> log_of_grpc{nullptr};
+
+void write_for_grpc(gpr_log_func_args* line) {
+  Log* const log = log_of_grpc.load();
+  if (log == nullptr) return;
+  if (line->severity == GPR_LOG_SEVERITY_ERROR) {
+    log->warn("gRPC", {{"message", line->message}});
+  } else {
+    log->debug("gRPC", {{"message", line->message}});
+  }
+}
+
+// What protobuf has to say of bytes that are no message; it would write to stderr by itself.
+void write_for_protobuf(google::protobuf::LogLevel, const char*, int, const std::string& message) {
+  if (Log* const log = log_of_grpc.load()) log->debug("protobuf", {{"message", message}});
+}
+
+void prepare_grpc(Log& log) {
+  log_of_grpc = &log;
+  gpr_set_log_function(write_for_grpc);
+  gpr_set_log_verbosity(log.enabled(LogLevel::kDebug) ? GPR_LOG_SEVERITY_INFO
+                                                      : GPR_LOG_SEVERITY_ERROR);
+  static std::once_flag once;
+  std::call_once(once, [] {
+    // Never given back: at its end gRPC waits up to 10 s for its poller where a socket was full
+    // once.
+    grpc_init();
+    google::protobuf::SetLogHandler(write_for_protobuf);
+    grpc::EnableDefaultHealthCheckService(true);
+    grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+    // Links the description in, which reflection then finds by name.
+    grpc::health::v1::HealthCheckRequest::descriptor();
+  });
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Server>> Server::start(const ServerOptions& options,
+                                              control::Control& control, Log& log) {
+  prepare_grpc(log);
+  std::unique_ptr<Server> server(new Server(control, log));
+  if (auto listening = server->listen(options); !listening.has_value()) {
+    return std::unexpected(std::move(listening.error()));
+  }
+  server->tick();
+  return server;
+}
+
+Result<void> Server::listen(const ServerOptions& options) {
+  grpc::ServerBuilder builder;
+  builder.SetMaxReceiveMessageSize(kMessageBytesMax);
+  builder.SetMaxSendMessageSize(kMessageBytesMax);
+  builder.SetSyncServerOption(grpc::ServerBuilder::NUM_CQS, 1);
+  builder.SetResourceQuota(
+      grpc::ResourceQuota("admin").SetMaxThreads(kThreadsMax).Resize(kCallBytesMax));
+  builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS,
+                             static_cast<int>(options.handshake_max.count()));
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS,
+                             static_cast<int>(options.idle_max.count()));
+
+  if (!options.socket.empty()) {
+    auto local = LocalSocket::open(options.socket);
+    if (!local.has_value()) return std::unexpected(local.error());
+    local_ = *std::move(local);
+  }
+  if (options.addr.has_value()) {
+    auto certificates = CertificateFiles::load(options.certificates);
+    if (!certificates.has_value()) return std::unexpected(certificates.error());
+    certificates_ = *std::move(certificates);
+    auto tcp = TcpListener::open(*options.addr);
+    if (!tcp.has_value()) return std::unexpected(tcp.error());
+    tcp_ = *std::move(tcp);
+    tcp_door_ = builder.experimental().AddExternalConnectionAcceptor(
+        grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD,
+        certificates_->server_credentials());
+  }
+  service_ = std::make_unique<Service>(control_, local_.get(), options.version);
+  builder.RegisterService(service_.get());
+  server_ = builder.BuildAndStart();
+  if (server_ == nullptr) return fail("admin API: gRPC cannot start its server");
+  if (local_ != nullptr) local_->serve(*server_);
+  if (tcp_ != nullptr) tcp_->serve(*tcp_door_);
+  return {};
+}
+
+Server::~Server() {
+  // First: they hand connections to the server, which would not close those that come too late.
+  if (local_ != nullptr) local_->close();
+  if (tcp_ != nullptr) tcp_->close();
+  if (server_ != nullptr) {
+    server_->Shutdown(std::chrono::system_clock::now() + kShutdownGrace);
+    server_->Wait();
+  }
+  log_of_grpc = nullptr;
+}
+
+std::optional<SocketAddress> Server::tcp_address() const {
+  return tcp_ != nullptr ? std::optional(tcp_->address()) : std::nullopt;
+}
+
+void Server::tick() {
+  report_health();
+  if (certificates_ == nullptr) return;
+  follow_certificates();
+  warn_of_expiry();
+}
+
+void Server::report_health() {
+  const bool healthy = !control_.stopping() && control_.plane().accepting();
+  if (std::exchange(healthy_, healthy) == healthy) return;
+  auto* const health = server_->GetHealthCheckService();
+  health->SetServingStatus("", healthy);
+  health->SetServingStatus(mc_proxy::v1::ProxyAdminService::service_full_name(), healthy);
+}
+
+void Server::follow_certificates() {
+  const auto renewal = certificates_->refresh();
+  if (!renewal.has_value()) return;
+  if (!renewal->has_value()) {
+    log_.error("certificate not renewed; the one in force stays",
+               {{"error", renewal->error().message}});
+    return;
+  }
+  expiry_told_ = {};
+  log_.info("certificate renewed",
+            {{"subject", (*renewal)->subject}, {"expires", format_time((*renewal)->expires_at)}});
+}
+
+void Server::warn_of_expiry() {
+  const auto now = std::chrono::system_clock::now();
+  const auto today = std::chrono::floor<std::chrono::days>(now);
+  if (today == expiry_told_ || certificates_->expires_at() > now + kExpiryWarning) return;
+  expiry_told_ = today;
+  const bool expired = certificates_->expires_at() <= now;
+  log_.warn(expired ? "the admin API's certificate has expired: clients refuse it; copy a new "
+                      "certificate and key over the old files, no restart is needed"
+                    : "the admin API's certificate expires soon",
+            {{"subject", certificates_->subject()},
+             {"expires", format_time(certificates_->expires_at())}});
+}
+
+}  // namespace mc::admin

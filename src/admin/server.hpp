@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// The admin API as it is reached: over TCP with mutual TLS, over a Unix socket, or both; with
+// server reflection and gRPC's health service. Made, ticked and ended by one thread.
+
+#include <grpcpp/server.h>
+#include <grpcpp/server_builder.h>
+
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "admin/certificates.hpp"
+#include "admin/limits.hpp"
+#include "admin/local_socket.hpp"
+#include "admin/service.hpp"
+#include "admin/tcp_listener.hpp"
+#include "base/log.hpp"
+#include "base/result.hpp"
+#include "base/socket_address.hpp"
+#include "control/control.hpp"
+
+namespace mc::admin {
+
+struct ServerOptions {
+  std::optional<SocketAddress> addr;  // TCP, with these certificates
+  CertificatePaths certificates;
+  std::string socket;  // the path of the Unix socket, or empty
+  std::string version;
+  // How long a client may take to be ready, and be without a call; tests take less.
+  std::chrono::milliseconds handshake_max = kHandshakeMax;
+  std::chrono::milliseconds idle_max = kIdleMax;
+};
+
+class Server {
+ public:
+  /// Listens and serves. Errors name the address or the file, and the remedy. `control` and `log`
+  /// outlive it.
+  static Result<std::unique_ptr<Server>> start(const ServerOptions& options,
+                                               control::Control& control, Log& log);
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+  /// Ends calls that are still open after kShutdownGrace.
+  ~Server();
+
+  /// To be called about once a second: follows the certificate files, and tells the health service
+  /// how the data plane is.
+  void tick();
+
+  /// Where TCP is listened at: port 0 has become the one that the kernel chose.
+  [[nodiscard]] std::optional<SocketAddress> tcp_address() const;
+
+ private:
+  Server(control::Control& control, Log& log) : control_(control), log_(log) {}
+
+  Result<void> listen(const ServerOptions& options);
+  void report_health();
+  void follow_certificates();
+  void warn_of_expiry();
+
+  control::Control& control_;
+  Log& log_;
+  std::unique_ptr<CertificateFiles> certificates_;
+  std::unique_ptr<LocalSocket> local_;
+  std::unique_ptr<TcpListener> tcp_;
+  std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> tcp_door_;  // gRPC's side of it
+  std::unique_ptr<Service> service_;
+  std::unique_ptr<grpc::Server> server_;
+  std::optional<bool> healthy_;  // what the health service was told last
+  std::chrono::sys_days expiry_told_{};
+};
+
+}  // namespace mc::admin

@@ -1,0 +1,380 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "admin/service.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <grpc/grpc_security_constants.h>
+#include <grpcpp/alarm.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "admin/limits.hpp"
+#include "admin/translate.hpp"
+#include "base/fd.hpp"
+#include "base/quote.hpp"
+#include "control/limits.hpp"
+#include "proxy/reason.hpp"
+
+namespace mc::admin {
+
+namespace api = mc_proxy::v1;
+
+namespace {
+
+// 0 stands for as many as there may be, and so does more than that (AIP-158).
+std::size_t page_size(std::uint32_t asked, std::size_t most) {
+  return asked == 0 ? most : std::min<std::size_t>(asked, most);
+}
+
+// A route with what it is ordered by: the counters go on counting while they are sorted.
+struct Busy {
+  std::uint64_t active;
+  std::uint64_t connections;
+  const policy::Route* route;
+
+  [[nodiscard]] bool before(const Busy& other) const {
+    if (active != other.active) return active > other.active;
+    if (connections != other.connections) return connections > other.connections;
+    return route->pattern < other.route->pattern;
+  }
+};
+
+void fill_busiest(const policy::RouteTable& table, std::size_t most, api::ListenerStatus& out) {
+  if (most == 0) return;
+  std::vector<Busy> routes;
+  for (const policy::Route* const route : table.sorted()) {
+    routes.push_back({route->usage->active.load(std::memory_order_relaxed),
+                      route->usage->connections.load(std::memory_order_relaxed), route});
+  }
+  const auto shown = static_cast<std::ptrdiff_t>(std::min(most, routes.size()));
+  std::ranges::partial_sort(routes, routes.begin() + shown,
+                            [](const Busy& a, const Busy& b) { return a.before(b); });
+  for (const Busy& busy : std::span(routes.begin(), routes.begin() + shown)) {
+    auto& told = *out.add_routes();
+    to_api(*busy.route, *told.mutable_route());
+    told.set_active_connections(busy.active);
+    told.set_total_connections(busy.connections);
+    const policy::RouteUsage& usage = *busy.route->usage;
+    told.set_dial_failures(usage.dial_failures.load(std::memory_order_relaxed));
+    told.set_bytes_up(usage.bytes_up.load(std::memory_order_relaxed));
+    told.set_bytes_down(usage.bytes_down.load(std::memory_order_relaxed));
+  }
+}
+
+// A rule's place in a listing, as a page token: "cidr 198.51.100.0/24".
+std::string token_of(const control::Rule& rule) {
+  return fmt::format("{} {}", control::to_string(rule.type()), rule.value());
+}
+
+std::optional<control::Rule> rule_of(std::string_view token) {
+  const auto space = token.find(' ');
+  if (space == token.npos) return std::nullopt;
+  const auto type = control::rule_type_of(token.substr(0, space));
+  if (!type) return std::nullopt;
+  auto rule = control::Rule::parse(*type, token.substr(space + 1));
+  if (!rule) return std::nullopt;
+  return *std::move(rule);
+}
+
+// The first place whose rule comes after `rule`.
+std::size_t place_after(const control::RuleSet& rules, const control::Rule& rule) {
+  std::size_t low = 0;
+  for (std::size_t high = rules.size(); low < high;) {
+    const std::size_t middle = low + (high - low) / 2;
+    if (rules.at(middle) <= rule) {
+      low = middle + 1;
+    } else {
+      high = middle;
+    }
+  }
+  return low;
+}
+
+// Before anything is copied: what is refused for its size must not cost memory.
+constexpr int kItemsMax = static_cast<int>(control::kChangesMax);
+grpc::Status too_many(int count, std::string_view what) {
+  return {grpc::StatusCode::RESOURCE_EXHAUSTED,
+          fmt::format("{} {}; one request takes at most {}: send them in parts", count, what,
+                      kItemsMax)};
+}
+
+grpc::Status unknown_token(const std::string& token) {
+  return invalid_argument("page_token", quote(token) +
+                                            ": not a next_page_token of this listing; leave it out "
+                                            "to begin with the first page");
+}
+
+// One of a few places, given back at the end.
+class Place {
+ public:
+  explicit Place(std::atomic<std::size_t>& taken) : taken_(taken), before_(taken.fetch_add(1)) {}
+  ~Place() { taken_.fetch_sub(1); }
+  Place(const Place&) = delete;
+  Place& operator=(const Place&) = delete;
+  /// How many others were taken.
+  [[nodiscard]] std::size_t others() const { return before_; }
+
+ private:
+  std::atomic<std::size_t>& taken_;
+  const std::size_t before_;
+};
+
+grpc::Status send_file(int fd, grpc::ServerWriter<api::CreateSnapshotResponse>& writer) {
+  struct stat file{};
+  if (::fstat(fd, &file) != 0) {
+    return {grpc::StatusCode::INTERNAL, fmt::format("snapshot: {}", std::strerror(errno))};
+  }
+  api::CreateSnapshotResponse piece;
+  piece.set_size(static_cast<std::uint64_t>(file.st_size));
+  for (std::uint64_t sent = 0; sent < static_cast<std::uint64_t>(file.st_size);) {
+    std::string& chunk = *piece.mutable_chunk();
+    chunk.resize(kSnapshotChunkBytes);
+    const ssize_t size = ::pread(fd, chunk.data(), chunk.size(), static_cast<off_t>(sent));
+    if (size < 0 && errno == EINTR) continue;
+    if (size <= 0) {
+      return {grpc::StatusCode::INTERNAL,
+              fmt::format("snapshot: {}", size == 0 ? "cut short" : std::strerror(errno))};
+    }
+    chunk.resize(static_cast<std::size_t>(size));
+    sent += static_cast<std::uint64_t>(size);
+    if (!writer.Write(piece)) return {grpc::StatusCode::CANCELLED, "the client has left"};
+    piece.Clear();
+  }
+  return grpc::Status::OK;
+}
+
+}  // namespace
+
+Service::Service(control::Control& control, const LocalSocket* local, std::string version)
+    : control_(control), local_(local), version_(std::move(version)) {}
+
+std::string Service::who(const grpc::ServerContext& context) const {
+  if (local_ != nullptr) {
+    if (const auto peer = local_->peer(context.peer())) return describe(*peer);
+  }
+  const auto credentials = context.auth_context();
+  for (const char* const property : {GRPC_X509_SUBJECT_PROPERTY_NAME, GRPC_X509_CN_PROPERTY_NAME}) {
+    if (credentials == nullptr) break;
+    const auto values = credentials->FindPropertyValues(property);
+    if (!values.empty() && !values.front().empty()) {
+      return printable({values.front().data(), values.front().size()});
+    }
+  }
+  return context.peer();
+}
+
+template <class Request>
+control::Terms Service::terms(const grpc::ServerContext& context, const Request& request,
+                              std::string_view action) const {
+  control::Terms terms{.who = who(context), .action = action};
+  if (request.has_if_revision()) terms.if_revision = request.if_revision();
+  if constexpr (requires { request.dry_run(); }) terms.dry_run = request.dry_run();
+  if constexpr (requires { request.cut_established(); }) {
+    if (request.has_cut_established()) terms.cut_established = request.cut_established();
+  }
+  return terms;
+}
+
+template <class Response>
+grpc::Status Service::apply_one(control::Change change, const control::Terms& terms,
+                                Response& response) {
+  auto applied = control_.apply(std::span(&change, 1), terms);
+  if (!applied.has_value()) {
+    applied.error().index.reset();  // the request has no list that it could count in
+    return to_status(applied.error(), std::holds_alternative<control::RemoveRoute>(change)
+                                          ? path_in_remove_route
+                                          : path_in_single);
+  }
+  response.set_revision(applied->revision);
+  return grpc::Status::OK;
+}
+
+// ---- routes
+
+grpc::Status Service::ListRoutes(grpc::ServerContext*, const api::ListRoutesRequest* request,
+                                 api::ListRoutesResponse* response) {
+  const auto listener = control_.listeners().find(request->listener_addr());
+  if (!listener.has_value()) {
+    return {grpc::StatusCode::NOT_FOUND, control_.listeners().unknown(request->listener_addr())};
+  }
+  const auto state = control_.state();
+  const auto routes = state->routes[*listener].sorted();
+  const auto begin = request->page_token().empty()
+                         ? routes.begin()
+                         : std::ranges::upper_bound(routes, std::string_view(request->page_token()),
+                                                    {}, [](const policy::Route* route) {
+                                                      return std::string_view(route->pattern);
+                                                    });
+  const auto size = std::min<std::size_t>(page_size(request->page_size(), kRoutesPerPageMax),
+                                          static_cast<std::size_t>(routes.end() - begin));
+  const auto page = std::span(begin, size);
+  for (const policy::Route* const route : page) to_api(*route, *response->add_routes());
+  if (begin + static_cast<std::ptrdiff_t>(size) != routes.end() && !page.empty()) {
+    response->set_next_page_token(page.back()->pattern);
+  }
+  response->set_revision(state->revision);
+  return grpc::Status::OK;
+}
+
+grpc::Status Service::AddRoute(grpc::ServerContext* context, const api::AddRouteRequest* request,
+                               api::AddRouteResponse* response) {
+  return apply_one(control::AddRoute{request->listener_addr(), to_control(request->route())},
+                   terms(*context, *request, "add_route"), *response);
+}
+
+grpc::Status Service::RemoveRoute(grpc::ServerContext* context,
+                                  const api::RemoveRouteRequest* request,
+                                  api::RemoveRouteResponse* response) {
+  return apply_one(control::RemoveRoute{request->listener_addr(), request->hostname()},
+                   terms(*context, *request, "remove_route"), *response);
+}
+
+grpc::Status Service::ReplaceRoutes(grpc::ServerContext* context,
+                                    const api::ReplaceRoutesRequest* request,
+                                    api::ReplaceRoutesResponse* response) {
+  if (request->routes_size() > kItemsMax) return too_many(request->routes_size(), "routes");
+  std::vector<control::RouteText> routes;
+  routes.reserve(static_cast<std::size_t>(request->routes_size()));
+  for (const api::Route& route : request->routes()) routes.push_back(to_control(route));
+  const auto applied = control_.replace_routes(request->listener_addr(), routes,
+                                               terms(*context, *request, "replace_routes"));
+  if (!applied.has_value()) return to_status(applied.error(), path_in_routes);
+  response->set_revision(applied->revision);
+  to_api(*applied, *response->mutable_summary());
+  return grpc::Status::OK;
+}
+
+// ---- rules
+
+grpc::Status Service::GetFirewallRules(grpc::ServerContext*,
+                                       const api::GetFirewallRulesRequest* request,
+                                       api::GetFirewallRulesResponse* response) {
+  const auto state = control_.state();
+  const control::RuleSet& rules = *state->rules;
+  std::size_t place = 0;
+  if (!request->page_token().empty()) {
+    const auto last = rule_of(request->page_token());
+    if (!last.has_value()) return unknown_token(request->page_token());
+    place = place_after(rules, *last);
+  }
+  const std::size_t end =
+      std::min(rules.size(), place + page_size(request->page_size(), kRulesPerPageMax));
+  for (; place < end; ++place) to_api(rules.at(place), *response->add_rules());
+  if (end > 0 && end < rules.size()) response->set_next_page_token(token_of(rules.at(end - 1)));
+  response->set_revision(state->revision);
+  return grpc::Status::OK;
+}
+
+grpc::Status Service::AddFirewallRule(grpc::ServerContext* context,
+                                      const api::AddFirewallRuleRequest* request,
+                                      api::AddFirewallRuleResponse* response) {
+  return apply_one(control::AddRule{to_control(request->rule())},
+                   terms(*context, *request, "add_firewall_rule"), *response);
+}
+
+grpc::Status Service::RemoveFirewallRule(grpc::ServerContext* context,
+                                         const api::RemoveFirewallRuleRequest* request,
+                                         api::RemoveFirewallRuleResponse* response) {
+  return apply_one(control::RemoveRule{to_control(request->rule())},
+                   terms(*context, *request, "remove_firewall_rule"), *response);
+}
+
+grpc::Status Service::ApplyChanges(grpc::ServerContext* context,
+                                   const api::ApplyChangesRequest* request,
+                                   api::ApplyChangesResponse* response) {
+  if (request->changes_size() > kItemsMax) return too_many(request->changes_size(), "changes");
+  std::vector<control::Change> changes;
+  changes.reserve(static_cast<std::size_t>(request->changes_size()));
+  for (const api::Change& change : request->changes()) changes.push_back(to_control(change));
+  const auto applied = control_.apply(changes, terms(*context, *request, "apply_changes"));
+  if (!applied.has_value()) return to_status(applied.error(), path_in(*request));
+  response->set_revision(applied->revision);
+  to_api(*applied, *response->mutable_summary());
+  return grpc::Status::OK;
+}
+
+// ---- the server
+
+grpc::Status Service::GetStatus(grpc::ServerContext*, const api::GetStatusRequest* request,
+                                api::GetStatusResponse* response) {
+  const auto state = control_.state();
+  const proxy::DataPlane& plane = control_.plane();
+  const proxy::Totals totals = plane.totals();
+  response->set_version(version_);
+  *response->mutable_started_at() = to_timestamp(started_at_);
+  *response->mutable_uptime() = to_duration(std::chrono::steady_clock::now() - started_);
+  response->set_total_connections(totals.accepted);
+  response->set_active_connections(totals.active);
+  response->set_revision(state->revision);
+  response->set_bytes_up(totals.bytes_up);
+  response->set_bytes_down(totals.bytes_down);
+  response->set_firewall_rule_count(static_cast<std::uint32_t>(state->rules->size()));
+  for (std::size_t i = 0; i < proxy::kReasons; ++i) {
+    if (totals.ended[i] == 0) continue;
+    const std::string reason(proxy::to_string(static_cast<proxy::Reason>(i)));
+    (*response->mutable_ended())[reason] = totals.ended[i];
+  }
+  const std::size_t routes_max = std::min<std::size_t>(request->routes_max(), kRoutesPerPageMax);
+  for (std::size_t i = 0; i < control_.listeners().size(); ++i) {
+    auto& listener = *response->add_listeners();
+    listener.set_addr(control_.listeners().name(i));
+    listener.set_route_count(static_cast<std::uint32_t>(state->routes[i].size()));
+    listener.set_active_connections(totals.listeners[i].active);
+    listener.set_accepted_connections(totals.listeners[i].accepted);
+    fill_busiest(state->routes[i], routes_max, listener);
+  }
+  if (const auto& geoip = state->firewall.geoip()) to_api(*geoip, *response->mutable_geoip());
+  response->set_state(control_.stopping() ? api::SERVER_STATE_STOPPING
+                      : plane.accepting() ? api::SERVER_STATE_SERVING
+                                          : api::SERVER_STATE_PAUSED);
+  return grpc::Status::OK;
+}
+
+grpc::Status Service::CreateSnapshot(grpc::ServerContext* context,
+                                     const api::CreateSnapshotRequest*,
+                                     grpc::ServerWriter<api::CreateSnapshotResponse>* writer) {
+  const Place place(snapshots_);
+  if (place.others() >= kSnapshotsMax) {
+    return {grpc::StatusCode::RESOURCE_EXHAUSTED,
+            fmt::format("{} snapshots are being made already; try again when one is done",
+                        kSnapshotsMax)};
+  }
+  // Beside the database, where there is room for one, and without a name once it is open.
+  const std::string path =
+      fmt::format("{}.snapshot-{}", control_.database_path(), snapshots_made_.fetch_add(1));
+  if (const auto made = control_.snapshot(path); !made.has_value()) {
+    return {grpc::StatusCode::INTERNAL, made.error().message};
+  }
+  const Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  const int error = errno;
+  ::unlink(path.c_str());
+  if (!file) {
+    return {grpc::StatusCode::INTERNAL,
+            fmt::format("snapshot {}: {}", quote(path), std::strerror(error))};
+  }
+  // A client that does not read would keep its place for ever.
+  grpc::Alarm alarm;
+  alarm.Set(std::chrono::system_clock::now() + kSnapshotWaitMax, [context](bool expired) {
+    if (expired) context->TryCancel();
+  });
+  const grpc::Status sent = send_file(file.get(), *writer);
+  alarm.Cancel();
+  return sent;
+}
+
+grpc::Status Service::ReloadGeoIP(grpc::ServerContext* context, const api::ReloadGeoIPRequest*,
+                                  api::ReloadGeoIPResponse* response) {
+  const auto reloaded = control_.reload_geoip(who(*context));
+  if (!reloaded.has_value()) return to_status(reloaded.error(), path_in_single);
+  to_api(**reloaded, *response->mutable_geoip());
+  response->set_revision(control_.state()->revision);
+  return grpc::Status::OK;
+}
+
+}  // namespace mc::admin

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// The RPCs: each translates its request, asks the control plane, and translates the answer. What
+// the RPCs mean is in proto/mc_proxy/v1/admin.proto. gRPC's threads, several at once.
+
+#include <grpcpp/server_context.h>
+#include <mc_proxy/v1/admin.grpc.pb.h>
+
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "admin/local_socket.hpp"
+#include "control/control.hpp"
+
+namespace mc::admin {
+
+class Service final : public mc_proxy::v1::ProxyAdminService::Service {
+ public:
+  /// `control` and `local` outlive it; `local` is null where there is no Unix socket. `version` is
+  /// what GetStatus tells: "0.1.0".
+  Service(control::Control& control, const LocalSocket* local, std::string version);
+
+  grpc::Status ListRoutes(grpc::ServerContext* context,
+                          const mc_proxy::v1::ListRoutesRequest* request,
+                          mc_proxy::v1::ListRoutesResponse* response) override;
+  grpc::Status AddRoute(grpc::ServerContext* context, const mc_proxy::v1::AddRouteRequest* request,
+                        mc_proxy::v1::AddRouteResponse* response) override;
+  grpc::Status RemoveRoute(grpc::ServerContext* context,
+                           const mc_proxy::v1::RemoveRouteRequest* request,
+                           mc_proxy::v1::RemoveRouteResponse* response) override;
+  grpc::Status ReplaceRoutes(grpc::ServerContext* context,
+                             const mc_proxy::v1::ReplaceRoutesRequest* request,
+                             mc_proxy::v1::ReplaceRoutesResponse* response) override;
+  grpc::Status GetFirewallRules(grpc::ServerContext* context,
+                                const mc_proxy::v1::GetFirewallRulesRequest* request,
+                                mc_proxy::v1::GetFirewallRulesResponse* response) override;
+  grpc::Status AddFirewallRule(grpc::ServerContext* context,
+                               const mc_proxy::v1::AddFirewallRuleRequest* request,
+                               mc_proxy::v1::AddFirewallRuleResponse* response) override;
+  grpc::Status RemoveFirewallRule(grpc::ServerContext* context,
+                                  const mc_proxy::v1::RemoveFirewallRuleRequest* request,
+                                  mc_proxy::v1::RemoveFirewallRuleResponse* response) override;
+  grpc::Status ApplyChanges(grpc::ServerContext* context,
+                            const mc_proxy::v1::ApplyChangesRequest* request,
+                            mc_proxy::v1::ApplyChangesResponse* response) override;
+  grpc::Status GetStatus(grpc::ServerContext* context,
+                         const mc_proxy::v1::GetStatusRequest* request,
+                         mc_proxy::v1::GetStatusResponse* response) override;
+  grpc::Status CreateSnapshot(
+      grpc::ServerContext* context, const mc_proxy::v1::CreateSnapshotRequest* request,
+      grpc::ServerWriter<mc_proxy::v1::CreateSnapshotResponse>* writer) override;
+  grpc::Status ReloadGeoIP(grpc::ServerContext* context,
+                           const mc_proxy::v1::ReloadGeoIPRequest* request,
+                           mc_proxy::v1::ReloadGeoIPResponse* response) override;
+
+ private:
+  /// Who calls: the subject of the client's certificate, or the user at the Unix socket.
+  [[nodiscard]] std::string who(const grpc::ServerContext& context) const;
+  /// What every request that changes something says besides the change.
+  template <class Request>
+  [[nodiscard]] control::Terms terms(const grpc::ServerContext& context, const Request& request,
+                                     std::string_view action) const;
+  /// For the requests that hold one change and are answered with the revision alone.
+  template <class Response>
+  grpc::Status apply_one(control::Change change, const control::Terms& terms, Response& response);
+
+  control::Control& control_;
+  const LocalSocket* const local_;
+  const std::string version_;
+  const std::chrono::system_clock::time_point started_at_ = std::chrono::system_clock::now();
+  const std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
+  std::atomic<std::size_t> snapshots_{0};         // under way; at most kSnapshotsMax
+  std::atomic<std::uint64_t> snapshots_made_{0};  // so that no two have one name
+};
+
+}  // namespace mc::admin

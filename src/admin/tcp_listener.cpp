@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "admin/tcp_listener.hpp"
+
+#include <fmt/format.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <cstring>
+#include <string>
+#include <utility>
+
+#include "admin/limits.hpp"
+#include "base/quote.hpp"
+
+namespace mc::admin {
+namespace {
+
+std::unexpected<Error> fail_with_errno(const SocketAddress& address, int error) {
+  const std::string name = fmt::format("grpc.addr {}", quote(address.to_string()));
+  if (error == EADDRINUSE) {
+    return fail(fmt::format("{}: address already in use; `ss -tlnp | grep ':{}'` shows by whom",
+                            name, address.port()));
+  }
+  if (error == EADDRNOTAVAIL) {
+    return fail(name + ": this machine has no such address; `ip address` shows those it has");
+  }
+  return fail(fmt::format("{}: {}", name, std::strerror(error)));
+}
+
+bool set_option(const Fd& fd, int level, int option, int value) {
+  return ::setsockopt(fd.get(), level, option, &value, sizeof(value)) == 0;
+}
+
+/// A socket that listens; nothing, with errno, if it cannot.
+Fd listen_at(const SocketAddress& address) {
+  Fd fd(::socket(address.family(), SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  // What is accepted inherits TCP_NODELAY, which gRPC sets on sockets of its own only.
+  bool is_ready = fd && set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1) &&
+                  set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+  if (address.family() == AF_INET6) {
+    const bool is_any = address.ip() == IpAddress();
+    is_ready = is_ready && set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, is_any ? 0 : 1);
+  }
+  is_ready = is_ready && ::bind(fd.get(), address.data(), address.size()) == 0 &&
+             ::listen(fd.get(), kBacklog) == 0;
+  if (is_ready) return fd;
+  const int error = errno;
+  fd.reset();
+  errno = error;
+  return {};
+}
+
+/// Hands a connection on; see Acceptor::Handler.
+int hand_over(Fd connection, int listener, grpc::experimental::ExternalConnectionAcceptor& server) {
+  // Of one that its client has reset already, gRPC would log an error: so could whoever can reach
+  // the port, as often as they like.
+  sockaddr_storage ignored{};
+  socklen_t size = sizeof(ignored);
+  if (::getpeername(connection.get(), reinterpret_cast<sockaddr*>(&ignored), &size) != 0) return -1;
+  const int fd = connection.get();
+  grpc::experimental::ExternalConnectionAcceptor::NewConnectionParameters parameters;
+  parameters.listener_fd = listener;
+  parameters.fd = connection.release();
+  server.HandleNewConnection(&parameters);
+  return fd;
+}
+
+}  // namespace
+
+TcpListener::TcpListener(Fd listener, const SocketAddress& address,
+                         std::unique_ptr<Acceptor> acceptor)
+    : listener_(std::move(listener)), address_(address), acceptor_(std::move(acceptor)) {}
+
+TcpListener::~TcpListener() { close(); }
+
+Result<std::unique_ptr<TcpListener>> TcpListener::open(const SocketAddress& address) {
+  Fd listener = listen_at(address);
+  if (!listener) return fail_with_errno(address, errno);
+  SocketAddress bound = address;
+  socklen_t size = SocketAddress::kCapacity;
+  if (::getsockname(listener.get(), bound.data(), &size) != 0) {
+    return fail_with_errno(address, errno);
+  }
+  auto acceptor = Acceptor::make(kTcpConnectionsMax);
+  if (acceptor == nullptr) return fail_with_errno(address, errno);
+  return std::unique_ptr<TcpListener>(
+      new TcpListener(std::move(listener), bound, std::move(acceptor)));
+}
+
+void TcpListener::serve(grpc::experimental::ExternalConnectionAcceptor& server) {
+  acceptor_->start(listener_, [listener = listener_.get(), &server](Fd connection) {
+    return hand_over(std::move(connection), listener, server);
+  });
+}
+
+void TcpListener::close() {
+  acceptor_->stop();
+  listener_.reset();
+}
+
+}  // namespace mc::admin

@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "admin/translate.hpp"
+
+#include <fmt/format.h>
+#include <google/rpc/error_details.pb.h>
+#include <google/rpc/status.pb.h>
+
+#include <string_view>
+#include <utility>
+
+namespace mc::admin {
+
+namespace api = mc_proxy::v1;
+
+namespace {
+
+control::RuleType to_control(api::FirewallRuleType type) {
+  switch (type) {
+    case api::FIREWALL_RULE_TYPE_IP:
+      return control::RuleType::kIp;
+    case api::FIREWALL_RULE_TYPE_CIDR:
+      return control::RuleType::kCidr;
+    case api::FIREWALL_RULE_TYPE_COUNTRY:
+      return control::RuleType::kCountry;
+    default:
+      return control::RuleType::kUnspecified;
+  }
+}
+
+api::FirewallRuleType to_api(control::RuleType type) {
+  switch (type) {
+    case control::RuleType::kIp:
+      return api::FIREWALL_RULE_TYPE_IP;
+    case control::RuleType::kCidr:
+      return api::FIREWALL_RULE_TYPE_CIDR;
+    case control::RuleType::kCountry:
+      return api::FIREWALL_RULE_TYPE_COUNTRY;
+    case control::RuleType::kUnspecified:
+      break;
+  }
+  return api::FIREWALL_RULE_TYPE_UNSPECIFIED;
+}
+
+grpc::StatusCode code_of(control::RefusalKind kind) {
+  switch (kind) {
+    case control::RefusalKind::kInvalid:
+      return grpc::StatusCode::INVALID_ARGUMENT;
+    case control::RefusalKind::kNotFound:
+      return grpc::StatusCode::NOT_FOUND;
+    case control::RefusalKind::kAlreadyExists:
+      return grpc::StatusCode::ALREADY_EXISTS;
+    case control::RefusalKind::kFailedPrecondition:
+      return grpc::StatusCode::FAILED_PRECONDITION;
+    case control::RefusalKind::kStale:
+      return grpc::StatusCode::ABORTED;
+    case control::RefusalKind::kTooMany:
+      return grpc::StatusCode::RESOURCE_EXHAUSTED;
+    case control::RefusalKind::kStopping:
+      return grpc::StatusCode::UNAVAILABLE;
+    case control::RefusalKind::kStoreFailed:
+      return grpc::StatusCode::INTERNAL;
+  }
+  std::unreachable();
+}
+
+std::string_view name_of(control::Field field) {
+  switch (field) {
+    case control::Field::kChange:
+      return "change";
+    case control::Field::kListener:
+      return "listener_addr";
+    case control::Field::kHostname:
+      return "hostname";
+    case control::Field::kBackend:
+      return "backend";
+    case control::Field::kRuleType:
+      return "type";
+    case control::Field::kRuleValue:
+      return "value";
+  }
+  std::unreachable();
+}
+
+grpc::Status with_details(const std::string& message, const google::rpc::BadRequest& bad_request) {
+  google::rpc::Status status;
+  status.set_code(grpc::StatusCode::INVALID_ARGUMENT);
+  status.set_message(message);
+  status.add_details()->PackFrom(bad_request);
+  return {grpc::StatusCode::INVALID_ARGUMENT, message, status.SerializeAsString()};
+}
+
+}  // namespace
+
+control::RouteText to_control(const api::Route& route) {
+  return {route.hostname(), route.backend()};
+}
+
+control::RuleText to_control(const api::FirewallRule& rule) {
+  return {to_control(rule.type()), rule.value()};
+}
+
+control::Change to_control(const api::Change& change) {
+  switch (change.change_case()) {
+    case api::Change::kAddRoute:
+      return control::AddRoute{change.add_route().listener_addr(),
+                               to_control(change.add_route().route())};
+    case api::Change::kPutRoute:
+      return control::PutRoute{change.put_route().listener_addr(),
+                               to_control(change.put_route().route())};
+    case api::Change::kRemoveRoute:
+      return control::RemoveRoute{change.remove_route().listener_addr(),
+                                  change.remove_route().hostname()};
+    case api::Change::kAddFirewallRule:
+      return control::AddRule{to_control(change.add_firewall_rule())};
+    case api::Change::kPutFirewallRule:
+      return control::PutRule{to_control(change.put_firewall_rule())};
+    case api::Change::kRemoveFirewallRule:
+      return control::RemoveRule{to_control(change.remove_firewall_rule())};
+    case api::Change::CHANGE_NOT_SET:
+      break;
+  }
+  return std::monostate{};
+}
+
+void to_api(const policy::Route& route, api::Route& out) {
+  out.set_hostname(route.pattern);
+  out.set_backend(route.backend.to_string());
+}
+
+void to_api(const control::Rule& rule, api::FirewallRule& out) {
+  out.set_type(to_api(rule.type()));
+  out.set_value(rule.value());
+}
+
+void to_api(const control::Applied& applied, api::ChangeSummary& out) {
+  out.set_routes_added(applied.routes_added);
+  out.set_routes_changed(applied.routes_changed);
+  out.set_routes_removed(applied.routes_removed);
+  out.set_firewall_rules_added(applied.rules_added);
+  out.set_firewall_rules_removed(applied.rules_removed);
+}
+
+void to_api(const policy::GeoIp& geoip, api::GeoIPStatus& out) {
+  out.set_type(geoip.type());
+  *out.mutable_built_at() = to_timestamp(geoip.built_at());
+}
+
+google::protobuf::Timestamp to_timestamp(std::chrono::system_clock::time_point time) {
+  const auto since_epoch = time.time_since_epoch();
+  const auto seconds = std::chrono::floor<std::chrono::seconds>(since_epoch);
+  google::protobuf::Timestamp timestamp;
+  timestamp.set_seconds(seconds.count());
+  timestamp.set_nanos(static_cast<std::int32_t>(
+      std::chrono::duration_cast<std::chrono::nanoseconds>(since_epoch - seconds).count()));
+  return timestamp;
+}
+
+google::protobuf::Duration to_duration(std::chrono::nanoseconds duration) {
+  const auto seconds = std::chrono::floor<std::chrono::seconds>(duration);
+  google::protobuf::Duration out;
+  out.set_seconds(seconds.count());
+  out.set_nanos(static_cast<std::int32_t>((duration - seconds).count()));
+  return out;
+}
+
+// ---- errors
+
+std::string path_in_single(const control::Violation& violation) {
+  const std::string_view name = name_of(violation.field);
+  switch (violation.field) {
+    case control::Field::kHostname:
+    case control::Field::kBackend:
+      return fmt::format("route.{}", name);
+    case control::Field::kRuleType:
+    case control::Field::kRuleValue:
+      return fmt::format("rule.{}", name);
+    default:
+      return std::string(name);
+  }
+}
+
+std::string path_in_remove_route(const control::Violation& violation) {
+  return std::string(name_of(violation.field));
+}
+
+std::string path_in_routes(const control::Violation& violation) {
+  return fmt::format("routes[{}].{}", violation.index, name_of(violation.field));
+}
+
+FieldPath path_in(const api::ApplyChangesRequest& request) {
+  return [&request](const control::Violation& violation) {
+    const std::string change = fmt::format("changes[{}]", violation.index);
+    const std::string_view field = name_of(violation.field);
+    switch (request.changes(static_cast<int>(violation.index)).change_case()) {
+      case api::Change::kAddRoute:
+        return fmt::format("{}.add_route.route.{}", change, field);
+      case api::Change::kPutRoute:
+        return fmt::format("{}.put_route.route.{}", change, field);
+      case api::Change::kRemoveRoute:
+        return fmt::format("{}.remove_route.{}", change, field);
+      case api::Change::kAddFirewallRule:
+        return fmt::format("{}.add_firewall_rule.{}", change, field);
+      case api::Change::kPutFirewallRule:
+        return fmt::format("{}.put_firewall_rule.{}", change, field);
+      case api::Change::kRemoveFirewallRule:
+        return fmt::format("{}.remove_firewall_rule.{}", change, field);
+      case api::Change::CHANGE_NOT_SET:
+        break;
+    }
+    return change;
+  };
+}
+
+grpc::Status to_status(const control::Refusal& refusal, const FieldPath& path) {
+  if (refusal.kind != control::RefusalKind::kInvalid) {
+    const std::string at =
+        refusal.index.has_value() ? fmt::format("changes[{}]: ", *refusal.index) : "";
+    return {code_of(refusal.kind), at + refusal.message};
+  }
+  google::rpc::BadRequest bad_request;
+  for (const control::Violation& violation : refusal.violations) {
+    auto& told = *bad_request.add_field_violations();
+    told.set_field(path(violation));
+    told.set_description(violation.description);
+  }
+  const auto& first = bad_request.field_violations(0);
+  std::string message = fmt::format("{}: {}", first.field(), first.description());
+  const std::size_t more = refusal.violations.size() - 1 + refusal.violations_more;
+  if (more > 0) message += fmt::format(" (and {} more)", more);
+  return with_details(message, bad_request);
+}
+
+grpc::Status invalid_argument(const std::string& field, const std::string& description) {
+  google::rpc::BadRequest bad_request;
+  auto& told = *bad_request.add_field_violations();
+  told.set_field(field);
+  told.set_description(description);
+  return with_details(fmt::format("{}: {}", field, description), bad_request);
+}
+
+}  // namespace mc::admin

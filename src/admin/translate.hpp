@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// The words of the API (proto/mc_proxy/v1) and those of the control plane, one into the other. Pure
+// functions; any thread.
+
+#include <google/protobuf/duration.pb.h>
+#include <google/protobuf/timestamp.pb.h>
+#include <grpcpp/support/status.h>
+#include <mc_proxy/v1/admin.pb.h>
+
+#include <chrono>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "control/control.hpp"
+
+namespace mc::admin {
+
+control::RouteText to_control(const mc_proxy::v1::Route& route);
+control::RuleText to_control(const mc_proxy::v1::FirewallRule& rule);
+control::Change to_control(const mc_proxy::v1::Change& change);
+
+void to_api(const policy::Route& route, mc_proxy::v1::Route& out);
+void to_api(const control::Rule& rule, mc_proxy::v1::FirewallRule& out);
+void to_api(const control::Applied& applied, mc_proxy::v1::ChangeSummary& out);
+void to_api(const policy::GeoIp& geoip, mc_proxy::v1::GeoIPStatus& out);
+google::protobuf::Timestamp to_timestamp(std::chrono::system_clock::time_point time);
+google::protobuf::Duration to_duration(std::chrono::nanoseconds duration);
+
+/// The path in the request of the field that a violation is about: "route.backend".
+using FieldPath = std::function<std::string(const control::Violation&)>;
+
+/// Field paths of the request that holds the change itself.
+std::string path_in_single(const control::Violation& violation);
+/// Field paths of RemoveRoute, which has the host name itself.
+std::string path_in_remove_route(const control::Violation& violation);
+/// Field paths of ReplaceRoutes: "routes[3].backend".
+std::string path_in_routes(const control::Violation& violation);
+/// Field paths of ApplyChanges: "changes[17].add_route.route.backend". `request` outlives it.
+FieldPath path_in(const mc_proxy::v1::ApplyChangesRequest& request);
+
+/// The refusal as gRPC tells it, with a google.rpc.BadRequest where fields are wrong.
+grpc::Status to_status(const control::Refusal& refusal, const FieldPath& path);
+/// That one field of a request is wrong, likewise.
+grpc::Status invalid_argument(const std::string& field, const std::string& description);
+
+}  // namespace mc::admin

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// What the tests of the admin API's transport stand on: a directory that goes with its content, in
+// which the openssl program makes real certificates.
+
+#include <string>
+#include <string_view>
+
+#include "admin/certificates.hpp"
+#include "admin/channel.hpp"
+
+namespace mc::admin::test {
+
+std::string read_file(const std::string& path);
+void write_file(const std::string& path, std::string_view content);
+
+/// Has a CA, "ca", from the beginning. Certificates are NAME.pem and NAME.key.
+class Workshop {
+ public:
+  /// What the certificate "CN=name" is to be.
+  struct Order {
+    std::string name;
+    std::string ca = "ca";
+    std::string use = "serverAuth";
+    std::string from = "20200101000000Z", until = "20991231235959Z";
+    std::string names = "DNS:localhost,IP:127.0.0.1";
+  };
+
+  Workshop();
+  Workshop(const Workshop&) = delete;
+  Workshop& operator=(const Workshop&) = delete;
+  ~Workshop();
+
+  [[nodiscard]] std::string file(std::string_view name) const;
+  [[nodiscard]] std::string pem(std::string_view name) const { return file(name) + ".pem"; }
+  [[nodiscard]] std::string key(std::string_view name) const { return file(name) + ".key"; }
+  [[nodiscard]] std::string socket() const { return file("admin.sock"); }
+
+  [[nodiscard]] CertificatePaths paths(std::string_view name, std::string_view ca = "ca") const {
+    return {.certificate = pem(name), .key = key(name), .client_ca = pem(ca)};
+  }
+  [[nodiscard]] ClientTls tls(std::string_view client, std::string_view ca = "ca") const {
+    return {.ca = pem(ca), .certificate = pem(client), .key = key(client)};
+  }
+
+  void openssl(const std::string& arguments) const;
+  /// A CA whose certificate is NAME.pem and says "CN=subject"; empty: "CN=name".
+  void make_ca(const std::string& name, const std::string& subject = "") const;
+  void issue(const Order& order) const;
+  void copy(const std::string& from, const std::string& to) const;
+
+ private:
+  std::string path_;
+};
+
+}  // namespace mc::admin::test
