@@ -21,7 +21,7 @@ ROOMS_BELOW = {
     "proxy": {"base", "ring", "tls", "policy"},
     "control": {"base", "policy", "config", "store", "proxy"},
     "admin": {"base", "policy", "store", "proxy", "control"},
-    "app": {"base", "ring", "tls", "policy", "config", "proxy"},
+    "app": {"base", "ring", "tls", "policy", "config", "store", "proxy", "control", "admin"},
 }
 
 # co_await stands as a whole statement, as the initialiser of a named local, or behind co_return: a suspension is seen

@@ -1,21 +1,79 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// The subcommands. Each answers with the process's exit code: 0, done; 1, it could not be done, and
-// stderr says why. (The command line itself, when it is wrong, ends with a code of CLI11's above
-// 100.)
+// The subcommands. Each answers with the process's exit code, one of ExitCode, and says on stderr
+// why it is not 0.
 
+#include <cstdint>
+#include <optional>
 #include <string>
+#include <vector>
+
+namespace CLI {
+class App;
+}
 
 namespace mc::app {
 
 inline constexpr const char* kDefaultConfigPath = "/srv/mc-proxy/mc-proxy.toml";
 
+enum ExitCode : int {
+  kDone = 0,
+  kFailed = 1,       // it could not be done, or the server refused
+  kUsage = 2,        // the command line is wrong
+  kUnreachable = 3,  // no server could be asked
+};
+
 /// Serves until a signal ends it. SIGTERM, SIGINT: no new connections, open ones have
 /// shutdown_timeout; the same again: at once. SIGHUP: reads the GeoIP database anew.
 int serve(const std::string& config_path);
 
+/// How the commands that ask a running server find it, and how they answer.
+struct ClientOptions {
+  std::string config_path = kDefaultConfigPath;
+  /// "host:port" of a server elsewhere, which needs the three files; empty: the socket of the
+  /// configuration.
+  std::string address;
+  std::string ca, certificate, key;
+  bool json = false;
+};
+
 /// Prints what is wrong with a configuration file, then what this machine would allow the server.
-int check(const std::string& config_path);
+int check(const ClientOptions& options);
+
+/// Prints what the server is and does; the busiest `routes` of each listener too.
+int status(const ClientOptions& options, std::uint32_t routes);
+
+/// Copies the database, whether a server runs or not. An empty `output` stands for a file named by
+/// the time in the folder backups/ beside the database.
+int snapshot(const ClientOptions& options, const std::string& output);
+
+/// An empty `listener` stands for the only one that the server has.
+int list_routes(const ClientOptions& options, const std::string& listener);
+/// What becomes of a route that is there for the host name: the command fails, or it gets the
+/// backend.
+enum class Existing : std::uint8_t { kRefuse, kReplace };
+int add_route(const ClientOptions& options, const std::string& listener,
+              const std::string& hostname, const std::string& backend, Existing existing);
+int remove_route(const ClientOptions& options, const std::string& listener,
+                 const std::string& hostname);
+
+struct ReplaceOptions {
+  std::string listener;
+  std::string file;  // "-": stdin. Lines of a host name and a backend; '#' begins a comment
+  bool dry_run = false;
+  bool allow_empty = false;  // a file without routes is meant, and no accident
+  std::optional<std::uint64_t> if_revision;
+};
+int replace_routes(const ClientOptions& options, const ReplaceOptions& replace);
+
+/// Rules are given by their values alone, which tell the type: an address, a block, a country.
+int list_rules(const ClientOptions& options);
+int add_rules(const ClientOptions& options, const std::vector<std::string>& values,
+              std::optional<bool> cut_established);
+int remove_rules(const ClientOptions& options, const std::vector<std::string>& values);
+
+/// Prints a script that completes the words of `app` in a shell: "bash" or "zsh".
+int print_completion(const CLI::App& app, const std::string& shell);
 
 /// Writes lines to stderr: what keeps a command from doing its work, before there is a log.
 void complain(const std::string& lines);

@@ -5,11 +5,16 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
+#include <functional>
 #include <string>
+#include <vector>
 
 #include "app/commands.hpp"
 
+namespace mc::app {
 namespace {
 
 // A descriptor that was closed at the start would become a socket's, and the log would go to a
@@ -22,29 +27,183 @@ void open_standard_descriptors() {
   if (fd >= 0) ::close(fd);
 }
 
+// What the words say, and which command they choose.
+class CommandLine {
+ public:
+  CommandLine() {
+    app_.require_subcommand(1);
+    app_.set_help_flag("-h,--help", "Show this help");
+    app_.set_version_flag("--version", "mc-proxy v" MC_PROXY_VERSION, "Print the version");
+    app_.footer(
+        "Exit codes: 0, done; 1, it could not be done; 2, the command line is wrong; 3, no server "
+        "could be asked.");
+    add_server();
+    add_status();
+    add_snapshot();
+    add_routes();
+    add_firewall();
+    add_check();
+    add_others();
+  }
+
+  int run(int argc, char** argv) {
+    try {
+      app_.parse(argc, argv);
+    } catch (const CLI::ParseError& error) {
+      return app_.exit(error) == 0 ? kDone : kUsage;
+    }
+    const int code = command_();
+    if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return code;
+    complain(std::string("mc-proxy: the answer could not be written: ") + std::strerror(errno));
+    return code == kDone ? int{kFailed} : code;
+  }
+
+ private:
+  CLI::App* add(CLI::App& parent, const char* name, const char* help, std::function<int()> run) {
+    CLI::App* const command = parent.add_subcommand(name, help);
+    command->callback([this, run = std::move(run)] { command_ = run; });
+    return command;
+  }
+
+  CLI::App* with_config(CLI::App* command) {
+    command->add_option("-c,--config", client_.config_path, "Configuration file")
+        ->capture_default_str();
+    return command;
+  }
+
+  CLI::App* with_json(CLI::App* command) {
+    command->add_flag("--json", client_.json, "Answer in JSON");
+    return command;
+  }
+
+  // A command that asks a running server.
+  CLI::App* with_server(CLI::App* command) {
+    with_json(with_config(command));
+    command->add_option("--address", client_.address,
+                        "Ask the server at HOST:PORT instead of the socket of the configuration");
+    CLI::Option* const ca =
+        command->add_option("--ca", client_.ca, "CA of the server's certificate (PEM)");
+    CLI::Option* const certificate =
+        command->add_option("--cert", client_.certificate, "Certificate to show (PEM)");
+    CLI::Option* const key = command->add_option("--key", client_.key, "Its key (PEM)");
+    ca->needs(certificate)->needs(key);
+    certificate->needs(ca)->needs(key);
+    key->needs(ca)->needs(certificate);
+    return command;
+  }
+
+  void with_listener(CLI::App* command) {
+    command->add_option("-l,--listener", listener_,
+                        "Listener as configured, such as :443; may be left out if there is one");
+  }
+
+  void add_server() {
+    with_config(add(app_, "server", "Serve until told to stop (SIGTERM, SIGINT)",
+                    [this] { return serve(client_.config_path); }));
+  }
+
+  void add_status() {
+    CLI::App* const command = with_server(add(app_, "status", "Show what the server does",
+                                              [this] { return status(client_, count_); }));
+    command->add_option("--routes", count_, "Show the busiest N routes of each listener")
+        ->check(CLI::Range(0, 10'000));
+  }
+
+  void add_snapshot() {
+    CLI::App* const command = with_json(
+        with_config(add(app_, "snapshot", "Copy the database, also while a server writes it",
+                        [this] { return snapshot(client_, file_); })));
+    command->add_option("-o,--output", file_,
+                        "The copy's path; default: backups/mc-proxy-TIME.db beside the database");
+  }
+
+  void add_routes() {
+    CLI::App* const routes = app_.add_subcommand("routes", "Show and change routes");
+    routes->require_subcommand(1);
+    CLI::App* command = with_server(add(*routes, "list", "Show the routes of a listener",
+                                        [this] { return list_routes(client_, listener_); }));
+    with_listener(command);
+
+    command = with_server(add(*routes, "add", "Add a route", [this] {
+      return add_route(client_, listener_, hostname_, backend_,
+                       put_ ? Existing::kReplace : Existing::kRefuse);
+    }));
+    with_listener(command);
+    command->add_option("hostname", hostname_, "app.example.com, *.example.com or *")->required();
+    command->add_option("backend", backend_, "ip:port or [ipv6]:port")->required();
+    command->add_flag("--replace", put_,
+                      "If there is a route for the host name, change its backend");
+
+    command = with_server(add(*routes, "remove", "Remove a route",
+                              [this] { return remove_route(client_, listener_, hostname_); }));
+    with_listener(command);
+    command->add_option("hostname", hostname_, "As in `routes list`")->required();
+
+    command = with_server(
+        add(*routes, "replace", "Make the routes of a listener exactly those of a file", [this] {
+          replace_.listener = listener_;
+          return replace_routes(client_, replace_);
+        }));
+    with_listener(command);
+    command
+        ->add_option("file", replace_.file,
+                     "Lines of a host name and a backend, as `routes list` prints them; -: stdin")
+        ->required();
+    command->add_flag("--dry-run", replace_.dry_run, "Only say what would change");
+    command->add_flag("--allow-empty", replace_.allow_empty, "Take a file without routes as meant");
+    command->add_option("--if-revision", replace_.if_revision,
+                        "Refuse if anything was changed since this revision");
+  }
+
+  void add_firewall() {
+    CLI::App* const firewall = app_.add_subcommand("firewall", "Show and change firewall rules");
+    firewall->require_subcommand(1);
+    with_server(add(*firewall, "list", "Show the rules", [this] { return list_rules(client_); }));
+
+    CLI::App* command = with_server(add(*firewall, "add", "Block addresses, CIDR blocks, countries",
+                                        [this] { return add_rules(client_, values_, cut_); }));
+    command->add_option("value", values_, "Such as 203.0.113.50, 198.51.100.0/24 or RU")
+        ->required();
+    command->add_flag("--cut,!--no-cut", cut_,
+                      "Whether open connections are reset too; default: as configured");
+
+    command = with_server(add(*firewall, "remove", "Take rules back",
+                              [this] { return remove_rules(client_, values_); }));
+    command->add_option("value", values_, "As in `firewall list`")->required();
+  }
+
+  void add_check() {
+    with_json(
+        with_config(add(app_, "check", "Check a configuration file, and what this machine allows",
+                        [this] { return check(client_); })));
+  }
+
+  void add_others() {
+    with_json(add(app_, "version", "Print the version", [this] {
+      std::puts(client_.json ? R"({"version": ")" MC_PROXY_VERSION R"("})"
+                             : "mc-proxy v" MC_PROXY_VERSION);
+      return int{kDone};
+    }));
+    CLI::App* const completion = add(app_, "completion", "Print a completion script for a shell",
+                                     [this] { return print_completion(app_, shell_); });
+    completion->add_option("shell", shell_)->required()->check(CLI::IsMember({"bash", "zsh"}));
+  }
+
+  CLI::App app_{"mc-proxy: routes TLS connections by server name, without decrypting them"};
+  std::function<int()> command_;
+  ClientOptions client_;
+  ReplaceOptions replace_;
+  std::string listener_, hostname_, backend_, file_, shell_;
+  std::vector<std::string> values_;
+  std::optional<bool> cut_;
+  bool put_ = false;
+  std::uint32_t count_ = 0;
+};
+
 }  // namespace
+}  // namespace mc::app
 
 int main(int argc, char** argv) {
-  open_standard_descriptors();
-  CLI::App app{"mc-proxy: routes TLS connections by server name, without decrypting them"};
-  app.require_subcommand(1);
-  app.set_help_flag("-h,--help", "Show this help");
-
-  std::string config_path = mc::app::kDefaultConfigPath;
-  const auto with_config = [&config_path](CLI::App* command) {
-    command->add_option("-c,--config", config_path, "Configuration file")->capture_default_str();
-    return command;
-  };
-  CLI::App* const server =
-      with_config(app.add_subcommand("server", "Serve until told to stop (SIGTERM, SIGINT)"));
-  CLI::App* const check = with_config(
-      app.add_subcommand("check", "Check a configuration file, and what this machine allows"));
-  CLI::App* const version = app.add_subcommand("version", "Print the version");
-
-  CLI11_PARSE(app, argc, argv);
-
-  if (*server) return mc::app::serve(config_path);
-  if (*check) return mc::app::check(config_path);
-  if (*version) std::puts("mc-proxy v" MC_PROXY_VERSION);
-  return 0;
+  mc::app::open_standard_descriptors();
+  return mc::app::CommandLine().run(argc, argv);
 }

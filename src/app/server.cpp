@@ -12,11 +12,12 @@
 #include <utility>
 #include <vector>
 
+#include "admin/server.hpp"
 #include "app/commands.hpp"
 #include "app/machine.hpp"
-#include "app/policy_source.hpp"
 #include "base/log.hpp"
 #include "config/config.hpp"
+#include "control/control.hpp"
 #include "proxy/data_plane.hpp"
 
 namespace mc::app {
@@ -65,43 +66,61 @@ proxy::DataPlaneOptions options_from(const config::Config& config, std::uint64_t
   return options;
 }
 
+admin::ServerOptions options_from(const config::Grpc& grpc) {
+  return {.addr = grpc.addr,
+          .certificates = {grpc.tls_cert, grpc.tls_key, grpc.client_ca},
+          .socket = grpc.socket,
+          .version = MC_PROXY_VERSION};
+}
+
+void announce(const config::Config& config, std::uint64_t connections, Log& log) {
+  std::vector<std::string> names;
+  for (const config::Listener& listener : config.listeners) names.push_back(listener.name);
+  std::vector<std::string> apis;
+  if (config.grpc && config.grpc->addr) apis.push_back(config.grpc->addr->to_string());
+  if (config.grpc && !config.grpc->socket.empty()) apis.push_back(config.grpc->socket);
+  log.info("serving", {{"version", "v" MC_PROXY_VERSION},
+                       {"listeners", fmt::format("{}", fmt::join(names, ","))},
+                       {"admin", fmt::format("{}", fmt::join(apis, ","))},
+                       {"workers", cpus_for(static_cast<unsigned>(config.proxy.workers)).size()},
+                       {"splice", config.proxy.splice == config::Splice::kRing ? "ring" : "inline"},
+                       {"max_connections", connections}});
+}
+
 // From the start of the data plane to its end.
-class Service {
+class MainLoop {
  public:
-  Service(const config::Config& config, PolicySource& policies, proxy::DataPlane& plane, Log& log)
-      : config_(config), policies_(policies), plane_(plane), log_(log) {}
+  /// `api` is null where the configuration has no [grpc].
+  MainLoop(const config::Config& config, control::Control& control, proxy::DataPlane& plane,
+           admin::Server* api, Log& log)
+      : config_(config), control_(control), plane_(plane), api_(api), log_(log) {}
 
   void run(int signal_fd) {
     pollfd watched[] = {{.fd = signal_fd, .events = POLLIN, .revents = 0},
                         {.fd = plane_.ended_fd(), .events = POLLIN, .revents = 0}};
     while ((watched[1].revents & POLLIN) == 0) {
-      if (::poll(watched, 2, -1) < 0) continue;
+      if (::poll(watched, 2, kTickMs) < 0) continue;
       if ((watched[0].revents & POLLIN) != 0) take_signal(signal_fd);
+      control_.tidy();
+      if (api_ != nullptr) api_->tick();
     }
     report_totals();
   }
 
  private:
+  // How often the certificate files are looked at, the health service is told, and the database's
+  // log is moved.
+  static constexpr int kTickMs = 1000;
+
   void take_signal(int signal_fd) {
     signalfd_siginfo info{};
     if (::read(signal_fd, &info, sizeof info) != sizeof info) return;
     if (info.ssi_signo == SIGHUP) {
-      reload_geoip();
+      log_.info("received SIGHUP, reloading GeoIP database");
+      static_cast<void>(control_.reload_geoip("SIGHUP"));  // says itself what came of it
     } else {
       stop(info.ssi_signo == SIGTERM ? "SIGTERM" : "SIGINT");
     }
-  }
-
-  void reload_geoip() {
-    log_.info("received SIGHUP, reloading GeoIP database");
-    const Result<void> reloaded = policies_.reload_geoip();
-    if (!reloaded.has_value()) {
-      log_.error("GeoIP database not reloaded; the one in force stays",
-                 {{"error", reloaded.error().message}});
-      return;
-    }
-    plane_.published().publish(policies_.make());
-    log_.info("GeoIP database reloaded", {{"path", config_.firewall.geoip_db}});
   }
 
   void stop(std::string_view signal) {
@@ -115,6 +134,7 @@ class Service {
                {"active", plane_.totals().active},
                {"shutdown_timeout", config_.proxy.shutdown_timeout}});
     plane_.drain(config_.proxy.shutdown_timeout);
+    control_.stop();
   }
 
   void report_totals() {
@@ -132,8 +152,9 @@ class Service {
   }
 
   const config::Config& config_;
-  PolicySource& policies_;
+  control::Control& control_;
   proxy::DataPlane& plane_;
+  admin::Server* const api_;
   Log& log_;
   bool stopping_ = false;
 };
@@ -144,33 +165,34 @@ int serve(const std::string& config_path) {
   const config::Parsed config = config::load(config_path);
   if (!config.has_value()) {
     complain(config::to_string(config.error()));
-    return 1;
+    return kFailed;
   }
   Log log({.level = config->log.level, .format = config->log.format});
   const Fd signals = block_signals();
   const std::uint64_t descriptors = raise_descriptor_limit();
 
-  Result<PolicySource> policies = PolicySource::from(*config);
-  if (!policies.has_value()) {
-    log.error("not started", {{"error", policies.error().message}});
-    return 1;
-  }
+  const auto give_up = [&log](const std::string& why) {
+    log.error("not started", {{"error", why}});
+    return kFailed;
+  };
+  const auto control = control::Control::open(*config, log);
+  if (!control.has_value()) return give_up(control.error().message);
   const std::uint64_t connections = connections_max(config->proxy, descriptors, log);
-  auto plane = proxy::DataPlane::start(options_from(*config, connections), policies->make(), log);
-  if (!plane.has_value()) {
-    log.error("not started", {{"error", plane.error().message}});
-    return 1;
+  const auto plane =
+      proxy::DataPlane::start(options_from(*config, connections), (*control)->first_policy(), log);
+  if (!plane.has_value()) return give_up(plane.error().message);
+  if (const auto attached = (*control)->attach(**plane); !attached.has_value()) {
+    return give_up(attached.error().message);
   }
-  std::vector<std::string> names;
-  for (const config::Listener& listener : config->listeners) names.push_back(listener.name);
-  log.info("serving",
-           {{"version", "v" MC_PROXY_VERSION},
-            {"listeners", fmt::format("{}", fmt::join(names, ","))},
-            {"workers", cpus_for(static_cast<unsigned>(config->proxy.workers)).size()},
-            {"splice", config->proxy.splice == config::Splice::kRing ? "ring" : "inline"},
-            {"max_connections", connections}});
-  Service(*config, *policies, **plane, log).run(signals.get());
-  return 0;
+  std::unique_ptr<admin::Server> api;
+  if (config->grpc.has_value()) {
+    auto started = admin::Server::start(options_from(*config->grpc), **control, log);
+    if (!started.has_value()) return give_up(started.error().message);
+    api = *std::move(started);
+  }
+  announce(*config, connections, log);
+  MainLoop(*config, **control, **plane, api.get(), log).run(signals.get());
+  return kDone;
 }
 
 }  // namespace mc::app

@@ -6,8 +6,9 @@
 
 Makes a throw-away CA, starts two sites with certificates of their own and mc-proxy in front of them, then fetches
 both through the proxy with curl, which verifies the certificates end to end. Also shows a name without a route and a
-client that the firewall blocks. Stays up with the lines to try by hand; with --once it ends, and its exit code says
-whether everything was as it should be.
+client that the firewall blocks. Then it adds and removes a route and a rule while the proxy runs, restarts it, and shows
+that the changes stayed. Stays up with the lines to try by hand; with --once it ends, and its exit code says whether
+everything was as it should be.
 """
 
 import http.server
@@ -26,6 +27,7 @@ SITES = {
     "blue.example.net": "This is the blue site.",
 }
 BLOCKED_CLIENT = "127.0.0.66"  # curl --interface makes any 127.0.0.x its source address
+LATER_BLOCKED_CLIENT = "127.0.0.77"
 
 CONFIG = """\
 [[listeners]]
@@ -41,6 +43,9 @@ addr = ":{port}"
 
 [database]
 path = "{directory}/mc-proxy.db"
+
+[grpc]
+socket = "{directory}/admin.sock"
 
 [firewall]
 blocked_ips = ["{blocked}"]
@@ -108,11 +113,13 @@ def free_port(preferred: int) -> int:
 class Proxy:
     """mc-proxy, and what it logged so far."""
 
-    def __init__(self, binary: str, config: pathlib.Path):
-        self.lines: list[str] = []
+    def __init__(self, binary: str, config: pathlib.Path, lines_before: list[str]):
+        self.lines: list[str] = list(lines_before)
+        self.own_from = len(lines_before)
         self._news = threading.Condition()
         self.process = subprocess.Popen([binary, "server", "-c", str(config)], stderr=subprocess.PIPE, text=True)
-        threading.Thread(target=self._read, daemon=True).start()
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
 
     def _read(self) -> None:
         for line in self.process.stderr:
@@ -123,9 +130,12 @@ class Proxy:
             self.lines.append("(mc-proxy has ended)")
             self._news.notify_all()
 
-    def wait_for(self, *words: str) -> bool:
+    def wait_for(self, *words: str, ever: bool = False) -> bool:
+        """A line with all these words: of this server, or of those before it too."""
+        begin = 0 if ever else self.own_from
+
         def logged() -> bool:
-            return any(all(word in line for word in words) for line in self.lines)
+            return any(all(word in line for word in words) for line in self.lines[begin:])
 
         with self._news:
             return self._news.wait_for(lambda: logged() or self.process.poll() is not None, timeout=10) and logged()
@@ -141,12 +151,24 @@ class Demo:
         config.write_text(CONFIG.format(port=self.port, red=ports["red.example.com"], blue=ports["blue.example.net"],
                                         directory=directory, blocked=BLOCKED_CLIENT))
         self.config = config
-        self.proxy = Proxy(binary, config)
+        self.binary = binary
+        self.red_backend = f"127.0.0.1:{ports['red.example.com']}"
         self.failures = 0
+        self.lines: list[str] = []  # of the log, of servers before this one
+        self.start()
+        version = next(found[1] for line in self.proxy.lines if (found := re.search("version=(v[^ ]+)", line)))
+        print(f"mc-proxy {version} serves :{self.port}, configured by {config}\n")
+
+    def start(self) -> None:
+        self.proxy = Proxy(self.binary, self.config, self.lines)
         if not self.proxy.wait_for("msg=serving"):
             sys.exit("demo: mc-proxy did not start:\n" + "\n".join(self.proxy.lines))
-        print(f"mc-proxy {re.search('version=(v[^ ]+)', self.proxy.lines[0])[1]} serves :{self.port}, "
-              f"configured by {config}\n")
+
+    def stop(self) -> None:
+        self.proxy.process.send_signal(signal.SIGTERM)
+        self.failures += self.proxy.process.wait(timeout=40) != 0
+        self.proxy.reader.join()
+        self.lines = self.proxy.lines
 
     def curl_words(self, name: str, *options: str) -> list[str]:
         return ["curl", "--silent", "--show-error", "--max-time", "10", "--cacert", str(self.ca),
@@ -161,6 +183,37 @@ class Demo:
         self.failures += not good
         print(f"  {'ok  ' if good else 'FAIL'} {title}\n         {seen}")
 
+    def command(self, *words: str) -> None:
+        """Runs one of mc-proxy's own commands, as an operator would, and shows it."""
+        answer = subprocess.run([self.binary, *words, "-c", str(self.config)], capture_output=True, text=True)
+        self.failures += answer.returncode != 0
+        print(f"  $ mc-proxy {' '.join(words)}")
+        for line in (answer.stdout + answer.stderr).splitlines():
+            print(f"         {line}")
+
+    def change_it_live(self) -> None:
+        """Routes and rules come and go while the proxy serves, and stay over a restart."""
+        green = "green.example.org"
+        print("\nChange it while it runs:\n")
+        self.command("routes", "add", green, self.red_backend)
+        self.show(f"{green} now has a route, to the red site", green, SITES["red.example.com"], "--insecure")
+        self.command("firewall", "add", LATER_BLOCKED_CLIENT)
+        self.show(f"{LATER_BLOCKED_CLIENT} is blocked", "red.example.com", None, "--interface", LATER_BLOCKED_CLIENT)
+        self.command("firewall", "remove", BLOCKED_CLIENT)
+        self.show(f"{BLOCKED_CLIENT} is not any more", "red.example.com", SITES["red.example.com"],
+                  "--interface", BLOCKED_CLIENT)
+        self.command("status")
+
+        print("\nRestart it:\n")
+        self.stop()
+        self.start()
+        self.show(f"{green} still has its route", green, SITES["red.example.com"], "--insecure")
+        self.show(f"{LATER_BLOCKED_CLIENT} is still blocked", "red.example.com", None, "--interface", LATER_BLOCKED_CLIENT)
+        self.command("routes", "remove", green)
+        self.show(f"{green} is reset again", green, None, "--insecure")
+        self.command("routes", "list")
+        self.command("firewall", "list")
+
     def tour(self) -> bool:
         self.show("red.example.com, by its own name, its certificate verified", "red.example.com",
                   SITES["red.example.com"])
@@ -169,10 +222,11 @@ class Demo:
         self.show("green.example.org, which has no route, is reset", "green.example.org", None)
         self.show(f"a client at {BLOCKED_CLIENT}, which the firewall blocks, is reset", "red.example.com", None,
                   "--interface", BLOCKED_CLIENT)
-        logged = [self.proxy.wait_for("connection closed", "sni=red.example.com"),
-                  self.proxy.wait_for("connection closed", "sni=blue.example.net", "route=*.example.net"),
-                  self.proxy.wait_for("sni=green.example.org", "reason=no_route"),
-                  self.proxy.wait_for(f"client={BLOCKED_CLIENT}", "reason=blocked_ip")]
+        self.change_it_live()
+        logged = [self.proxy.wait_for("connection closed", "sni=red.example.com", ever=True),
+                  self.proxy.wait_for("connection closed", "sni=blue.example.net", "route=*.example.net", ever=True),
+                  self.proxy.wait_for("sni=green.example.org", "reason=no_route", ever=True),
+                  self.proxy.wait_for(f"client={BLOCKED_CLIENT}", "reason=blocked_ip", ever=True)]
         self.failures += logged.count(False)
         print("\nWhat the log said:\n")
         print("\n".join(f"  {line}" for line in self.proxy.lines))
@@ -183,7 +237,9 @@ class Demo:
         for name in SITES:
             print(f"  curl --cacert {self.ca} --resolve {name}:{self.port}:127.0.0.1 https://{name}:{self.port}/")
         print(f"  openssl s_client -connect 127.0.0.1:{self.port} -servername red.example.com -CAfile {self.ca}")
-        print(f"  {self.proxy.process.args[0]} check -c {self.config}\n")
+        for words in ("status --routes 5", "routes list", "routes add --help", "check"):
+            print(f"  {self.binary} {words} -c {self.config}")
+        print()
         seen = len(self.proxy.lines)
         try:
             while self.proxy.process.poll() is None:
@@ -195,8 +251,7 @@ class Demo:
             print()
 
     def end(self) -> None:
-        self.proxy.process.send_signal(signal.SIGTERM)
-        self.failures += self.proxy.process.wait(timeout=40) != 0
+        self.stop()
 
 
 def main() -> int:

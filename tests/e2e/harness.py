@@ -42,6 +42,7 @@ from sockets import (
 __all__ = [
     "PATIENCE",
     "SLOW_FACTOR",
+    "Answer",
     "Backend",
     "Client",
     "Listener",
@@ -57,6 +58,7 @@ __all__ = [
     "expect_rst",
     "recv_exactly",
     "recv_to_eof",
+    "reserve_port",
     "rst_close",
     "send_byte_by_byte",
     "send_until_refused",
@@ -101,6 +103,14 @@ class Memory(NamedTuple):
     rss: int
 
 
+class Answer(NamedTuple):
+    """What a command said, and its exit code."""
+
+    code: int
+    out: str
+    err: str
+
+
 class Proxy:
     """One mc-proxy server. Give it `routes` for a single listener, or several `listeners`.
 
@@ -121,7 +131,7 @@ class Proxy:
         **settings: object,
     ):
         self.listeners = [Listener(routes)] if routes is not None else list(listeners)
-        self._reserved = [_reserve_port(listener.host) for listener in self.listeners]
+        self._reserved = [reserve_port(listener.host) for listener in self.listeners]
         self.ports = [sock.getsockname()[1] for sock in self._reserved]
         self.config = directory / f"mc-proxy-{self.ports[0]}.toml"
         self.database = self.config.with_suffix(".db")
@@ -229,6 +239,14 @@ class Proxy:
 
     # ---- clients
 
+    def cli(self, *words: object, stdin: str = "", wrapper: Iterable[str] = ()) -> Answer:
+        """Runs a command of the same program, such as cli("status", "--json"), for this server's configuration."""
+        command = [*wrapper, str(binary()), *map(str, words), "-c", str(self.config)]
+        done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=60 * SLOW_FACTOR)
+        report = _SANITIZER.search(done.stderr)
+        assert not report, f"a sanitizer reports: {done.stderr}"
+        return Answer(done.returncode, done.stdout, done.stderr)
+
     def connect(
         self, source: str | None = None, host: str | None = None, listener: int = 0
     ) -> Client:
@@ -236,6 +254,8 @@ class Proxy:
         target = host or _reachable(self.listeners[listener].host)
         is_v6 = ":" in target
         client = Client(socket.AF_INET6 if is_v6 else socket.AF_INET)
+        with self._changed:
+            client.log_before = len(self._lines)
         try:
             client.connect_from(
                 source or ("::1" if is_v6 else "127.0.0.1"), (target, self.ports[listener])
@@ -248,11 +268,11 @@ class Proxy:
     # ---- log
 
     def wait_log(
-        self, timeout: float = PATIENCE, count: int = 1, **fields: object
+        self, timeout: float = PATIENCE, count: int = 1, after: int = 0, **fields: object
     ) -> dict[str, str]:
-        """Waits for the `count`-th line with these fields, and returns it."""
+        """Waits for the `count`-th line with these fields, and returns it; the first `after` do not count."""
         deadline = time.monotonic() + timeout
-        looked_at = found = 0
+        looked_at, found = after, 0
         with self._changed:
             while True:
                 for line in self._lines[looked_at:]:
@@ -267,7 +287,7 @@ class Proxy:
 
     def outcome(self, client: Client) -> dict[str, str]:
         """Waits for the line that ends a client's story."""
-        return self.wait_log(client=client.name, msg=OUTCOMES)
+        return self.wait_log(after=client.log_before, client=client.name, msg=OUTCOMES)
 
     def lines(self, **fields: object) -> list[dict[str, str]]:
         """All lines so far that have these fields.
@@ -373,7 +393,7 @@ def _is(text: str, wanted: object) -> bool:
     return text == str(wanted)
 
 
-def _reserve_port(host: str) -> socket.socket:
+def reserve_port(host: str) -> socket.socket:
     """A socket that holds a free port for the proxy's lifetime, yet lets the proxy bind it.
 
     Both sides set SO_REUSEADDR and this one never listens, which the kernel allows; it gives the

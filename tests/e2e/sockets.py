@@ -32,6 +32,7 @@ class Client(socket.socket):
         self.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.settimeout(PATIENCE)
         self.name = ""  # as the proxy writes it; kept, for a reset socket has forgotten it
+        self.log_before = 0  # lines of the proxy's log that are not about it: ports come again
         self.was_reset = False  # before connect() had returned, which then took the error away
 
     def connect_from(self, source: str, target: tuple[str, int]) -> None:

@@ -436,11 +436,13 @@ def test_a_port_of_another_program_is_not_shared(
 
 
 def test_a_second_server_on_the_same_port_does_not_start(
-    start_proxy: Callable, echoing: Backend, keep: Callable
+    start_proxy: Callable, echoing: Backend, keep: Callable, tmp_path: Path
 ) -> None:
     proxy = start_proxy(routes={"*": echoing}, workers=2)
     client = say_hello(keep(proxy.connect()))
-    assert_address_in_use(run_server(proxy.config), proxy.ports[0])
+    other = tmp_path / "other.toml"  # with a database of its own, or that would be in use too
+    other.write_text(proxy.config.read_text().replace(str(proxy.database), str(tmp_path / "other.db")))
+    assert_address_in_use(run_server(other), proxy.ports[0])
     still_echoes(client)
     for _ in range(20):  # none of them goes to the one that did not start
         say_hello(keep(proxy.connect()))

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "app/client.hpp"
+
+#include <fmt/format.h>
+#include <google/protobuf/stubs/logging.h>
+#include <google/protobuf/util/json_util.h>
+#include <google/rpc/error_details.pb.h>
+#include <google/rpc/status.pb.h>
+#include <grpc/support/log.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <utility>
+
+#include "admin/channel.hpp"
+#include "base/quote.hpp"
+#include "config/config.hpp"
+
+namespace mc::app {
+namespace {
+
+std::unexpected<int> give_up(const std::string& why, int code) {
+  complain("mc-proxy: " + why);
+  return std::unexpected(code);
+}
+
+}  // namespace
+
+std::expected<Client, int> Client::connect(const ClientOptions& options) {
+  gpr_set_log_function([](gpr_log_func_args*) {});  // what matters of it, the messages here say
+  google::protobuf::SetLogHandler(nullptr);
+  Client client;
+  client.options_ = options;
+  client.where_ = options.address;
+  std::string socket;
+  if (options.address.empty()) {
+    const config::Parsed config = config::load(options.config_path, config::NamedFiles::kIgnored);
+    if (!config.has_value()) return give_up(config::to_string(config.error()), kFailed);
+    if (!config->grpc.has_value()) {
+      return give_up(
+          fmt::format("{}: there is no [grpc], so the server has no admin API; add [grpc] "
+                      "socket = \"/run/mc-proxy/admin.sock\" and restart it",
+                      options.config_path),
+          kFailed);
+    }
+    socket = config->grpc->socket;
+    if (config->grpc->addr.has_value()) client.where_ = config->grpc->addr->to_string();
+  }
+  // Whoever gives a certificate wants it to be seen.
+  client.local_ = !socket.empty() && options.certificate.empty();
+  if (client.local_) client.where_ = socket;
+  if (!client.local_ && client.where_.empty()) {
+    return give_up(
+        fmt::format("{}: there is no grpc.addr, where a certificate could be shown; leave "
+                    "out --ca, --cert and --key for the socket, or give --address",
+                    options.config_path),
+        kUsage);
+  }
+  if (!client.local_ && options.certificate.empty()) {
+    return give_up(fmt::format("the server at {} wants a client certificate: give --ca, --cert and "
+                               "--key, or on its own machine add [grpc] socket",
+                               client.where_),
+                   kUsage);
+  }
+  auto channel = client.local_ ? admin::connect_local({socket, options.config_path})
+                               : admin::connect_tls(client.where_,
+                                                    {options.ca, options.certificate, options.key});
+  if (!channel.has_value()) return give_up(channel.error().message, kUnreachable);
+  client.stub_ = mc_proxy::v1::ProxyAdminService::NewStub(*channel);
+  return client;
+}
+
+int Client::fail(const grpc::Status& status, const FieldName& name) const {
+  google::rpc::Status details;
+  google::rpc::BadRequest bad_request;
+  if (details.ParseFromString(status.error_details()) && details.details_size() > 0 &&
+      details.details(0).UnpackTo(&bad_request)) {
+    for (const auto& violation : bad_request.field_violations()) {
+      const std::string field = name ? name(violation.field()) : violation.field();
+      complain(fmt::format("mc-proxy: {}: {}", field, violation.description()));
+    }
+    return kFailed;
+  }
+  std::string why =
+      local_ ? admin::explain(status, where_)
+             : admin::explain(status, where_, {options_.ca, options_.certificate, options_.key});
+  // "changes[3]: " counts in a request that the user did not write.
+  if (name && why.starts_with("changes[")) why.erase(0, why.find(": ") + 2);
+  complain("mc-proxy: " + why);
+  const bool unreachable = status.error_code() == grpc::StatusCode::UNAVAILABLE ||
+                           status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED;
+  return unreachable ? kUnreachable : kFailed;
+}
+
+std::expected<std::string, int> Client::listener_or_only(const std::string& listener) {
+  if (!listener.empty()) return listener;
+  mc_proxy::v1::GetStatusResponse status;
+  const grpc::Status asked = call(&Stub::GetStatus, mc_proxy::v1::GetStatusRequest(), status);
+  if (!asked.ok()) return std::unexpected(fail(asked));
+  if (status.listeners_size() == 1) return status.listeners(0).addr();
+  std::string names;
+  for (const auto& one : status.listeners()) {
+    names += (names.empty() ? "" : ", ") + quote(one.addr());
+  }
+  return give_up(fmt::format("which listener? The server has {}; say it with --listener", names),
+                 kUsage);
+}
+
+bool is_ascii(std::string_view text) {
+  return std::ranges::all_of(text, [](char c) { return static_cast<unsigned char>(c) < 0x80; });
+}
+
+bool all_ascii(std::initializer_list<std::string_view> texts) {
+  for (const std::string_view text : texts) {
+    if (is_ascii(text)) continue;
+    complain(
+        fmt::format("mc-proxy: {}: write ASCII; a name in another script has an ASCII form "
+                    "that begins with xn--",
+                    quote(text)));
+    return false;
+  }
+  return true;
+}
+
+void print_json(const google::protobuf::Message& message) {
+  google::protobuf::util::JsonPrintOptions options;
+  options.add_whitespace = true;
+  options.always_print_primitive_fields = true;
+  options.preserve_proto_field_names = true;
+  std::string text;
+  const auto converted = google::protobuf::util::MessageToJsonString(message, &text, options);
+  std::fputs(converted.ok() ? text.c_str() : "{}\n", stdout);
+}
+
+}  // namespace mc::app

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// What the commands that ask a running server have in common: finding it, asking it, and telling a
+// person why that did not work. One thread.
+
+#include <google/protobuf/message.h>
+#include <grpcpp/client_context.h>
+#include <mc_proxy/v1/admin.grpc.pb.h>
+
+#include <chrono>
+#include <expected>
+#include <functional>
+#include <initializer_list>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "app/commands.hpp"
+
+namespace mc::app {
+
+class Client {
+ public:
+  using Stub = mc_proxy::v1::ProxyAdminService::Stub;
+
+  /// The server that the options name. On an error it has said why, and answers the exit code.
+  static std::expected<Client, int> connect(const ClientOptions& options);
+
+  /// One call: `client.call(&Stub::AddRoute, request, response)`.
+  template <class Request, class Response>
+  grpc::Status call(grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&, Response*),
+                    const Request& request, Response& response) {
+    grpc::ClientContext context;
+    // Requests that change something have if_revision; the others are answered at once or not.
+    constexpr bool kReads = !requires { request.if_revision(); };
+    context.set_deadline(std::chrono::system_clock::now() +
+                         (kReads ? kReadWaitMax : kChangeWaitMax));
+    return (stub_.get()->*method)(&context, request, &response);
+  }
+
+  /// How a field of the request is called where the user wrote it.
+  using FieldName = std::function<std::string(const std::string& field)>;
+
+  /// Says why the call failed, field by field where the server told them; answers the exit code.
+  int fail(const grpc::Status& status, const FieldName& name = {}) const;
+
+  /// `listener`, or if it is empty the only one that the server has. On an error it has said why.
+  std::expected<std::string, int> listener_or_only(const std::string& listener);
+
+ private:
+  Client() = default;
+
+  static constexpr std::chrono::seconds kReadWaitMax{10};
+  // Longer than the largest batch takes on a slow disk; a person can stop waiting earlier.
+  static constexpr std::chrono::seconds kChangeWaitMax{120};
+
+  std::unique_ptr<Stub> stub_;
+  ClientOptions options_;
+  std::string where_;  // the socket or the address, for messages
+  bool local_ = true;
+};
+
+/// Names, addresses and codes are ASCII; other bytes may not even fit into a request.
+bool is_ascii(std::string_view text);
+/// Whether all of them are. If not, it has said so.
+bool all_ascii(std::initializer_list<std::string_view> texts);
+
+/// Prints the message as JSON, with the names of the .proto file.
+void print_json(const google::protobuf::Message& message);
+
+}  // namespace mc::app

@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+// mc-proxy routes: the routes of a running server.
+
+#include <fmt/format.h>
+
+#include <cerrno>
+#include <charconv>
+#include <cstring>
+#include <fstream>
+#include <iostream>
+#include <sstream>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "app/client.hpp"
+#include "app/commands.hpp"
+#include "base/quote.hpp"
+
+namespace mc::app {
+
+namespace api = mc_proxy::v1;
+
+namespace {
+
+// All pages; of one revision if that can be had.
+grpc::Status fetch_routes(Client& client, const std::string& listener,
+                          api::ListRoutesResponse& all) {
+  for (int attempt = 0;; ++attempt) {
+    all.Clear();
+    bool changed = false;
+    api::ListRoutesRequest request;
+    request.set_listener_addr(listener);
+    do {
+      api::ListRoutesResponse page;
+      const grpc::Status asked = client.call(&Client::Stub::ListRoutes, request, page);
+      if (!asked.ok()) return asked;
+      changed |= all.routes_size() > 0 && page.revision() != all.revision();
+      request.set_page_token(page.next_page_token());
+      all.MergeFrom(page);
+      all.clear_next_page_token();
+    } while (!request.page_token().empty());
+    if (!changed || attempt == 2) return grpc::Status::OK;
+  }
+}
+
+// What `routes replace` reads, and `routes list` prints.
+struct RouteFile {
+  std::vector<api::Route> routes;
+  std::vector<std::size_t> lines;  // of each route, from 1
+};
+
+std::expected<RouteFile, int> read_routes(const std::string& path) {
+  std::ifstream file;
+  if (path != "-") {
+    file.open(path);
+    if (!file) {
+      complain(
+          fmt::format("mc-proxy: {}: cannot be opened: {}", quote(path), std::strerror(errno)));
+      return std::unexpected(kFailed);
+    }
+  }
+  std::istream& input = path == "-" ? std::cin : file;
+  RouteFile read;
+  std::string line;
+  for (std::size_t number = 1; std::getline(input, line); ++number) {
+    std::istringstream words(line.substr(0, line.find('#')));
+    std::string hostname;
+    std::string backend;
+    std::string more;
+    if (!(words >> hostname)) continue;
+    if (!(words >> backend) || words >> more || !is_ascii(hostname) || !is_ascii(backend)) {
+      complain(
+          fmt::format("mc-proxy: {}:{}: write a host name and a backend, such as "
+                      "`app.example.com 127.0.0.1:18443`",
+                      path, number));
+      return std::unexpected(kFailed);
+    }
+    api::Route route;
+    route.set_hostname(hostname);
+    route.set_backend(backend);
+    read.routes.push_back(std::move(route));
+    read.lines.push_back(number);
+  }
+  if (input.bad()) {  // such as a directory: what was read is not the whole
+    complain(fmt::format("mc-proxy: {}: cannot be read: {}", quote(path), std::strerror(errno)));
+    return std::unexpected(kFailed);
+  }
+  return read;
+}
+
+// "routes[3].backend" of the server's answer, as the line of the file that it is about.
+std::string place_in_file(const std::string& field, const std::string& path,
+                          const RouteFile& file) {
+  constexpr std::string_view kBegin = "routes[";
+  if (!field.starts_with(kBegin)) return field;
+  std::size_t index = 0;
+  const char* const end = field.data() + field.size();
+  const auto parsed = std::from_chars(field.data() + kBegin.size(), end, index);
+  if (parsed.ec != std::errc() || index >= file.lines.size()) return field;
+  const auto dot = field.find('.');
+  return fmt::format("{}:{}: {}", path, file.lines[index],
+                     dot == field.npos ? field : field.substr(dot + 1));
+}
+
+// "changes[0].add_route.route.backend", as the command line calls it: "backend".
+std::string last_part(const std::string& field) { return field.substr(field.rfind('.') + 1); }
+
+}  // namespace
+
+int list_routes(const ClientOptions& options, const std::string& listener) {
+  if (!all_ascii({listener})) return kFailed;
+  auto client = Client::connect(options);
+  if (!client.has_value()) return client.error();
+  const auto name = client->listener_or_only(listener);
+  if (!name.has_value()) return name.error();
+  api::ListRoutesResponse response;
+  const grpc::Status asked = fetch_routes(*client, *name, response);
+  if (!asked.ok()) return client->fail(asked);
+  if (options.json) {
+    print_json(response);
+    return kDone;
+  }
+  fmt::print("# listener {}, revision {}\n", *name, response.revision());
+  for (const api::Route& route : response.routes()) {
+    fmt::print("{} {}\n", route.hostname(), route.backend());
+  }
+  return kDone;
+}
+
+int add_route(const ClientOptions& options, const std::string& listener,
+              const std::string& hostname, const std::string& backend, Existing existing) {
+  if (!all_ascii({listener, hostname, backend})) return kFailed;
+  auto client = Client::connect(options);
+  if (!client.has_value()) return client.error();
+  const auto name = client->listener_or_only(listener);
+  if (!name.has_value()) return name.error();
+  api::ApplyChangesRequest request;
+  api::Change& change = *request.add_changes();
+  api::ListenerRoute& route =
+      *(existing == Existing::kReplace ? change.mutable_put_route() : change.mutable_add_route());
+  route.set_listener_addr(*name);
+  route.mutable_route()->set_hostname(hostname);
+  route.mutable_route()->set_backend(backend);
+  api::ApplyChangesResponse response;
+  const grpc::Status asked = client->call(&Client::Stub::ApplyChanges, request, response);
+  if (!asked.ok()) return client->fail(asked, last_part);
+  if (options.json) {
+    print_json(response);
+  } else {
+    fmt::print("added {} -> {} at {}, revision {}\n", hostname, backend, *name,
+               response.revision());
+  }
+  return kDone;
+}
+
+int remove_route(const ClientOptions& options, const std::string& listener,
+                 const std::string& hostname) {
+  if (!all_ascii({listener, hostname})) return kFailed;
+  auto client = Client::connect(options);
+  if (!client.has_value()) return client.error();
+  const auto name = client->listener_or_only(listener);
+  if (!name.has_value()) return name.error();
+  api::RemoveRouteRequest request;
+  request.set_listener_addr(*name);
+  request.set_hostname(hostname);
+  api::RemoveRouteResponse response;
+  const grpc::Status asked = client->call(&Client::Stub::RemoveRoute, request, response);
+  if (!asked.ok()) return client->fail(asked);
+  if (options.json) {
+    print_json(response);
+  } else {
+    fmt::print("removed {} at {}, revision {}\n", hostname, *name, response.revision());
+  }
+  return kDone;
+}
+
+int replace_routes(const ClientOptions& options, const ReplaceOptions& replace) {
+  if (!all_ascii({replace.listener})) return kFailed;
+  const auto file = read_routes(replace.file);
+  if (!file.has_value()) return file.error();
+  if (file->routes.empty() && !replace.allow_empty) {
+    complain(
+        fmt::format("mc-proxy: {}: there is no route in it, and the listener would have none "
+                    "any more; if that is meant, say --allow-empty",
+                    quote(replace.file)));
+    return kFailed;
+  }
+  auto client = Client::connect(options);
+  if (!client.has_value()) return client.error();
+  const auto name = client->listener_or_only(replace.listener);
+  if (!name.has_value()) return name.error();
+  api::ReplaceRoutesRequest request;
+  request.set_listener_addr(*name);
+  request.set_dry_run(replace.dry_run);
+  if (replace.if_revision.has_value()) request.set_if_revision(*replace.if_revision);
+  for (const api::Route& route : file->routes) *request.add_routes() = route;
+  api::ReplaceRoutesResponse response;
+  const grpc::Status asked = client->call(&Client::Stub::ReplaceRoutes, request, response);
+  if (!asked.ok()) {
+    return client->fail(
+        asked, [&](const std::string& field) { return place_in_file(field, replace.file, *file); });
+  }
+  if (options.json) {
+    print_json(response);
+    return kDone;
+  }
+  const api::ChangeSummary& summary = response.summary();
+  fmt::print("{} {}, changed {}, removed {} at {}, revision {}\n",
+             replace.dry_run ? "would have added" : "added", summary.routes_added(),
+             summary.routes_changed(), summary.routes_removed(), *name, response.revision());
+  return kDone;
+}
+
+}  // namespace mc::app

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+// mc-proxy status: what a running server is and does.
+
+#include <fmt/format.h>
+
+#include <chrono>
+
+#include "app/client.hpp"
+#include "app/commands.hpp"
+#include "base/duration.hpp"
+
+namespace mc::app {
+
+namespace api = mc_proxy::v1;
+
+namespace {
+
+// The lines that operators' scripts know; others stand only where there is something to say.
+void print(const api::GetStatusResponse& status) {
+  fmt::print("mc-proxy v{}\n", status.version());
+  fmt::print("uptime: {}\n", format_duration(std::chrono::seconds(status.uptime().seconds())));
+  fmt::print("connections: {}\n", status.total_connections());
+  for (const api::ListenerStatus& listener : status.listeners()) {
+    fmt::print("{} routes={} active={}\n", listener.addr(), listener.route_count(),
+               listener.active_connections());
+    for (const api::RouteStatus& route : listener.routes()) {
+      fmt::print("  {} -> {} active={} connections={} dial_failures={} bytes_up={} bytes_down={}\n",
+                 route.route().hostname(), route.route().backend(), route.active_connections(),
+                 route.total_connections(), route.dial_failures(), route.bytes_up(),
+                 route.bytes_down());
+    }
+  }
+  if (status.state() == api::SERVER_STATE_STOPPING) fmt::print("state: stopping\n");
+  if (status.state() == api::SERVER_STATE_PAUSED) {
+    fmt::print("state: accepting paused, out of descriptors or memory\n");
+  }
+}
+
+}  // namespace
+
+int status(const ClientOptions& options, std::uint32_t routes) {
+  auto client = Client::connect(options);
+  if (!client.has_value()) return client.error();
+  api::GetStatusRequest request;
+  request.set_routes_max(routes);
+  api::GetStatusResponse response;
+  const grpc::Status asked = client->call(&Client::Stub::GetStatus, request, response);
+  if (!asked.ok()) return client->fail(asked);
+  if (options.json) {
+    print_json(response);
+  } else {
+    print(response);
+  }
+  return kDone;
+}
+
+}  // namespace mc::app
