@@ -18,15 +18,16 @@ class Certificate(NamedTuple):
 
 
 class Authority:
-    """Issues server certificates. Clients trust `ca`, and only that."""
+    """Issues certificates to servers and clients. Those who trust it trust `ca`, and only that."""
 
-    def __init__(self, directory: Path):
+    def __init__(self, directory: Path, name: str = "mc-proxy test authority"):
         self._directory = directory
         self._issued: dict[tuple[str, ...], Certificate] = {}
+        self._made = 0
         self.ca = directory / "ca.pem"
         self._ca_key = directory / "ca.key"
         _openssl(
-            "req", "-x509", *_KEY, "-days", _DAYS, "-subj", "/CN=mc-proxy test authority",
+            "req", "-x509", *_KEY, "-days", _DAYS, "-subj", f"/CN={name}",
             "-addext", "basicConstraints=critical,CA:TRUE",
             "-addext", "keyUsage=critical,keyCertSign,cRLSign",
             "-keyout", self._ca_key, "-out", self.ca,
@@ -35,23 +36,33 @@ class Authority:
     def issue(self, *names: str) -> Certificate:
         """A certificate for these DNS names; the same names get the same one again."""
         if names not in self._issued:
-            self._issued[names] = self._make(names)
+            self._issued[names] = self.issue_another(*names)
         return self._issued[names]
 
-    def _make(self, names: tuple[str, ...]) -> Certificate:
-        stem = self._directory / f"server-{len(self._issued)}"
+    def issue_another(self, *names: str, days: str = _DAYS) -> Certificate:
+        """The same, but each time a new one, as a renewal is; with days="-1" it has expired yesterday."""
+        alternatives = ",".join(f"DNS:{name}" for name in names)
+        return self._make(f"/CN={names[0]}", "serverAuth", f"subjectAltName={alternatives}\n", days)
+
+    def issue_client(self, subject: str, *, days: str = _DAYS) -> Certificate:
+        """A client's certificate, such as for "/O=Example/CN=alice"."""
+        return self._make(subject, "clientAuth", "", days)
+
+    def _make(self, subject: str, usage: str, extension: str, days: str = _DAYS) -> Certificate:
+        stem = self._directory / f"issued-{self._made}"
+        self._made += 1
         made = Certificate(stem.with_suffix(".pem"), stem.with_suffix(".key"))
         request, extensions = stem.with_suffix(".csr"), stem.with_suffix(".ext")
         extensions.write_text(
-            f"subjectAltName={','.join('DNS:' + name for name in names)}\n"
+            f"{extension}"
             "basicConstraints=critical,CA:FALSE\n"
             "keyUsage=critical,digitalSignature\n"
-            "extendedKeyUsage=serverAuth\n"
+            f"extendedKeyUsage={usage}\n"
         )
-        _openssl("req", *_KEY, "-subj", f"/CN={names[0]}", "-keyout", made.key, "-out", request)
+        _openssl("req", *_KEY, "-subj", subject, "-keyout", made.key, "-out", request)
         _openssl(
             "x509", "-req", "-in", request, "-CA", self.ca, "-CAkey", self._ca_key,
-            "-CAcreateserial", "-days", _DAYS, "-extfile", extensions, "-out", made.certificate,
+            "-CAcreateserial", "-days", days, "-extfile", extensions, "-out", made.certificate,
         )  # fmt: skip
         return made
 

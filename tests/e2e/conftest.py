@@ -3,7 +3,8 @@
 
 Debian packages that the tests need, besides the program under test: python3-pytest,
 python3-pytest-xdist; and as real clients and servers: openssl, curl, gnutls-bin, nodejs, chromium,
-libnss3-tools, nghttp2-server. A program that is not there fails its test; nothing is skipped.
+libnss3-tools, nghttp2-server, zsh; for the admin API python3-grpcio, python3-protobuf, protobuf-compiler, and npm,
+which fetches buf from its registry once (tools.py). A program that is not there fails its test; nothing is skipped.
 
 Run them with:  /usr/bin/python3 -m pytest -n 4 tests/e2e
 $MC_PROXY names another binary than build/dev/mc-proxy; MC_PROXY_SLOW=1 says it has a sanitizer.
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from admin import AdministeredProxy
 from certs import Authority
 from harness import Proxy
 
@@ -37,6 +39,13 @@ def start_proxy(tmp_path: Path, start_backend: Callable) -> Iterator[Callable[..
     """start_proxy(routes=..., ...) returns a serving Proxy, and ends it before the backends."""
     with ExitStack() as stack:
         yield lambda **options: stack.enter_context(Proxy(tmp_path, **options))
+
+
+@pytest.fixture
+def start_administered(tmp_path: Path, start_backend: Callable) -> Iterator[Callable[..., AdministeredProxy]]:
+    """The same with an admin API: start_administered(routes=..., ...)."""
+    with ExitStack() as stack:
+        yield lambda **options: stack.enter_context(AdministeredProxy(tmp_path, **options))
 
 
 @pytest.fixture(params=["inline", "ring"])

@@ -1,0 +1,392 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The admin API as a client in Python sees it, and a proxy that has one.
+
+The messages come from the .proto files by way of protoc and a descriptor pool, the calls from grpcio's generic
+channel: nothing is generated into this folder, and gRPC's tools for Python are not needed. (Generated modules would not
+do: that of grpc/health/v1 would have to lie in grpcio's own package.)
+"""
+
+import contextlib
+import functools
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+# gRPC's hooks around fork() would only get in the way of the programs that tests run.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+
+import grpc
+from google.protobuf import descriptor_pb2, message_factory
+from google.protobuf.message import Message
+
+from certs import Certificate
+from harness import (
+    PATIENCE,
+    REPOSITORY,
+    Client,
+    Proxy,
+    client_hello,
+    expect_rst,
+    recv_exactly,
+    reserve_port,
+)
+
+SERVICE = "mc_proxy.v1.ProxyAdminService"
+HEALTH = "grpc.health.v1.Health"
+
+IP, CIDR, COUNTRY = (f"FIREWALL_RULE_TYPE_{name}" for name in ("IP", "CIDR", "COUNTRY"))
+
+
+# ---- messages
+
+
+@functools.cache
+def _messages() -> dict[str, type[Message]]:
+    """The class of every message of proto/, by its full name."""
+    files = sorted((REPOSITORY / "proto").rglob("*.proto"))
+    assert files, "there is no .proto file"
+    with tempfile.TemporaryDirectory() as directory:
+        compiled = Path(directory) / "all.pb"
+        done = subprocess.run(
+            ["protoc", "-I", REPOSITORY / "proto", "--include_imports", "--descriptor_set_out", compiled, *files],
+            capture_output=True, text=True,
+        )  # fmt: skip
+        assert done.returncode == 0, f"protoc: {done.stderr}"
+        descriptors = descriptor_pb2.FileDescriptorSet.FromString(compiled.read_bytes())
+    return message_factory.GetMessages(descriptors.file)
+
+
+class _Package:
+    """`api.Route(hostname=...)` makes a message of the package."""
+
+    def __init__(self, name: str):
+        self._name = name
+
+    def __getattr__(self, message: str) -> type[Message]:
+        return _messages()[f"{self._name}.{message}"]
+
+
+api = _Package("mc_proxy.v1")
+health = _Package("grpc.health.v1")
+
+
+def route(hostname: str, backend: object) -> Message:
+    return api.Route(hostname=hostname, backend=getattr(backend, "address", backend))
+
+
+def rule(kind: str, value: str) -> Message:
+    return api.FirewallRule(type=kind, value=value)
+
+
+def put(listener: str, hostname: str, backend: object) -> Message:
+    return api.Change(put_route=api.ListenerRoute(listener_addr=listener, route=route(hostname, backend)))
+
+
+def add(listener: str, hostname: str, backend: object) -> Message:
+    return api.Change(add_route=api.ListenerRoute(listener_addr=listener, route=route(hostname, backend)))
+
+
+def remove(listener: str, hostname: str) -> Message:
+    return api.Change(remove_route=api.ListenerHostname(listener_addr=listener, hostname=hostname))
+
+
+def block(kind: str, value: str) -> Message:
+    return api.Change(add_firewall_rule=rule(kind, value))
+
+
+def unblock(kind: str, value: str) -> Message:
+    return api.Change(remove_firewall_rule=rule(kind, value))
+
+
+# ---- the client
+
+
+class ClientTls(NamedTuple):
+    """PEM files: whom the client believes, and what it shows; without the latter it shows nothing."""
+
+    ca: Path
+    certificate: Certificate | None = None
+
+    def credentials(self) -> grpc.ChannelCredentials:
+        shown = self.certificate
+        return grpc.ssl_channel_credentials(
+            self.ca.read_bytes(), shown and shown.key.read_bytes(), shown and shown.certificate.read_bytes()
+        )
+
+
+class Admin:
+    """A connection to the admin API: `target` is "unix:/path" or, with `tls`, "host:port".
+
+    Each RPC is a method: admin.AddRoute(listener_addr=":443", route=...) takes the fields of the request and returns
+    the response; one that fails raises grpc.RpcError. See refused().
+    """
+
+    def __init__(self, target: str, tls: ClientTls | None = None):
+        options = [
+            ("grpc.use_local_subchannel_pool", 1),  # a connection of its own
+            ("grpc.enable_http_proxy", 0),
+            ("grpc.max_send_message_length", -1),
+            ("grpc.max_receive_message_length", 64 << 20),
+            ("grpc.initial_reconnect_backoff_ms", 100),
+        ]
+        self.channel = (
+            grpc.secure_channel(target, tls.credentials(), options) if tls else grpc.insecure_channel(target, options)
+        )
+
+    def __getattr__(self, method: str) -> Any:
+        if not method[0].isupper():
+            raise AttributeError(method)
+        return functools.partial(self.call, method)
+
+    def call(self, method: str, request: Message | None = None, **fields: object) -> Any:
+        request = request if request is not None else _messages()[f"mc_proxy.v1.{method}Request"](**fields)
+        return self.call_unary(f"/{SERVICE}/{method}", request, _messages()[f"mc_proxy.v1.{method}Response"])
+
+    def CreateSnapshot(self) -> Iterator[Any]:
+        return self._stream(f"/{SERVICE}/CreateSnapshot", api.CreateSnapshotRequest(), api.CreateSnapshotResponse)
+
+    def snapshot(self) -> bytes:
+        """The file that CreateSnapshot streams, whole."""
+        pieces = list(self.CreateSnapshot())
+        content = b"".join(piece.chunk for piece in pieces)
+        assert pieces[0].size == len(content)
+        assert all(piece.size == 0 for piece in pieces[1:])
+        assert all(0 < len(piece.chunk) <= 1 << 20 for piece in pieces)
+        return content
+
+    def health(self, service: str = "") -> str:
+        response = self.call_unary(
+            f"/{HEALTH}/Check", health.HealthCheckRequest(service=service), health.HealthCheckResponse
+        )
+        return _serving_status(response)
+
+    def watch_health(self, service: str = "") -> Iterator[str]:
+        stream = self._stream(
+            f"/{HEALTH}/Watch", health.HealthCheckRequest(service=service), health.HealthCheckResponse
+        )
+        return map(_serving_status, stream)
+
+    def call_unary(self, path: str, request: Message | bytes, response: type[Message]) -> Any:
+        """A call by its path; the request may be bytes, which are sent as they are."""
+        return self.channel.unary_unary(path, request_serializer=_serialize, response_deserializer=response.FromString)(
+            request, timeout=PATIENCE
+        )
+
+    def close(self) -> None:
+        self.channel.close()
+
+    def __enter__(self) -> "Admin":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _stream(self, path: str, request: Message, response: type[Message]) -> Iterator[Any]:
+        return self.channel.unary_stream(
+            path, request_serializer=_serialize, response_deserializer=response.FromString
+        )(request, timeout=PATIENCE)
+
+
+def _serialize(request: Message | bytes) -> bytes:
+    return request if isinstance(request, bytes) else request.SerializeToString()
+
+
+def _serving_status(response: Any) -> str:
+    return type(response).ServingStatus.Name(response.status)
+
+
+class Refusal(NamedTuple):
+    """How a call was refused; `fields` is what a google.rpc.BadRequest says: field -> description."""
+
+    code: grpc.StatusCode
+    message: str
+    fields: dict[str, str]
+
+
+class Refused:
+    """What `with refused() as refusal` fills in."""
+
+    value: Refusal
+
+    @property
+    def code(self) -> grpc.StatusCode:
+        return self.value.code
+
+    @property
+    def message(self) -> str:
+        return self.value.message
+
+    @property
+    def fields(self) -> dict[str, str]:
+        return self.value.fields
+
+
+@contextlib.contextmanager
+def refused(code: grpc.StatusCode, *words: str) -> Iterator[Refused]:
+    """The call inside must fail with this code, and with these words in its message."""
+    told = Refused()
+    try:
+        yield told
+    except grpc.RpcError as error:
+        told.value = Refusal(error.code(), error.details(), _violations(error))
+    else:
+        raise AssertionError(f"the call went through; {code.name} was expected")
+    assert told.code == code, f"{told.code}: {told.message}"
+    for some in words:
+        assert some in told.message
+
+
+def _violations(error: grpc.RpcError) -> dict[str, str]:
+    details = dict(error.trailing_metadata() or ()).get("grpc-status-details-bin")
+    if details is None:
+        return {}
+    status = _messages()["google.rpc.Status"].FromString(details)
+    assert (status.code, status.message) == (error.code().value[0], error.details())
+    bad_request = _messages()["google.rpc.BadRequest"]()
+    assert status.details[0].Unpack(bad_request)
+    return {violation.field: violation.description for violation in bad_request.field_violations}
+
+
+# ---- the proxy
+
+
+class ServerTls(NamedTuple):
+    """What the server shows, and whose clients it takes."""
+
+    certificate: Certificate
+    client_ca: Path
+
+
+class AdministeredProxy(Proxy):
+    """A proxy with an admin API on a Unix socket, and on TCP too if it is given `tls`. Keywords as for Proxy.
+
+    `admin` is a client on the socket, a new one for each start.
+    """
+
+    admin: Admin
+
+    def __init__(self, directory: Path, *, tls: ServerTls | None = None, **options: Any):
+        # Not below `directory`: the path of a socket has at most 107 bytes.
+        self._short = Path(tempfile.mkdtemp(prefix="mcp-", dir="/tmp"))
+        self.admin_socket = self._short / "admin.sock"
+        self._admin_reserved = reserve_port("127.0.0.1")
+        self.admin_port: int = self._admin_reserved.getsockname()[1]
+        grpc_table: dict[str, object] = {"socket": str(self.admin_socket)}
+        if tls is not None:
+            grpc_table |= {
+                "addr": f"127.0.0.1:{self.admin_port}",
+                "tls_cert": str(tls.certificate.certificate),
+                "tls_key": str(tls.certificate.key),
+                "client_ca": str(tls.client_ca),
+            }
+        tables: Mapping[str, Mapping[str, object]] = options.pop("tables", None) or {}
+        super().__init__(directory, tables={**tables, "grpc": grpc_table}, **options)
+
+    def start(self) -> "AdministeredProxy":
+        super().start()
+        self.admin = Admin(f"unix:{self.admin_socket}")
+        return self
+
+    def stop(self, number: int = signal.SIGTERM, timeout: float = PATIENCE) -> int:
+        # A server waits for its clients to leave, and one in Python leaves only when it is used.
+        self.admin.close()
+        return super().stop(number, timeout)
+
+    def _reap(self) -> None:
+        if hasattr(self, "admin"):
+            self.admin.close()
+        super()._reap()
+
+    def close(self) -> None:
+        try:
+            super().close()
+        finally:
+            self._admin_reserved.close()
+            shutil.rmtree(self._short, ignore_errors=True)
+
+    def __enter__(self) -> "AdministeredProxy":
+        return self.start()
+
+    # ---- what is there
+
+    def listener_name(self, listener: int = 0) -> str:
+        return f"{self.listeners[listener].host}:{self.ports[listener]}"
+
+    def routes(self, listener: int = 0) -> dict[str, str]:
+        answer = self.admin.ListRoutes(listener_addr=self.listener_name(listener))
+        assert not answer.next_page_token
+        return {one.hostname: one.backend for one in answer.routes}
+
+    def rules(self) -> list[tuple[str, str]]:
+        answer = self.admin.GetFirewallRules()
+        assert not answer.next_page_token
+        names = api.FirewallRule.DESCRIPTOR.fields_by_name["type"].enum_type.values_by_number
+        return [(names[one.type].name, one.value) for one in answer.rules]
+
+    def revision(self) -> int:
+        return self.admin.GetStatus().revision
+
+    def rows(self, query: str) -> list[tuple]:
+        """What the database on disk answers, as another process sees it."""
+        return rows(self.database, query)
+
+    def last_audit(self) -> tuple[int, str, str, str]:
+        """Revision, who, action and detail of the last change."""
+        return self.rows("SELECT revision, who, action, detail FROM audit ORDER BY id DESC LIMIT 1")[0]
+
+    def everything(self) -> tuple:
+        """All that a refused request must leave as it is."""
+        return (
+            self.revision(),
+            [self.routes(i) for i in range(len(self.listeners))],
+            self.rules(),
+            self.rows("SELECT * FROM routes"),
+            self.rows("SELECT * FROM firewall_rules"),
+            self.rows("SELECT * FROM audit"),
+        )
+
+    # ---- traffic
+
+    @contextlib.contextmanager
+    def open_connection(
+        self, name: str = "app.example.com", source: str | None = None, listener: int = 0
+    ) -> Iterator[Client]:
+        """A connection that has reached a backend that echoes."""
+        with self.connect(source, listener=listener) as client:
+            expect_echo(client, client_hello(name))
+            yield client
+
+    def expect_served(self, name: str = "app.example.com", source: str | None = None, listener: int = 0) -> str:
+        """A new connection reaches a backend that echoes. Returns the backend's address."""
+        with self.open_connection(name, source, listener) as client:
+            pass
+        return self.outcome(client)["backend"]
+
+    def expect_refused(
+        self, reason: str, name: str = "app.example.com", source: str | None = None, listener: int = 0
+    ) -> None:
+        """A new connection is reset, for this reason."""
+        with self.connect(source, listener=listener) as client:
+            try:
+                if not client.was_reset:
+                    client.sendall(client_hello(name))
+            except ConnectionResetError:
+                client.was_reset = True
+            expect_rst(client)
+        assert self.outcome(client)["reason"] == reason
+
+
+def expect_echo(client: Client, data: bytes = b"ping") -> None:
+    client.sendall(data)
+    assert recv_exactly(client, len(data)) == data
+
+
+def rows(database: Path, query: str) -> list[tuple]:
+    with contextlib.closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+        return connection.execute(query).fetchall()

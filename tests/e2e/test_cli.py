@@ -1,0 +1,412 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line that asks a running server: what operators and their scripts see of it."""
+
+import json
+import os
+import re
+import shutil
+import stat
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from admin import IP, AdministeredProxy, rows
+from harness import Backend, Listener, Proxy, binary, echo, expect_rst, until
+
+MALLORY, TRENT = "127.0.0.66", "127.0.0.99"
+
+
+@pytest.fixture
+def backend(start_backend: Callable) -> Backend:
+    return start_backend(Backend(echo))
+
+
+@pytest.fixture
+def proxy(start_administered: Callable, backend: Backend) -> AdministeredProxy:
+    return start_administered(routes={"app.example.com": backend, "*": backend})
+
+
+def run(*words: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([binary(), *words], capture_output=True, text=True, timeout=60)
+
+
+def done(answer, code: int = 0) -> str:
+    """The answer of a command that ends so: without a word of errors, or with nothing else."""
+    assert answer.code == code, answer
+    assert (answer.err == "") == (code == 0), answer
+    if code != 0:
+        assert answer.out == ""
+    return answer.out if code == 0 else answer.err
+
+
+# ---- status
+
+
+def test_the_status_has_the_lines_that_scripts_know(start_administered, backend) -> None:
+    proxy = start_administered(listeners=[Listener({"app.example.com": backend, "*": backend}, host=""), Listener({})])
+    proxy.expect_served()
+    with proxy.open_connection():
+        assert re.fullmatch(
+            rf"""mc-proxy v0\.1\.\d+
+uptime: \d+s
+connections: 2
+:{proxy.ports[0]} routes=2 active=1
+127\.0\.0\.1:{proxy.ports[1]} routes=0 active=0
+""",
+            done(proxy.cli("status")),
+        )
+        shown = done(proxy.cli("status", "--routes", "1")).splitlines()
+        assert len(shown) == 6
+        assert re.fullmatch(
+            rf"  app\.example\.com -> {backend.address} active=1 connections=2 dial_failures=0 "
+            r"bytes_up=\d+ bytes_down=\d+",
+            shown[4],
+        )
+        status = json.loads(done(proxy.cli("status", "--json", "--routes", "1")))
+        assert status["total_connections"] == "2"
+        assert status["state"] == "SERVER_STATE_SERVING"
+        assert [one["addr"] for one in status["listeners"]] == [proxy.listener_name(0), proxy.listener_name(1)]
+        assert status["listeners"][1]["active_connections"] == "0"
+        assert status["listeners"][0]["routes"][0]["route"]["hostname"] == "app.example.com"
+
+
+def test_the_status_of_a_server_that_stops_says_so(start_administered, backend) -> None:
+    proxy = start_administered(routes={"*": backend}, shutdown_timeout="60s")
+    with proxy.open_connection():
+        proxy.admin.close()
+        proxy.send_signal(15)
+        until(lambda: "state: stopping\n" in done(proxy.cli("status")), "the status tells of the stop")
+        told = done(proxy.cli("routes", "add", "a.example.com", "192.0.2.1:443"), 3)
+        assert "the server is stopping and takes no more changes" in told
+    assert proxy.wait_end() == 0
+    proxy.start()
+
+
+# ---- routes
+
+
+def test_routes_are_listed_added_and_removed(proxy, backend) -> None:
+    name = proxy.listener_name()
+    assert done(proxy.cli("routes", "list")) == (
+        f"# listener {name}, revision 1\n* {backend.address}\napp.example.com {backend.address}\n"
+    )
+    assert done(proxy.cli("routes", "add", "New.example.com", backend.address)).endswith(f" at {name}, revision 2\n")
+    proxy.expect_served("new.example.com")
+    assert proxy.last_audit()[1].startswith(f"uid={os.getuid()}")
+    assert "already" in done(proxy.cli("routes", "add", "new.example.com", "192.0.2.1:443", "-l", name), 1)
+    assert done(proxy.cli("routes", "remove", "new.example.com")) == f"removed new.example.com at {name}, revision 3\n"
+    assert "no route for" in done(proxy.cli("routes", "remove", "new.example.com"), 1)
+    listed = json.loads(done(proxy.cli("routes", "list", "--json")))
+    assert [one["hostname"] for one in listed["routes"]] == ["*", "app.example.com"]
+    added = json.loads(done(proxy.cli("routes", "add", "--json", "b.example.com", backend.address)))
+    assert (added["revision"], added["summary"]["routes_added"]) == ("4", 1)
+    done(proxy.cli("routes", "add", "--replace", "b.example.com", "192.0.2.9:443"))
+    assert proxy.routes()["b.example.com"] == "192.0.2.9:443"
+    told = done(proxy.cli("routes", "add", "c.example.com", "192.0.2.9"), 1)
+    assert told.startswith('mc-proxy: backend: "192.0.2.9": the port is missing')
+
+
+def test_the_list_of_routes_is_what_replace_takes(proxy, backend, tmp_path: Path) -> None:
+    file = tmp_path / "routes"
+    file.write_text(done(proxy.cli("routes", "list")))
+    name = proxy.listener_name()
+    assert done(proxy.cli("routes", "replace", file)) == f"added 0, changed 0, removed 0 at {name}, revision 1\n"
+    wanted = f"# ours\n\n  app.example.com\t192.0.2.1:443  # changed\nnew.example.com {backend.address}\n"
+    file.write_text(wanted)
+    would = f"would have added 1, changed 1, removed 1 at {name}, revision 1\n"
+    assert done(proxy.cli("routes", "replace", "--dry-run", file)) == would
+    assert proxy.revision() == 1
+    assert "the current revision is 1" in done(proxy.cli("routes", "replace", "--if-revision", "7", file), 1)
+    assert done(proxy.cli("routes", "replace", "--if-revision", "1", "-", stdin=wanted)) == (
+        f"added 1, changed 1, removed 1 at {name}, revision 2\n"
+    )
+    assert proxy.routes() == {"app.example.com": "192.0.2.1:443", "new.example.com": backend.address}
+    summary = json.loads(done(proxy.cli("routes", "replace", "--json", file)))["summary"]
+    assert summary["routes_added"] == summary["routes_changed"] == summary["routes_removed"] == 0
+
+
+def test_what_is_wrong_in_a_file_of_routes_is_told_by_its_line(proxy, backend, tmp_path: Path) -> None:
+    file = tmp_path / "routes"
+    before = proxy.everything()
+
+    def replace(text: str) -> list[str]:
+        file.write_text(text)
+        return done(proxy.cli("routes", "replace", file), 1).splitlines()
+
+    assert replace(f"# comment\n\nb.example.com {backend.address}\napp..example.com 192.0.2.1\n") == [
+        f'mc-proxy: {file}:4: hostname: "app..example.com": not a host name: a label is empty; '
+        'write one like "app.example.com", "*.example.com" or "*"',
+        f'mc-proxy: {file}:4: backend: "192.0.2.1": the port is missing; write "192.0.2.1:443"',
+    ]
+    (told,) = replace(f"a.example.com {backend.address}\nb.example.com\n")
+    assert told.startswith(f"mc-proxy: {file}:2: write a host name and a backend")
+    (told,) = replace(f"a.example.com {backend.address} {backend.address}\n")
+    assert told.startswith(f"mc-proxy: {file}:1: write a host name and a backend")
+    (told,) = replace(f"a.example.com {proxy.listener_name()}\n")[:1]
+    assert told.startswith(f"mc-proxy: {file}:1: backend: ")
+    assert "leads back to the listener" in told
+    (told,) = replace(f"a.example.com {backend.address}\n# again\nA.example.com {backend.address}\n")[:1]
+    assert told.startswith(f"mc-proxy: {file}:3: hostname: ")
+    assert "the same host name as" in told
+    assert "cannot be opened" in done(proxy.cli("routes", "replace", tmp_path / "none"), 1)
+    assert "cannot be" in done(proxy.cli("routes", "replace", tmp_path), 1)
+    assert proxy.everything() == before
+
+
+def test_with_several_listeners_one_must_be_named(start_administered, backend) -> None:
+    proxy = start_administered(listeners=[Listener({"a.example.com": backend}), Listener({})])
+    names = f'"{proxy.listener_name(0)}", "{proxy.listener_name(1)}"'
+    for words in (["list"], ["add", "b.example.com", backend.address], ["remove", "a.example.com"]):
+        told = done(proxy.cli("routes", *words), 2)
+        assert f"which listener? The server has {names}; say it with --listener" in told
+    assert "revision 1" in done(proxy.cli("routes", "list", "--listener", proxy.listener_name(1)))
+    assert "no listener" in done(proxy.cli("routes", "list", "-l", ":1"), 1)
+
+
+def test_ten_thousand_routes_and_more_are_listed_whole(proxy, backend) -> None:
+    lines = "".join(f"h{i:05}.example.com {backend.address}\n" for i in range(10_500))
+    done(proxy.cli("routes", "replace", "-", stdin=lines))
+    assert done(proxy.cli("routes", "list")).partition("\n")[2] == lines
+
+
+def test_a_file_without_routes_removes_all_only_if_that_is_meant(proxy, tmp_path: Path) -> None:
+    """A list that was cut off, or could not be made, is an empty file too."""
+    file = tmp_path / "routes"
+    file.write_text("# nothing\n")
+    before = proxy.routes()
+    assert "--allow-empty" in done(proxy.cli("routes", "replace", file), 1)
+    assert proxy.routes() == before != {}
+    told = done(proxy.cli("routes", "replace", "--allow-empty", file))
+    assert told.startswith(f"added 0, changed 0, removed {len(before)} at ")
+    assert proxy.routes() == {}
+
+
+def test_what_is_no_text_is_refused_in_words(proxy, tmp_path: Path) -> None:
+    """Whatever a terminal or a file holds."""
+    file = tmp_path / "routes"
+    file.write_bytes(b"a.example.com 192.0.2.1:443\nm\xfcller.example.com 192.0.2.1:443\n")
+    told = done(proxy.cli("routes", "replace", file), 1)
+    assert told.startswith(f"mc-proxy: {file}:2: ")
+    for words in (["routes", "add", b"m\xfcller.example.com", "192.0.2.1:443"], ["firewall", "add", b"\xff"]):
+        result = subprocess.run([binary(), *words, "-c", proxy.config], capture_output=True, timeout=60)
+        assert result.returncode in (1, 2)
+        assert b"libprotobuf" not in result.stderr
+        assert b"gRPC code" not in result.stderr
+    assert proxy.revision() == 1
+
+
+def test_an_answer_that_cannot_be_written_is_an_error(proxy) -> None:
+    """A full disk must not make a list of routes that `routes replace` would take for the whole."""
+    with open("/dev/full", "w") as full:
+        result = subprocess.run(
+            [binary(), "routes", "list", "-c", proxy.config], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60
+        )
+    assert result.returncode == 1
+    assert "No space left on device" in result.stderr
+
+
+# ---- firewall
+
+
+def test_rules_are_listed_added_and_removed(proxy) -> None:
+    assert done(proxy.cli("firewall", "list")) == "# revision 1\n"
+    added = proxy.cli("firewall", "add", MALLORY, "198.51.100.0/24", "2001:db8::1")
+    assert done(added) == "added 3 rules, revision 2\n"
+    proxy.expect_refused("blocked_ip", source=MALLORY)
+    assert done(proxy.cli("firewall", "list")) == (
+        f"# revision 2\nip {MALLORY}\nip 2001:db8::1\ncidr 198.51.100.0/24\n"
+    )
+    assert "already" in done(proxy.cli("firewall", "add", MALLORY), 1)
+    assert "geoip_db is required" in done(proxy.cli("firewall", "add", "RU"), 1)
+    assert "bits beyond the first 24 are set" in done(proxy.cli("firewall", "add", "192.0.2.1", "192.0.2.1/24"), 1)
+    assert "not an IP address" in done(proxy.cli("firewall", "add", "everybody"), 1)
+    assert done(proxy.cli("firewall", "remove", MALLORY, "198.51.100.0/24")) == "removed 2 rules, revision 3\n"
+    proxy.expect_served(source=MALLORY)
+    assert "no rule for" in done(proxy.cli("firewall", "remove", MALLORY), 1)
+    listed = json.loads(done(proxy.cli("firewall", "list", "--json")))
+    assert listed["rules"] == [{"type": IP, "value": "2001:db8::1"}]
+
+
+def test_open_connections_are_cut_if_asked_for(proxy) -> None:
+    with proxy.open_connection(source=MALLORY) as spared, proxy.open_connection(source=TRENT) as cut:
+        done(proxy.cli("firewall", "add", "--no-cut", MALLORY))
+        done(proxy.cli("firewall", "add", "--cut", TRENT))
+        expect_rst(cut)
+        spared.sendall(b"ping")
+        assert spared.recv(4) == b"ping"
+
+
+# ---- snapshots
+
+
+def test_a_snapshot_goes_to_the_folder_of_backups_or_where_it_is_told(proxy, tmp_path: Path) -> None:
+    """With a server running, and without one."""
+    for is_running in (True, False):
+        if not is_running:
+            assert proxy.stop() == 0
+        path = Path(done(proxy.cli("snapshot")).removesuffix("\n"))
+        assert path.parent == proxy.database.parent / "backups"
+        assert re.fullmatch(r"mc-proxy-\d{8}-\d{6}\.db", path.name)
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+        chosen = tmp_path / "chosen.db"
+        assert done(proxy.cli("snapshot", "-o", chosen)) == f"{chosen}\n"
+        told = json.loads(done(proxy.cli("snapshot", "--json", "--output", chosen)))
+        assert told == {"path": str(chosen), "size": chosen.stat().st_size}
+        for copy in (path, chosen):
+            assert rows(copy, "PRAGMA integrity_check") == [("ok",)]
+            assert len(rows(copy, "SELECT * FROM routes")) == 2
+    proxy.start()
+
+
+def test_a_snapshot_does_not_overwrite_the_database_or_what_is_no_file(proxy, tmp_path: Path) -> None:
+    assert "would replace it" in done(proxy.cli("snapshot", "-o", proxy.database), 1)
+    assert "not a file" in done(proxy.cli("snapshot", "-o", tmp_path), 1)
+    done(proxy.cli("snapshot", "-o", tmp_path / "none" / "x.db"), 1)
+    assert proxy.revision() == 1
+
+
+def test_a_snapshot_of_no_database_is_an_error(tmp_path: Path) -> None:
+    proxy = Proxy(tmp_path, routes={})
+    try:
+        assert str(proxy.database) in done(proxy.cli("snapshot", "-o", tmp_path / "x.db"), 1)
+        assert not (tmp_path / "x.db").exists()
+    finally:
+        proxy.close()
+
+
+# ---- no server
+
+
+def asked(proxy: AdministeredProxy, code: int, wrapper: tuple[str, ...] = ()) -> str:
+    """What every command that needs a server says when it has none."""
+    told = set()
+    for words in (
+        ["status"],
+        ["status", "--json"],
+        ["routes", "list"],
+        ["routes", "add", "a.example.com", "192.0.2.1:443"],
+        ["firewall", "list"],
+        ["firewall", "add", "192.0.2.1"],
+    ):
+        told.add(done(proxy.cli(*words, wrapper=wrapper), code))
+    assert len(told) == 1
+    return told.pop()
+
+
+def test_without_a_server_it_is_said_how_to_start_one(proxy) -> None:
+    start = f"start it: mc-proxy server -c {proxy.config}"
+    proxy.kill()
+    told = asked(proxy, 3)
+    assert f'admin socket "{proxy.admin_socket}": the server that made it has been killed' in told
+    assert start in told
+    proxy.start()
+    assert proxy.stop() == 0
+    told = asked(proxy, 3)
+    assert "there is no such file" in told
+    assert start in told
+    proxy.start()
+
+
+def test_who_may_not_open_the_socket_is_told_who_may(proxy, tmp_path: Path) -> None:
+    assert os.getuid() == 0, "this test makes itself another user, which only root can"
+    nobody = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all")
+    os.chmod(proxy.admin_socket.parent, 0o755)
+    program = shutil.copy(binary(), proxy.admin_socket.parent / "mc-proxy")
+    config = shutil.copy(proxy.config, proxy.admin_socket.parent / "mc-proxy.toml")
+    os.chmod(program, 0o755)
+    os.chmod(config, 0o644)
+    done_ = subprocess.run([*nobody, program, "status", "-c", config], capture_output=True, text=True, timeout=60)
+    assert (done_.returncode, done_.stdout) == (3, "")
+    assert "the user with uid 65534 may not connect to it; run this as root" in done_.stderr
+
+
+def test_a_configuration_without_an_admin_api_is_told_apart(start_proxy) -> None:
+    proxy = start_proxy(routes={})
+    told = done(proxy.cli("status"), 1)
+    assert f"{proxy.config}: there is no [grpc]" in told
+    assert "socket = " in told
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["status", "--routes", "many"],
+        ["status", "--routes", "10001"],
+        ["status", "--address", "localhost:9090", "--cert", "x.pem"],
+        ["routes"],
+        ["routes", "add", "a.example.com"],
+        ["routes", "replace"],
+        ["firewall", "add"],
+        ["completion", "fish"],
+    ],
+    ids=" ".join,
+)
+def test_a_wrong_command_line_is_a_usage_error(words: list[str]) -> None:
+    result = run(*words)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "--help" in result.stderr
+
+
+@pytest.mark.parametrize("address", ["localhost", "localhost:0", "::1:9090", "local host:1", ":9090", "unix:/x"])
+def test_an_address_that_is_none_is_told_how_to_write_one(authority, address: str) -> None:
+    shown = authority.issue_client("/CN=alice")
+    result = run("status", "--address", address, "--ca", authority.ca, "--cert", shown.certificate, "--key", shown.key)
+    assert result.returncode == 3
+    assert f'address "{address}": ' in result.stderr
+    assert "write host:port" in result.stderr
+
+
+def test_help_is_there_for_every_command_and_tells_the_exit_codes() -> None:
+    assert "3, no server could be asked" in run("--help").stdout
+    for words in (["status"], ["snapshot"], ["routes", "replace"], ["firewall", "add"], ["completion"]):
+        result = run(*words, "--help")
+        assert (result.returncode, result.stderr) == (0, "")
+    assert json.loads(run("version", "--json").stdout)["version"].startswith("0.")
+
+
+# ---- completion
+
+
+def completions(tmp_path: Path, *words: str) -> set[str]:
+    """What bash offers for the last of the words."""
+    script = tmp_path / "mc-proxy.bash"
+    script.write_text(run("completion", "bash").stdout)
+    line = " ".join(f"'{word}'" for word in words)
+    asked = (
+        f"source {script}; COMP_WORDS=({line}); COMP_CWORD={len(words) - 1}; _mc_proxy; "
+        "printf '%s\\n' ${COMPREPLY[@]}"
+    )
+    told = subprocess.run(
+        ["bash", "--norc", "-eu", "-o", "pipefail", "-c", asked], capture_output=True, text=True, timeout=60
+    )
+    assert told.stderr == ""
+    return set(told.stdout.split())
+
+
+def test_bash_completes_commands_and_options(tmp_path: Path) -> None:
+    top = completions(tmp_path, "mc-proxy", "")
+    assert {"server", "status", "snapshot", "routes", "firewall", "check", "version", "completion"} <= top
+    routes = completions(tmp_path, "mc-proxy", "routes", "")
+    assert {"list", "add", "remove", "replace"} <= routes
+    assert "server" not in routes
+    assert completions(tmp_path, "mc-proxy", "routes", "re") == {"remove", "replace"}
+    assert completions(tmp_path, "mc-proxy", "routes", "replace", "--d") == {"--dry-run"}
+    assert {"--cut", "--no-cut"} <= completions(tmp_path, "mc-proxy", "firewall", "add", "--")
+    assert "--config" in completions(tmp_path, "mc-proxy", "routes", "list", "-c", "*", "--")
+
+
+def test_zsh_takes_its_script(tmp_path: Path) -> None:
+    script = tmp_path / "_mc-proxy"
+    script.write_text(run("completion", "zsh").stdout)
+    assert script.read_text().startswith("#compdef mc-proxy\n")
+    told = subprocess.run(["zsh", "-n", script], capture_output=True, text=True, timeout=60)
+    assert (told.returncode, told.stderr) == (0, "")
+    # Called as zsh would, with what it calls standing in.
+    asked = (
+        "compadd() { shift; print -l -- $@ }; _files() { }; words=(mc-proxy routes ''); CURRENT=3; " f"source {script}"
+    )
+    told = subprocess.run(["zsh", "-f", "-c", asked], capture_output=True, text=True, timeout=60)
+    assert {"list", "add", "remove", "replace"} <= set(told.stdout.split())
