@@ -1,0 +1,312 @@
+# SPDX-License-Identifier: Apache-2.0
+"""RUNBOOK.md, command by command, as it stands there: on a machine of its own that is laid out as the page says.
+
+The machine is a set of namespaces (mount, process, network) of this one: :443, /srv/mc-proxy, `pidof mc-proxy` and the
+rest mean what they mean to an operator, and nothing of the real machine is touched. grpcurl, which Debian does not have,
+is played by another real client, buf curl, behind the same arguments.
+"""
+
+import json
+import re
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tools import buf
+from certs import Authority
+from harness import PATIENCE, REPOSITORY, SLOW_FACTOR, binary
+from test_geoip import make_database
+
+CONFIG = """\
+[[listeners]]
+addr = ":443"
+
+  [[listeners.routes]]
+  hostname = "app.example.com"
+  backend = "127.0.0.1:18443"
+
+[[listeners]]
+addr = ":8443"
+
+[database]
+path = "/srv/mc-proxy/mc-proxy.db"
+
+[grpc]
+socket = "/run/mc-proxy/admin.sock"
+addr = "127.0.0.1:9090"
+tls_cert = "/srv/mc-proxy/certs/cert.pem"
+tls_key = "/srv/mc-proxy/certs/key.pem"
+client_ca = "/srv/mc-proxy/certs/ca.pem"
+
+[firewall]
+geoip_db = "/srv/mc-proxy/GeoLite2-Country.mmdb"
+
+[proxy]
+shutdown_timeout = "1s"
+"""
+
+# Every directory that the page writes to is one of the machine's own.
+SETUP = """\
+set -e
+mount -t tmpfs tmpfs /srv
+mkdir -p /srv/mc-proxy/backups /srv/mc-proxy/certs /srv/bin /srv/home /srv/test
+cp {binary} /srv/bin/mc-proxy
+cp -r {files}/. /srv/test
+cp /srv/test/mc-proxy.toml /srv/mc-proxy/
+cp /srv/test/country.mmdb /srv/mc-proxy/GeoLite2-Country.mmdb
+cp /srv/test/grpcurl /srv/bin/
+mount -t tmpfs tmpfs /var/log
+mount -t tmpfs tmpfs /run
+mkdir /run/mc-proxy
+mount -t tmpfs tmpfs /tmp
+ip link set lo up
+touch /run/ready
+# As process 1 it takes in the orphans.
+while :; do sleep 1000 & wait $! || true; done
+"""
+
+GRPCURL = """\
+#!/usr/bin/python3
+import subprocess, sys
+
+options = {{"-cacert": "--cacert", "-cert": "--cert", "-key": "--key", "-d": "--data"}}
+words, arguments = [], iter(sys.argv[1:])
+for word in arguments:
+    words += [options[word], next(arguments)] if word in options else [word]
+*flags, address, method = words
+sys.exit(subprocess.call(["{buf}", "curl", "--protocol", "grpc", *flags, f"https://{{address}}/{{method}}"]))
+"""
+
+
+def blocks() -> dict[str, list[str]]:
+    """The commands of the page: section -> blocks."""
+    found: dict[str, list[str]] = {}
+    section, block = "", None
+    for line in (REPOSITORY / "RUNBOOK.md").read_text().splitlines():
+        if block is not None:
+            if line == "```":
+                found.setdefault(section, []).append("\n".join(block))
+                block = None
+            else:
+                block.append(line)
+        elif line == "```sh":
+            block = []
+        elif line.startswith("## "):
+            section = line.removeprefix("## ")
+    return found
+
+
+class Machine:
+    def __init__(self, files: Path):
+        self._blocks = blocks()
+        self._left = {(section, i) for section, list_ in self._blocks.items() for i in range(len(list_))}
+        self._output = files / "output"
+        setup = SETUP.format(binary=binary(), files=files)
+        with (files / "setup.log").open("w") as log:
+            self._init = subprocess.Popen(
+                ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc", "bash", "-c", setup],
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log,
+            )  # fmt: skip
+        self._pid = 0
+        self.until(self._is_ready, f"the machine is there: see {files}/setup.log")
+
+    def _is_ready(self) -> bool:
+        assert self._init.poll() is None, "the machine could not be made; it needs root and namespaces"
+        children = Path(f"/proc/{self._init.pid}/task/{self._init.pid}/children").read_text().split()
+        self._pid = int(children[0]) if children else 0
+        return bool(children) and self.shell("test -e /run/ready").returncode == 0
+
+    def shell(self, commands: str) -> subprocess.CompletedProcess:
+        """Runs commands there; what they leave running in the background goes on."""
+        prelude = "export PATH=/srv/bin:$PATH HOME=/srv/home; cd; set -e\n"
+        # To a file: a server left in the background would keep a pipe open.
+        with self._output.open("w+") as output:
+            done = subprocess.run(
+                ["nsenter", "-t", str(self._pid), "-m", "-n", "-p", "bash", "-c", prelude + commands],
+                stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, timeout=4 * PATIENCE,
+            )  # fmt: skip
+            output.seek(0)
+            done.stdout = output.read()
+        return done
+
+    def ok(self, commands: str) -> str:
+        done = self.shell(commands)
+        assert done.returncode == 0, f"exit code {done.returncode} of:\n{commands}\nIt said:\n{done.stdout}\n{self.log()}"
+        return done.stdout
+
+    def page(self, section: str, index: int = 0, fails: bool = False) -> str:
+        """Runs a block of the page; answers what it printed. `fails`: it must end with another code than 0."""
+        self._left.discard((section, index))
+        block = self._blocks[section][index]
+        if not fails:
+            return self.ok(block)
+        done = self.shell(block)
+        assert done.returncode != 0, f"this was to fail:\n{block}\nIt said:\n{done.stdout}"
+        return done.stdout
+
+    def not_run(self) -> set:
+        return self._left
+
+    def log(self) -> str:
+        return self.shell("cat /var/log/mc-proxy.log").stdout
+
+    def until(self, condition, what: str) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while not condition():
+            assert time.monotonic() < deadline, f"waited for: {what}"
+            time.sleep(0.02)
+
+    def wait_log(self, pattern: str, count: int = 1) -> None:
+        self.until(lambda: len(re.findall(pattern, self.log())) >= count, f"{count} times {pattern} in:\n{self.log()}")
+
+    def fetch(self, name: str) -> str:
+        """What the site behind the proxy answers for this name; fails if nothing does."""
+        return self.ok(
+            f"curl --silent --show-error --max-time 10 --cacert /srv/test/ca.pem "
+            f"--resolve {name}:443:127.0.0.1 https://{name}/"
+        )
+
+    def refused(self, name: str) -> bool:
+        done = self.shell(f"curl --silent --insecure --max-time 10 --resolve {name}:443:127.0.0.1 https://{name}/")
+        return done.returncode in (7, 35, 56)
+
+    def close(self) -> None:
+        self._init.kill()
+        self._init.wait()
+
+
+@pytest.fixture
+def machine(tmp_path: Path, authority: Authority) -> Iterator[Machine]:
+    site = authority.issue("app.example.com", "new.example.com", "shop.example.com")
+    (tmp_path / "ca.pem").write_bytes(authority.ca.read_bytes())
+    (tmp_path / "site.pem").write_bytes(site.certificate.read_bytes())
+    (tmp_path / "site-key.pem").write_bytes(site.key.read_bytes())
+    (tmp_path / "mc-proxy.toml").write_text(CONFIG)
+    (tmp_path / "grpcurl").write_text(GRPCURL.format(buf=buf()))
+    (tmp_path / "grpcurl").chmod(0o755)
+    make_database(tmp_path, "country")
+    machine = Machine(tmp_path)
+    try:
+        yield machine
+    finally:
+        machine.close()
+
+
+SITE = "openssl s_server -quiet -accept 18443 -cert /srv/test/site.pem -key /srv/test/site-key.pem -www >/dev/null 2>&1 &"
+STATUS = re.compile(r"mc-proxy v[\d.]+\nuptime: [\dhms]+\nconnections: \d+\n:443 routes=\d+ active=\d+\n:8443 routes=0 active=0\n")
+
+
+def test_every_command_of_the_runbook_does_what_the_page_says(machine: Machine) -> None:
+    serving = 0
+
+    def wait_serving() -> None:
+        nonlocal serving
+        serving += 1
+        machine.wait_log("msg=serving", serving)
+
+    machine.ok(SITE)
+
+    # The certificates come first: without them the admin API cannot be configured.
+    certificates = "Certificates of the admin API"
+    machine.page(certificates, 0)
+    machine.page(certificates, 1)
+    assert "CN = mc-proxy" in machine.page(certificates, 2)
+
+    assert "ok   listener         :443 can be bound" in machine.page("Start, stop", 0)
+    machine.page("Start, stop", 1)
+    wait_serving()
+    assert STATUS.fullmatch(machine.page("Is it well?", 0))
+    well = machine.page("Is it well?", 1)
+    assert "app.example.com -> 127.0.0.1:18443 active=0" in well
+    assert json.loads(well[well.index("{") :])["state"] == "SERVER_STATE_SERVING"
+    listening = machine.page("Is it well?", 2)
+    assert all(f":{port} " in listening for port in (443, 8443, 9090))
+    assert "s_server" in machine.fetch("app.example.com")
+
+    # Routes, by the command line and by gRPC.
+    assert "added new.example.com" in machine.page("Change routes", 0)
+    assert machine.refused("new.example.com")
+    machine.ok("mc-proxy routes add --listener :443 new.example.com 127.0.0.1:18443")
+    assert "s_server" in machine.fetch("new.example.com")
+    machine.ok("mc-proxy routes remove --listener :443 new.example.com")
+    replaced = machine.page("Change routes", 1)
+    assert "would have added 1, changed 0, removed 0" in replaced
+    assert "s_server" in machine.fetch("shop.example.com")
+    assert "shop.example.com" in machine.page("Change routes", 2)
+
+    # The firewall, likewise.
+    rules = machine.page("Change the firewall", 0)
+    assert "added 3 rules" in rules and "removed 1 rule," in rules
+    machine.page("Change the firewall", 1)
+    machine.page("Change the firewall", 2)
+    assert machine.ok("mc-proxy firewall list").splitlines()[1:] == [
+        "ip 203.0.113.50", "cidr 192.0.2.0/24", "cidr 198.51.100.0/24", "country KP", "country RU",
+    ]  # fmt: skip
+    audit = machine.page("Who changed what?")
+    assert "CN=alice" in audit and "uid=0(root)" in audit and "configuration|seed" in audit
+
+    # Backup, a change, and back to the backup.
+    assert "/srv/mc-proxy/backups/mc-proxy-" in machine.page("Back up")
+    machine.ok("mc-proxy routes remove --listener :443 app.example.com")
+    assert machine.refused("app.example.com")
+    machine.page("Restore", 0)
+    wait_serving()
+    assert STATUS.fullmatch(machine.page("Restore", 1))
+    assert "s_server" in machine.fetch("app.example.com")
+    assert "s_server" in machine.fetch("shop.example.com")
+
+    # The port in use, and a database that is not the server's.
+    machine.ok("cp /srv/mc-proxy/mc-proxy.toml /tmp/other.toml; sed -i s,/srv/mc-proxy/mc-proxy.db,/tmp/other.db, /tmp/other.toml")
+    second = machine.shell("mc-proxy server -c /tmp/other.toml")
+    assert second.returncode == 1 and "address already in use" in second.stdout
+    assert "mc-proxy" in machine.page("The server does not start", 0)
+    machine.page("The server does not start", 1)
+
+    # GeoIP: another database in its place.
+    machine.ok("cp /srv/test/country.mmdb /tmp/GeoLite2-Country.mmdb")
+    machine.page("A fresh GeoIP database", 0)
+    machine.wait_log("GeoIP database reloaded")
+    assert "received SIGHUP, reloading GeoIP database" in machine.page("A fresh GeoIP database", 1)
+
+    # A renewal while it runs.
+    serial = "openssl s_client -connect localhost:9090 </dev/null 2>/dev/null | openssl x509 -noout -serial"
+    before = machine.ok(serial)
+    machine.page(certificates, 0)
+    machine.page(certificates, 1)
+    machine.until(lambda: machine.shell(serial).stdout not in ("", before), "the new certificate is shown")
+    machine.wait_log("certificate renewed")
+    assert "shop.example.com" in machine.page("Change routes", 2)
+
+    # A backend that is down.
+    machine.ok("mc-proxy routes add --listener :443 down.example.com 127.0.0.1:1")
+    assert machine.refused("down.example.com")
+    machine.wait_log("dial failed")
+    assert "dial_refused" in machine.page("A backend is unreachable", 0)
+    assert "openssl" in machine.page("A backend is unreachable", 1)
+
+    assert "level=WARN" in machine.page("Read the log")
+    machine.ok("(sleep 60 | openssl s_client -connect 127.0.0.1:443 -servername app.example.com) >/dev/null 2>&1 &")
+    machine.until(lambda: ":443 routes=3 active=1" in machine.ok("mc-proxy status"), "the connection is open")
+    assert "active=1" in machine.page("Too many connections", 0)
+    assert "added 1 rule" in machine.page("Too many connections", 1)
+    machine.page("When you need help")
+    assert "ok" in machine.ok('sqlite3 /tmp/mc-proxy-escalation.db "PRAGMA integrity_check;"')
+
+    # A damaged database: refused as it is, then made anew from the configuration.
+    machine.page("Start, stop", 2)
+    machine.wait_log("msg=stopped", 2)
+    machine.until(lambda: machine.shell("pidof mc-proxy").returncode != 0, "the server is gone")
+    machine.ok("dd if=/dev/zero of=/srv/mc-proxy/mc-proxy.db bs=4096 seek=1 count=3 conv=notrunc status=none")
+    damaged = machine.shell("mc-proxy server")
+    assert damaged.returncode == 1 and "damaged" in damaged.stdout
+    assert "Page 4" in machine.page("The database is damaged", 0, fails=True)
+    machine.page("The database is damaged", 1)
+    wait_serving()
+    assert "s_server" in machine.fetch("app.example.com")
+    assert machine.refused("shop.example.com")
+
+    machine.page("Completion")
+    assert not machine.not_run(), f"commands that nothing ran: {machine.not_run()}"
