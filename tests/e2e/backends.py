@@ -13,8 +13,11 @@ Handler = Callable[[socket.socket], None]
 
 
 def _listen(host: str) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, 0), family=family, backlog=4096)
+    # Without SO_REUSEADDR, unlike create_server(): with it the kernel may choose a port that is reserved for a proxy.
+    sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    sock.bind((host, 0))
+    sock.listen(4096)
+    return sock
 
 
 class ManualBackend:
