@@ -93,35 +93,40 @@ Result<void> Control::snapshot(const std::string& destination) const {
 Outcome<Applied> Control::apply(std::span<const Change> changes, const Terms& terms) {
   const auto valid = validate(changes, listeners_);
   if (!valid.has_value()) return std::unexpected(valid.error());
-  const std::lock_guard writer(writer_);
-  if (auto admitted = admit(terms); !admitted.has_value()) {
-    return std::unexpected(std::move(admitted.error()));
-  }
-  const auto base = state();
-  Draft draft(*base, listeners_);
-  for (std::size_t i = 0; i < valid->size(); ++i) {
-    auto made = draft.apply((*valid)[i]);
-    if (made.has_value()) continue;
-    made.error().index = i;
-    return std::unexpected(std::move(made.error()));
-  }
-  return finish(*base, draft, terms);
+  return change(terms, [&](Draft& draft) -> Outcome<void> {
+    for (std::size_t i = 0; i < valid->size(); ++i) {
+      auto made = draft.apply((*valid)[i]);
+      if (made.has_value()) continue;
+      made.error().index = i;
+      return made;
+    }
+    return {};
+  });
 }
 
 Outcome<Applied> Control::replace_routes(const std::string& listener,
                                          std::span<const RouteText> routes, const Terms& terms) {
   const auto valid = validate_routes(listener, routes, listeners_);
   if (!valid.has_value()) return std::unexpected(valid.error());
+  return change(terms, [&](Draft& draft) -> Outcome<void> {
+    draft.clear_routes(listeners_.find(listener).value());
+    for (const ValidChange& put : *valid) {
+      if (auto made = draft.apply(put); !made.has_value()) return made;
+    }
+    return {};
+  });
+}
+
+Outcome<Applied> Control::change(const Terms& terms,
+                                 const std::function<Outcome<void>(Draft&)>& lay_over) {
   const std::lock_guard writer(writer_);
   if (auto admitted = admit(terms); !admitted.has_value()) {
     return std::unexpected(std::move(admitted.error()));
   }
   const auto base = state();
   Draft draft(*base, listeners_);
-  draft.clear_routes(listeners_.find(listener).value());
-  for (const ValidChange& change : *valid) {
-    const auto made = draft.apply(change);
-    MC_ASSERT(made.has_value(), "to put a route is always possible");
+  if (auto laid = lay_over(draft); !laid.has_value()) {
+    return std::unexpected(std::move(laid.error()));
   }
   return finish(*base, draft, terms);
 }

@@ -9,6 +9,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -91,6 +92,9 @@ class Control {
   Result<void> load_routes(const store::Contents& contents, State& state) const;
   Result<void> load_rules(const store::Contents& contents, State& state) const;
   [[nodiscard]] Result<std::shared_ptr<const policy::GeoIp>> open_geoip(const RuleSet& rules) const;
+
+  /// Takes the writer's lock, lets `lay_over` fill a draft of the state in force, and finishes it.
+  Outcome<Applied> change(const Terms& terms, const std::function<Outcome<void>(Draft&)>& lay_over);
 
   // All of these with the writer's lock held.
   Outcome<void> admit(const Terms& terms) const;
