@@ -74,13 +74,16 @@ std::size_t RouteTable::size() const {
   return exact_.size() + wildcards_.size() + (fallback_ ? 1 : 0);
 }
 
+void RouteTable::for_each(const std::function<void(const Route&)>& visit) const {
+  exact_.for_each(visit);
+  wildcards_.for_each(visit);
+  if (fallback_) visit(*fallback_);
+}
+
 std::vector<const Route*> RouteTable::sorted() const {
   std::vector<const Route*> routes;
   routes.reserve(size());
-  const auto collect = [&routes](const Route& route) { routes.push_back(&route); };
-  exact_.for_each(collect);
-  wildcards_.for_each(collect);
-  if (fallback_) routes.push_back(fallback_.get());
+  for_each([&routes](const Route& route) { routes.push_back(&route); });
   std::ranges::sort(routes, {},
                     [](const Route* route) { return std::string_view(route->pattern); });
   return routes;

@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string_view>
@@ -55,6 +56,9 @@ class RouteTable {
 
   [[nodiscard]] std::size_t size() const;
   [[nodiscard]] bool empty() const { return size() == 0; }
+
+  /// Calls `visit` with each route, in no particular order.
+  void for_each(const std::function<void(const Route&)>& visit) const;
 
   /// All routes by pattern in byte order, for listings: sorts on every call.
   [[nodiscard]] std::vector<const Route*> sorted() const;
