@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 #include <span>
 #include <utility>
 #include <vector>
@@ -48,10 +49,11 @@ struct Busy {
 void fill_busiest(const policy::RouteTable& table, std::size_t most, api::ListenerStatus& out) {
   if (most == 0) return;
   std::vector<Busy> routes;
-  for (const policy::Route* const route : table.sorted()) {
-    routes.push_back({route->usage->active.load(std::memory_order_relaxed),
-                      route->usage->connections.load(std::memory_order_relaxed), route});
-  }
+  routes.reserve(table.size());
+  table.for_each([&routes](const policy::Route& route) {
+    routes.push_back({route.usage->active.load(std::memory_order_relaxed),
+                      route.usage->connections.load(std::memory_order_relaxed), &route});
+  });
   const auto shown = static_cast<std::ptrdiff_t>(std::min(most, routes.size()));
   std::ranges::partial_sort(routes, routes.begin() + shown,
                             [](const Busy& a, const Busy& b) { return a.before(b); });
@@ -125,6 +127,23 @@ class Place {
   const std::size_t before_;
 };
 
+// What CreateSnapshot makes beside the database, before it gets its number.
+std::string snapshot_stem(const std::string& database) { return database + ".snapshot-"; }
+
+// Of a server that was killed while it made one. The database is this server's alone, and so are
+// they: complete ones, and those that the store had begun (".NAME.XXXXXX").
+void remove_left_snapshots(const std::string& database) {
+  const std::filesystem::path stem = snapshot_stem(database);
+  std::error_code ignored;
+  for (const auto& entry : std::filesystem::directory_iterator(stem.parent_path(), ignored)) {
+    const std::string name = entry.path().filename();
+    const std::string own = stem.filename();
+    if (name.starts_with(own) || name.starts_with("." + own)) {
+      std::filesystem::remove(entry.path(), ignored);
+    }
+  }
+}
+
 grpc::Status send_file(int fd, grpc::ServerWriter<api::CreateSnapshotResponse>& writer) {
   struct stat file{};
   if (::fstat(fd, &file) != 0) {
@@ -152,7 +171,9 @@ grpc::Status send_file(int fd, grpc::ServerWriter<api::CreateSnapshotResponse>& 
 }  // namespace
 
 Service::Service(control::Control& control, const LocalSocket* local, std::string version)
-    : control_(control), local_(local), version_(std::move(version)) {}
+    : control_(control), local_(local), version_(std::move(version)) {
+  remove_left_snapshots(control_.database_path());
+}
 
 std::string Service::who(const grpc::ServerContext& context) const {
   if (local_ != nullptr) {
@@ -320,7 +341,8 @@ grpc::Status Service::GetStatus(grpc::ServerContext*, const api::GetStatusReques
     const std::string reason(proxy::to_string(static_cast<proxy::Reason>(i)));
     (*response->mutable_ended())[reason] = totals.ended[i];
   }
-  const std::size_t routes_max = std::min<std::size_t>(request->routes_max(), kRoutesPerPageMax);
+  const std::size_t routes_max =
+      std::min<std::size_t>(request->routes_max(), kRoutesPerPageMax / control_.listeners().size());
   for (std::size_t i = 0; i < control_.listeners().size(); ++i) {
     auto& listener = *response->add_listeners();
     listener.set_addr(control_.listeners().name(i));
@@ -347,7 +369,7 @@ grpc::Status Service::CreateSnapshot(grpc::ServerContext* context,
   }
   // Beside the database, where there is room for one, and without a name once it is open.
   const std::string path =
-      fmt::format("{}.snapshot-{}", control_.database_path(), snapshots_made_.fetch_add(1));
+      fmt::format("{}{}", snapshot_stem(control_.database_path()), snapshots_made_.fetch_add(1));
   if (const auto made = control_.snapshot(path); !made.has_value()) {
     return {grpc::StatusCode::INTERNAL, made.error().message};
   }

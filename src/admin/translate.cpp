@@ -57,6 +57,12 @@ grpc::StatusCode code_of(control::RefusalKind kind) {
       return grpc::StatusCode::RESOURCE_EXHAUSTED;
     case control::RefusalKind::kStopping:
       return grpc::StatusCode::UNAVAILABLE;
+    case control::RefusalKind::kStoreFull:
+      return grpc::StatusCode::RESOURCE_EXHAUSTED;
+    case control::RefusalKind::kStoreLocked:
+      return grpc::StatusCode::UNAVAILABLE;
+    case control::RefusalKind::kStoreReplaced:
+      return grpc::StatusCode::FAILED_PRECONDITION;
     case control::RefusalKind::kStoreFailed:
       return grpc::StatusCode::INTERNAL;
   }

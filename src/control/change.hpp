@@ -73,7 +73,10 @@ enum class RefusalKind : std::uint8_t {
   kStale,               // if_revision is not the current one
   kTooMany,             // beyond a limit, which the message names
   kStopping,            // no more changes are taken
-  kStoreFailed,         // the database refused; nothing was changed
+  kStoreFull,           // the database has no room on its disk
+  kStoreLocked,         // another program has the database locked, for the moment
+  kStoreReplaced,       // another program has replaced or changed the database
+  kStoreFailed,         // the database refused for another reason
 };
 
 struct Refusal {

@@ -65,6 +65,34 @@ std::string describe(const Difference& difference, const Listeners& listeners) {
   return text;
 }
 
+RefusalKind kind_of(store::Trouble trouble) {
+  switch (trouble) {
+    case store::Trouble::kNoRoom:
+      return RefusalKind::kStoreFull;
+    case store::Trouble::kLocked:
+      return RefusalKind::kStoreLocked;
+    case store::Trouble::kReplaced:
+      return RefusalKind::kStoreReplaced;
+    case store::Trouble::kOther:
+      break;
+  }
+  return RefusalKind::kStoreFailed;
+}
+
+// Counts itself among others for as long as it lives.
+class Waiting {
+ public:
+  explicit Waiting(std::atomic<std::size_t>& all) : all_(all), before_(all.fetch_add(1)) {}
+  ~Waiting() { all_.fetch_sub(1); }
+  Waiting(const Waiting&) = delete;
+  Waiting& operator=(const Waiting&) = delete;
+  [[nodiscard]] std::size_t before() const { return before_; }
+
+ private:
+  std::atomic<std::size_t>& all_;
+  const std::size_t before_;
+};
+
 std::unexpected<Refusal> refuse_stopping() {
   return refuse(RefusalKind::kStopping, "the server is stopping and takes no more changes");
 }
@@ -119,6 +147,13 @@ Outcome<Applied> Control::replace_routes(const std::string& listener,
 
 Outcome<Applied> Control::change(const Terms& terms,
                                  const std::function<Outcome<void>(Draft&)>& lay_over) {
+  const Waiting waiting(waiting_);
+  if (waiting.before() >= kWaitingMax) {
+    return refuse(RefusalKind::kTooMany,
+                  fmt::format("{} changes wait already; try again when they are made, or make many "
+                              "changes with one request",
+                              kWaitingMax));
+  }
   const std::lock_guard writer(writer_);
   if (auto admitted = admit(terms); !admitted.has_value()) {
     return std::unexpected(std::move(admitted.error()));
@@ -159,11 +194,9 @@ Outcome<Applied> Control::finish(const State& base, const Draft& draft, const Te
     auto policy = next.policy();
     auto shared = std::make_shared<const State>(std::move(next));
     const std::string detail = describe(difference, listeners_);
-    const auto committed = commit(difference, terms, detail);
-    if (!committed.has_value()) {
-      return refuse(RefusalKind::kStoreFailed, committed.error().message);
+    if (auto done = commit(difference, terms, applied.revision, detail); !done.has_value()) {
+      return std::unexpected(std::move(done.error()));
     }
-    MC_ASSERT(*committed == applied.revision, "nobody else commits");
     publish(std::move(shared), std::move(policy));
     log_.info("policy changed", {{"action", terms.action},
                                  {"detail", detail},
@@ -174,15 +207,18 @@ Outcome<Applied> Control::finish(const State& base, const Draft& draft, const Te
   return applied;
 }
 
-Result<store::Revision> Control::commit(const Difference& difference, const Terms& terms,
-                                        const std::string& detail) {
-  auto committed = store_->commit(to_records(difference, listeners_),
-                                  {wall_clock(), terms.who, std::string(terms.action), detail});
-  if (!committed.has_value()) {
-    log_.error("change refused by the database; nothing was changed",
-               {{"action", terms.action}, {"by", terms.who}, {"error", committed.error().message}});
+Outcome<void> Control::commit(const Difference& difference, const Terms& terms,
+                              store::Revision revision, const std::string& detail) {
+  const auto committed =
+      store_->commit(to_records(difference, listeners_),
+                     {wall_clock(), terms.who, std::string(terms.action), detail});
+  if (committed.has_value()) {
+    MC_ASSERT(*committed == revision, "nobody else commits");
+    return {};
   }
-  return committed;
+  log_.error("change refused by the database; nothing was changed",
+             {{"action", terms.action}, {"by", terms.who}, {"error", committed.error().message}});
+  return refuse(kind_of(committed.error().trouble), committed.error().message);
 }
 
 void Control::publish(std::shared_ptr<const State> next,

@@ -100,8 +100,8 @@ class Control {
   Outcome<void> admit(const Terms& terms) const;
   Outcome<Applied> finish(const State& base, const Draft& draft, const Terms& terms);
   Outcome<void> provide_geoip(State& next, const Difference& difference);
-  Result<store::Revision> commit(const Difference& difference, const Terms& terms,
-                                 const std::string& detail);
+  Outcome<void> commit(const Difference& difference, const Terms& terms, store::Revision revision,
+                       const std::string& detail);
   void publish(std::shared_ptr<const State> next, std::unique_ptr<const policy::Policy> policy);
   void cut(const std::vector<Rule>& rules);
 
@@ -112,6 +112,7 @@ class Control {
   Log& log_;
   proxy::DataPlane* plane_ = nullptr;
 
+  std::atomic<std::size_t> waiting_{0};  // requests that have the writer's lock or wait for it
   mutable std::mutex writer_;  // one change at a time; held across the commit and the publication
   std::unique_ptr<store::Store> store_;
   std::optional<store::ChangeSet> seed_;  // of a new database, until it is committed

@@ -14,6 +14,10 @@ inline constexpr std::size_t kChangesMax = 250'000;
 /// would otherwise answer with more than it asked.
 inline constexpr std::size_t kViolationsMax = 20;
 
+/// Changes that may wait for each other. Each holds a thread of the API, of which some must be left
+/// for those who only want to know.
+inline constexpr std::size_t kWaitingMax = 16;
+
 /// The changes that the log and the audit table tell one by one; of what is beyond, the number. It
 /// fits into what the audit table keeps of a text.
 inline constexpr std::size_t kDetailBytesMax = 900;

@@ -116,7 +116,7 @@ Result<void> Control::attach(proxy::DataPlane& plane) {
         *seed_,
         {wall_clock(), "configuration", "seed",
          fmt::format("routes +{}, rules +{}", seed_->put_routes.size(), seed_->put_rules.size())});
-    if (!committed.has_value()) return std::unexpected(committed.error());
+    if (!committed.has_value()) return fail(committed.error().message);
     MC_ASSERT(*committed == first->revision, "nobody else commits");
     seed_.reset();
     log_.info("database is new, seeded from the configuration", {{"path", database_path_}});

@@ -267,21 +267,28 @@ Result<Contents> Store::peek(const std::string& path) {
   return *std::move(contents);
 }
 
-Result<Revision> Store::commit(const ChangeSet& changes, const AuditEntry& entry) {
+std::expected<Revision, CommitError> Store::commit(const ChangeSet& changes,
+                                                   const AuditEntry& entry) {
+  const auto refuse = [this](const SqliteError& error) {
+    return std::unexpected(
+        CommitError{trouble_of(error), fail_with_sqlite(path_, error).error().message});
+  };
+  const auto refuse_replaced = [this](std::string_view problem) {
+    const auto told = fail_with(path_, problem,
+                                "nothing was changed; restart mc-proxy, which will take what is "
+                                "there now");
+    return std::unexpected(CommitError{Trouble::kReplaced, told.error().message});
+  };
   // SQLite would go on with the file that has lost its name, and the next start would not find it.
   if (connection_.has_moved()) {
-    return fail_with(path_, "removed or replaced while mc-proxy runs",
-                     "nothing was changed; restart mc-proxy, which will take what is there now");
+    return refuse_replaced("removed or replaced while mc-proxy runs");
   }
   auto transaction = Transaction::begin(connection_, Transaction::Kind::kWrite);
-  if (!transaction) return fail_with_sqlite(path_, transaction.error());
+  if (!transaction) return refuse(transaction.error());
   const auto is_current = write(changes, entry);
-  if (!is_current) return fail_with_sqlite(path_, is_current.error());
-  if (!*is_current) {
-    return fail_with(path_, "changed by another program while mc-proxy runs",
-                     "nothing was changed; restart mc-proxy, which will take what is there now");
-  }
-  if (auto done = transaction->commit(); !done) return fail_with_sqlite(path_, done.error());
+  if (!is_current) return refuse(is_current.error());
+  if (!*is_current) return refuse_replaced("changed by another program while mc-proxy runs");
+  if (auto done = transaction->commit(); !done) return refuse(done.error());
   ++revision_;
   if (++commits_in_log_ == kCommitsInLogMax) move_log();
   return revision_;

@@ -11,6 +11,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <expected>
 #include <memory>
 #include <string>
 #include <vector>
@@ -71,6 +72,19 @@ struct AuditEntry {
   std::string detail;
 };
 
+/// Why a commit was refused, for whoever treats one reason otherwise than another.
+enum class Trouble : std::uint8_t {
+  kNoRoom,    // on the disk
+  kLocked,    // by another program, for the moment
+  kReplaced,  // the file, or what is in it, by another program: until the server restarts
+  kOther,
+};
+
+struct CommitError {
+  Trouble trouble;
+  std::string message;  // as in Error
+};
+
 /// The database of a server, which no other server can open meanwhile.
 class Store {
  public:
@@ -100,7 +114,7 @@ class Store {
 
   /// Makes all of the changes durable, with the audit entry, as one new revision, which it returns.
   /// An error means that nothing was changed and that the next commit may work.
-  Result<Revision> commit(const ChangeSet& changes, const AuditEntry& entry);
+  std::expected<Revision, CommitError> commit(const ChangeSet& changes, const AuditEntry& entry);
 
   /// Moves what was committed to the database file, if anything was since the last time. To be
   /// called about once a second: it waits for the disk three times, which beside full traffic is

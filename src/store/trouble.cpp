@@ -142,6 +142,21 @@ std::unexpected<Error> fail_with_damage(const std::string& path, std::string_vie
                   shown, shown));
 }
 
+Trouble trouble_of(const SqliteError& error) {
+  switch (error.primary_code()) {
+    case SQLITE_FULL:
+      return Trouble::kNoRoom;
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+      return Trouble::kLocked;
+    default:
+      break;
+  }
+  const int cause = error.system_error;
+  const bool has_no_room = cause == ENOSPC || cause == EDQUOT || cause == EFBIG;
+  return has_no_room ? Trouble::kNoRoom : Trouble::kOther;
+}
+
 bool is_damage(const SqliteError& error) {
   return error.primary_code() == SQLITE_CORRUPT || error.primary_code() == SQLITE_NOTADB;
 }

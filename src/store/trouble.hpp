@@ -8,6 +8,7 @@
 
 #include "base/result.hpp"
 #include "store/sqlite.hpp"
+#include "store/store.hpp"
 
 namespace mc::store {
 
@@ -28,6 +29,9 @@ std::unexpected<Error> fail_with_sqlite(const std::string& path, const SqliteErr
 
 /// That the file is damaged: `finding` is what showed it. Tells the way to a working database.
 std::unexpected<Error> fail_with_damage(const std::string& path, std::string_view finding);
+
+/// What kind of trouble it is for a commit.
+Trouble trouble_of(const SqliteError& error);
 
 /// Whether SQLite found damage, or something other than a database.
 bool is_damage(const SqliteError& error);

@@ -82,8 +82,8 @@ Terms by_test() { return {.who = "CN=test", .action = "test"}; }
 
 std::string told(const Refusal& refusal) {
   static constexpr const char* kKinds[] = {
-      "invalid", "not found", "already exists", "failed precondition",
-      "stale",   "too many",  "stopping",       "store failed"};
+      "invalid",  "not found",  "already exists", "failed precondition", "stale",       "too many",
+      "stopping", "store full", "store locked",   "store replaced",      "store failed"};
   static constexpr const char* kFields[] = {"change",  "listener",  "hostname",
                                             "backend", "rule type", "rule value"};
   std::string text = kKinds[static_cast<std::size_t>(refusal.kind)];

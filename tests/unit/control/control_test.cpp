@@ -322,7 +322,7 @@ TEST_CASE("what the database does not take was never made", "[control]") {
     REQUIRE(shell.has_value());
     REQUIRE(shell->execute("BEGIN IMMEDIATE").has_value());
     CHECK(refused(plant.control().apply(Changes{add("a.example.com")}, by_test()))
-              .starts_with("store failed: database "));
+              .starts_with("store locked: database "));
     CHECK(plant.route("a.example.com") == "none");
     CHECK(plant.control().state()->revision == 1);
     REQUIRE(shell->execute("ROLLBACK").has_value());

@@ -100,7 +100,10 @@ Contents load(Store& store) { return value_of(store.load()); }
 
 void commit(Store& store, const ChangeSet& changes) {
   const Revision before = store.revision();
-  REQUIRE(value_of(store.commit(changes, by("test"))) == before + 1);
+  const auto committed = store.commit(changes, by("test"));
+  INFO((committed ? "" : committed.error().message));
+  REQUIRE(committed.has_value());
+  REQUIRE(*committed == before + 1);
 }
 
 AuditEntry by(std::string who) {

@@ -247,6 +247,8 @@ TEST_CASE("a commit that meets another program's lock changes nothing, and the n
     REQUIRE(shell->execute("BEGIN IMMEDIATE").has_value());
     const auto refused = store->commit(change_to(2), by("test"));
     REQUIRE_FALSE(refused.has_value());
+    CHECK(refused.error().trouble == Trouble::kLocked);
+    REQUIRE_FALSE(refused.has_value());
     CHECK(refused.error().message.contains("locked by another program"));
     CHECK(store->revision() == 1);
     CHECK(to_text(load(*store)) == expected_contents(1));
@@ -275,6 +277,7 @@ TEST_CASE("a commit is refused when another program has changed the revision") {
   const auto refused = store->commit(change_to(2), by("test"));
   REQUIRE_FALSE(refused.has_value());
   CHECK(refused.error().message.contains("changed by another program"));
+  CHECK(refused.error().trouble == Trouble::kReplaced);
   CHECK(query(dir.database(), "SELECT count(*) FROM audit") == "1");
 }
 
