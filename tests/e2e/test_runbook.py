@@ -57,7 +57,7 @@ cp {binary} /srv/bin/mc-proxy
 cp -r {files}/. /srv/test
 cp /srv/test/mc-proxy.toml /srv/mc-proxy/
 cp /srv/test/country.mmdb /srv/mc-proxy/GeoLite2-Country.mmdb
-cp /srv/test/grpcurl /srv/bin/
+cp /srv/test/grpcurl {buf} /srv/bin/
 mount -t tmpfs tmpfs /var/log
 mount -t tmpfs tmpfs /run
 mkdir /run/mc-proxy
@@ -72,12 +72,12 @@ GRPCURL = """\
 #!/usr/bin/python3
 import subprocess, sys
 
-options = {{"-cacert": "--cacert", "-cert": "--cert", "-key": "--key", "-d": "--data"}}
+options = {"-cacert": "--cacert", "-cert": "--cert", "-key": "--key", "-d": "--data"}
 words, arguments = [], iter(sys.argv[1:])
 for word in arguments:
     words += [options[word], next(arguments)] if word in options else [word]
 *flags, address, method = words
-sys.exit(subprocess.call(["{buf}", "curl", "--protocol", "grpc", *flags, f"https://{{address}}/{{method}}"]))
+sys.exit(subprocess.call(["/srv/bin/buf", "curl", "--protocol", "grpc", *flags, f"https://{address}/{method}"]))
 """
 
 
@@ -104,7 +104,7 @@ class Machine:
         self._blocks = blocks()
         self._left = {(section, i) for section, list_ in self._blocks.items() for i in range(len(list_))}
         self._output = files / "output"
-        setup = SETUP.format(binary=binary(), files=files)
+        setup = SETUP.format(binary=binary(), buf=buf(), files=files)
         with (files / "setup.log").open("w") as log:
             self._init = subprocess.Popen(
                 ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc", "bash", "-c", setup],
@@ -185,7 +185,7 @@ def machine(tmp_path: Path, authority: Authority) -> Iterator[Machine]:
     (tmp_path / "site.pem").write_bytes(site.certificate.read_bytes())
     (tmp_path / "site-key.pem").write_bytes(site.key.read_bytes())
     (tmp_path / "mc-proxy.toml").write_text(CONFIG)
-    (tmp_path / "grpcurl").write_text(GRPCURL.format(buf=buf()))
+    (tmp_path / "grpcurl").write_text(GRPCURL)
     (tmp_path / "grpcurl").chmod(0o755)
     make_database(tmp_path, "country")
     machine = Machine(tmp_path)

@@ -22,14 +22,19 @@ def buf() -> Path:
         assert Path(named).is_file(), f"MC_PROXY_BUF={named}: there is no such file"
         return Path(named)
     folder = REPOSITORY / "build/tools" / f"buf-{BUF_VERSION}"
-    program = folder / "node_modules/.bin/buf"
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # several tests may want it at once
-        if not program.is_file():
+        if not _programs(folder):
             _npm_install(folder, f"@bufbuild/buf@{BUF_VERSION}")
-    assert program.is_file(), f"npm has installed @bufbuild/buf, but not {program}"
-    return program
+    programs = _programs(folder)
+    assert programs, f"npm has installed @bufbuild/buf, but no program for this machine in {folder}"
+    return programs[0]
+
+
+def _programs(folder: Path) -> list[Path]:
+    """The program itself, which can be copied anywhere; npm's node_modules/.bin/buf is a script that looks for it."""
+    return sorted(folder.glob("node_modules/@bufbuild/buf-*/bin/buf"))
 
 
 def _npm_install(folder: Path, package: str) -> None:
