@@ -38,10 +38,13 @@ def _programs(folder: Path) -> list[Path]:
 
 
 def _npm_install(folder: Path, package: str) -> None:
-    command = ["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix", str(folder), package]
+    # npm's own patience is minutes, for each test that asks again.
+    patience = ["--fetch-timeout=15000", "--fetch-retries=1"]
+    quiet = ["--ignore-scripts", "--no-audit", "--no-fund"]
+    command = ["npm", "install", *quiet, *patience, "--prefix", str(folder), package]
     remedy = "install npm and let it reach its registry once, or name a buf in MC_PROXY_BUF"
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=90)
     except (FileNotFoundError, subprocess.TimeoutExpired) as error:
         raise AssertionError(f"{' '.join(command)}: {error}; {remedy}") from None
     assert done.returncode == 0, f"{' '.join(command)}: {done.stderr}; {remedy}"
