@@ -386,6 +386,8 @@ def test_a_stop_begins_at_once_however_many_changes_wait(start_administered, bac
         for thread in waiting:
             thread.join(PATIENCE)
         shell.execute("ROLLBACK")
+    assert proxy.wait_end() == 0
+    proxy.start()
 
 
 def refuse_quietly(proxy: AdministeredProxy, address: str) -> None:
