@@ -42,6 +42,9 @@ HEALTH = "grpc.health.v1.Health"
 
 IP, CIDR, COUNTRY = (f"FIREWALL_RULE_TYPE_{name}" for name in ("IP", "CIDR", "COUNTRY"))
 
+# Clients of their own: rules are for them, so that they do not touch what else a test does.
+MALLORY, TRENT = "127.0.0.66", "127.0.0.99"
+
 
 # ---- messages
 

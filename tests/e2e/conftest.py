@@ -18,7 +18,7 @@ import pytest
 
 from admin import AdministeredProxy
 from certs import Authority
-from harness import Proxy
+from harness import Backend, Proxy, echo
 
 
 @pytest.fixture
@@ -58,3 +58,15 @@ def engine(request: pytest.FixtureRequest) -> str:
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     """A certificate authority that lives as long as the session."""
     return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture
+def backend(start_backend: Callable) -> Backend:
+    """A backend that echoes."""
+    return start_backend(Backend(echo))
+
+
+@pytest.fixture
+def proxy(start_administered: Callable, backend: Backend) -> AdministeredProxy:
+    """A proxy with an admin API and one route, app.example.com."""
+    return start_administered(routes={"app.example.com": backend})

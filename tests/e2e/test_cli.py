@@ -12,15 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from admin import IP, AdministeredProxy, rows
-from harness import Backend, Listener, Proxy, binary, echo, expect_rst, until
-
-MALLORY, TRENT = "127.0.0.66", "127.0.0.99"
-
-
-@pytest.fixture
-def backend(start_backend: Callable) -> Backend:
-    return start_backend(Backend(echo))
+from admin import IP, MALLORY, TRENT, AdministeredProxy, rows
+from harness import Backend, Listener, Proxy, binary, expect_rst, until
 
 
 @pytest.fixture
