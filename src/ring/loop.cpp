@@ -2,9 +2,12 @@
 #include "ring/loop.hpp"
 
 #include <sys/eventfd.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <cerrno>
+#include <span>
 #include <utility>
 
 namespace mc::ring {
@@ -20,9 +23,10 @@ Milliseconds monotonic_now() {
 
 // SINGLE_ISSUER with DEFER_TASKRUN: completions are made only while the owner waits, on its own
 // time, never in the middle of a system call of a session. SUBMIT_ALL: one bad SQE does not hold up
-// those behind it.
+// those behind it. R_DISABLED: until it is restricted.
 constexpr unsigned kSetupFlags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
-                                 IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP;
+                                 IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CQSIZE |
+                                 IORING_SETUP_CLAMP | IORING_SETUP_R_DISABLED;
 
 int set_up_ring(io_uring& ring) {
   int result = 0;
@@ -34,6 +38,40 @@ int set_up_ring(io_uring& ring) {
     if (result != -ENOMEM) return result;
   }
   return result;
+}
+
+// liburing 2.3 declares functions for these two and exports none.
+int register_with(const io_uring& ring, unsigned what, std::span<io_uring_restriction> with) {
+  const long result =
+      ::syscall(__NR_io_uring_register, ring.ring_fd, what, with.data(), with.size());
+  return result < 0 ? -errno : 0;
+}
+
+// What the ring may be used for, from now to its end: what this program does with it and no more. A
+// seccomp filter does not see what a ring does (io_uring_register(2),
+// IORING_REGISTER_RESTRICTIONS).
+int restrict_ring(io_uring& ring) {
+  constexpr int kOperations[] = {IORING_OP_ACCEPT,      IORING_OP_RECV,   IORING_OP_CONNECT,
+                                 IORING_OP_POLL_ADD,    IORING_OP_SPLICE, IORING_OP_READ,
+                                 IORING_OP_ASYNC_CANCEL};
+  constexpr int kRegistrations[] = {IORING_REGISTER_RING_FDS, IORING_UNREGISTER_RING_FDS,
+                                    IORING_REGISTER_PBUF_RING, IORING_UNREGISTER_PBUF_RING};
+  std::vector<io_uring_restriction> allowed;
+  for (const int operation : kOperations) {
+    auto& one = allowed.emplace_back();
+    one.opcode = IORING_RESTRICTION_SQE_OP;
+    one.sqe_op = static_cast<std::uint8_t>(operation);
+  }
+  for (const int registration : kRegistrations) {
+    auto& one = allowed.emplace_back();
+    one.opcode = IORING_RESTRICTION_REGISTER_OP;
+    one.register_op = static_cast<std::uint8_t>(registration);
+  }
+  auto& flags = allowed.emplace_back();
+  flags.opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED;
+  flags.sqe_flags = IOSQE_BUFFER_SELECT | IOSQE_CQE_SKIP_SUCCESS;
+  const int result = register_with(ring, IORING_REGISTER_RESTRICTIONS, allowed);
+  return result < 0 ? result : register_with(ring, IORING_REGISTER_ENABLE_RINGS, {});
 }
 
 }  // namespace
@@ -61,6 +99,10 @@ std::expected<std::unique_ptr<Loop>, SetupError> Loop::create() {
   io_uring ring{};
   if (const int result = set_up_ring(ring); result < 0) {
     return std::unexpected(SetupError{-result, "io_uring_setup"});
+  }
+  if (const int result = restrict_ring(ring); result < 0) {
+    io_uring_queue_exit(&ring);
+    return std::unexpected(SetupError{-result, "io_uring_register"});
   }
   // A registered ring descriptor saves a reference count on every enter; without it everything
   // works the same.

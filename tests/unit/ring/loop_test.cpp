@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ring/loop.hpp"
 
+#include <fcntl.h>
+
 #include <atomic>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -17,14 +20,34 @@ using mc::test::turn_until;
 
 namespace {
 
-// A no-op of the kernel: the smallest operation there is.
+// Reads nothing: the smallest operation that a ring of ours may be asked for.
 class Nop final : public Awaitable {
  public:
   explicit Nop(Loop& loop) : Awaitable(loop) {}
 
  private:
-  void prepare(io_uring_sqe* sqe) const override { io_uring_prep_nop(sqe); }
+  void prepare(io_uring_sqe* sqe) const override {
+    static const mc::Fd zero(::open("/dev/zero", O_RDONLY | O_CLOEXEC));
+    io_uring_prep_read(sqe, zero.get(), nullptr, 0, 0);
+  }
 };
+
+// What somebody who has taken the process over might ask its ring for.
+class OpenFile final : public Awaitable {
+ public:
+  explicit OpenFile(Loop& loop) : Awaitable(loop) {}
+
+ private:
+  void prepare(io_uring_sqe* sqe) const override {
+    io_uring_prep_openat(sqe, AT_FDCWD, "/etc/passwd", O_RDONLY, 0);
+  }
+};
+
+Detached open_file(Loop& loop, std::optional<int>& answer) {
+  OpenFile file(loop);
+  const int result = co_await file;
+  answer = result;
+}
 
 Detached nop_once(Loop& loop, int& done) {
   Nop nop(loop);
@@ -126,4 +149,12 @@ TEST_CASE("an event remembers one notification for whoever comes late, and wakes
   event.notify();
   event.notify();  // the waiter is on its way: remembered for its next wait
   turn_until(*loop, [&] { return woken == 3; });
+}
+
+TEST_CASE("a ring refuses what the proxy does not do with it") {
+  const auto loop = make_loop();
+  std::optional<int> answer;
+  open_file(*loop, answer);
+  turn_until(*loop, [&] { return answer.has_value(); });
+  CHECK(*answer == -EACCES);
 }
