@@ -190,6 +190,7 @@ int serve(const std::string& config_path) {
     if (!started.has_value()) return give_up(started.error().message);
     api = *std::move(started);
   }
+  (*plane)->open();
   announce(*config, connections, log);
   MainLoop(*config, **control, **plane, api.get(), log).run(signals.get());
   return kDone;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "proxy/data_plane.hpp"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <pthread.h>
 #include <sched.h>
@@ -29,7 +30,9 @@ struct DataPlane::Seat {
   std::size_t index;
   int cpu;
   Counters counters;
-  std::vector<Fd> sockets;
+  WorkerSigns signs;
+  std::uint64_t turns_seen = 0;  // by turning()
+  std::vector<ListeningSocket> sockets;
   std::mutex worker_life;          // held to make or end the worker, and to call it from outside
   std::unique_ptr<Worker> worker;  // lives on the thread: a ring belongs to the thread that made it
   std::promise<std::optional<ring::SetupError>> ready;
@@ -59,8 +62,12 @@ Result<std::unique_ptr<DataPlane>> DataPlane::start(DataPlaneOptions options,
                                                     std::unique_ptr<const policy::Policy> policy,
                                                     Log& log) {
   std::unique_ptr<DataPlane> plane(new DataPlane(std::move(options), std::move(policy), log));
-  const Result<void> seated = plane->seat_workers();
-  if (!seated.has_value()) return std::unexpected(seated.error());
+  if (const auto listening = plane->listen(); !listening.has_value()) {
+    return std::unexpected(listening.error());
+  }
+  if (const auto seated = plane->seat_workers(); !seated.has_value()) {
+    return std::unexpected(seated.error());
+  }
   return plane;
 }
 
@@ -75,16 +82,28 @@ DataPlane::DataPlane(DataPlaneOptions options, std::unique_ptr<const policy::Pol
   }
 }
 
-Result<void> DataPlane::seat_workers() {
-  if (!ended_fd_) return fail(fmt::format("eventfd: {}", std::strerror(errno)));
+Result<void> DataPlane::listen() {
+  options_.inherited.resize(options_.addresses.size());
   for (std::size_t i = 0; i < options_.addresses.size(); ++i) {
-    auto sockets =
-        open_listeners(options_.addresses[i], options_.settings.listener_names[i], seats_.size());
+    const SocketAddress& address = options_.addresses[i];
+    const std::string& name = options_.settings.listener_names[i];
+    auto inherited = std::move(options_.inherited[i]);
+    auto sockets = inherited.empty()
+                       ? open_listeners(address, name, seats_.size())
+                       : adopt_listeners(std::move(inherited), address, name, seats_.size());
     if (!sockets.has_value()) return std::unexpected(sockets.error());
-    for (std::size_t s = 0; s < seats_.size(); ++s) {
-      seats_[s]->sockets.push_back(std::move((*sockets)[s]));
+    for (std::size_t s = 0; s < sockets->size(); ++s) {
+      Fd ours(::fcntl((*sockets)[s].get(), F_DUPFD_CLOEXEC, 0));
+      if (!ours) return fail(fmt::format("listen {}: {}", name, std::strerror(errno)));
+      sockets_.push_back({i, std::move(ours)});
+      seats_[s % seats_.size()]->sockets.push_back({i, std::move((*sockets)[s])});
     }
   }
+  return {};
+}
+
+Result<void> DataPlane::seat_workers() {
+  if (!ended_fd_) return fail(fmt::format("eventfd: {}", std::strerror(errno)));
   running_.store(seats_.size());
   for (const auto& seat : seats_) seat->thread = std::thread([this, &seat] { work(*seat); });
   std::optional<ring::SetupError> failure;
@@ -98,7 +117,7 @@ Result<void> DataPlane::seat_workers() {
 void DataPlane::work(Seat& seat) {
   name_and_pin(seat.index, seat.cpu);
   auto worker = Worker::create(WorkerParts{options_.settings, published_.reader(seat.index),
-                                           seat.counters, connections_, log_},
+                                           seat.counters, seat.signs, connections_, log_},
                                std::move(seat.sockets));
   if (worker.has_value()) {
     {
@@ -109,6 +128,8 @@ void DataPlane::work(Seat& seat) {
     seat.worker->run();
     const std::lock_guard lock(seat.worker_life);
     seat.worker.reset();
+    seat.signs.quiet = true;  // whoever waits for that need not wait for ever
+    seat.signs.quiet.notify_all();
   } else {
     seat.ready.set_value(worker.error());
   }
@@ -116,6 +137,42 @@ void DataPlane::work(Seat& seat) {
     const std::uint64_t one = 1;
     static_cast<void>(::write(ended_fd_.get(), &one, sizeof one));
   }
+}
+
+void DataPlane::open() {
+  open_.store(true, std::memory_order_relaxed);
+  order_accepting(Worker::Accepting::kYes);
+}
+
+void DataPlane::suspend() {
+  if (!open_.exchange(false)) return;
+  for (const auto& seat : seats_) seat->signs.quiet.store(false);
+  order_accepting(Worker::Accepting::kNo);
+  for (const auto& seat : seats_) seat->signs.quiet.wait(false);
+}
+
+void DataPlane::order_accepting(Worker::Accepting wanted) {
+  for (const auto& seat : seats_) {
+    const std::lock_guard lock(seat->worker_life);
+    if (seat->worker != nullptr) {
+      seat->worker->accept(wanted);
+    } else {
+      seat->signs.quiet = true;
+    }
+  }
+}
+
+bool DataPlane::turning() {
+  bool all = true;
+  for (const auto& seat : seats_) {
+    const std::lock_guard lock(seat->worker_life);
+    if (seat->worker == nullptr) continue;
+    const std::uint64_t turns = seat->signs.turns.value();
+    all = all && turns != seat->turns_seen;
+    seat->turns_seen = turns;
+    seat->worker->wake();
+  }
+  return all;
 }
 
 void DataPlane::cut(const std::shared_ptr<const policy::Firewall>& whom) {
@@ -131,14 +188,15 @@ void DataPlane::cut(const std::shared_ptr<const policy::Firewall>& whom) {
 }
 
 bool DataPlane::accepting() const {
-  if (draining_.load(std::memory_order_relaxed)) return false;
+  if (!open_.load(std::memory_order_relaxed)) return false;
   if (running_.load(std::memory_order_relaxed) != seats_.size()) return false;
   return std::ranges::all_of(
       seats_, [](const auto& seat) { return seat->counters.listeners_paused.value() == 0; });
 }
 
 void DataPlane::drain(std::chrono::milliseconds grace) {
-  draining_.store(true, std::memory_order_relaxed);
+  open_.store(false, std::memory_order_relaxed);
+  sockets_.clear();
   const auto deadline = monotonic_now() + static_cast<ring::Milliseconds>(grace.count());
   for (const auto& seat : seats_) {
     const std::lock_guard lock(seat->worker_life);

@@ -22,6 +22,9 @@ namespace mc::proxy {
 struct DataPlaneOptions {
   Settings settings;
   std::vector<SocketAddress> addresses;
+  // By listener: sockets that listen at its address already. Where there are none, or for listeners
+  // beyond its end, they are opened.
+  std::vector<std::vector<Fd>> inherited;
   std::vector<int> cpus;  // one worker for each, pinned to it
 };
 
@@ -45,8 +48,8 @@ struct Totals {
 /// exists.
 class DataPlane {
  public:
-  /// Binds every address, starts the workers and begins to accept. On an error nothing is left
-  /// running.
+  /// Listens on every address and starts the workers; clients wait in the kernel's queues until
+  /// open(). On an error nothing is left running.
   static Result<std::unique_ptr<DataPlane>> start(DataPlaneOptions options,
                                                   std::unique_ptr<const policy::Policy> policy,
                                                   Log& log);
@@ -54,6 +57,15 @@ class DataPlane {
   DataPlane& operator=(const DataPlane&) = delete;
   /// Resets what is still open and joins the workers.
   ~DataPlane();
+
+  /// Accepts, from now on or again.
+  void open();
+  /// Accepts no more; clients that come wait in the kernel's queues. Returns when no worker can
+  /// take one any more and those that were taken have their sessions: then whoever else has the
+  /// sockets may accept.
+  void suspend();
+  /// The sockets that it listens with, until drain().
+  [[nodiscard]] const std::vector<ListeningSocket>& sockets() const { return sockets_; }
 
   /// Where the next policy goes. One thread at a time.
   [[nodiscard]] PublishedPolicy& published() { return published_; }
@@ -69,8 +81,11 @@ class DataPlane {
   /// listener of one rests for want of descriptors or memory.
   [[nodiscard]] bool accepting() const;
 
-  /// Stops listening; sessions have `grace` to end, then they are reset. A second call shortens the
-  /// first.
+  /// Whether every worker's loop has turned since the last call. Makes them turn for the next one.
+  [[nodiscard]] bool turning();
+
+  /// Stops listening; sessions have `grace` to end, then they are reset. Who waits in a queue is
+  /// served before, unless accepting is suspended. A second call shortens the first.
   void drain(std::chrono::milliseconds grace);
   /// Becomes readable (poll(2)) once all workers have ended.
   [[nodiscard]] int ended_fd() const { return ended_fd_.get(); }
@@ -82,7 +97,9 @@ class DataPlane {
 
   DataPlane(DataPlaneOptions options, std::unique_ptr<const policy::Policy> policy, Log& log);
 
+  Result<void> listen();
   Result<void> seat_workers();
+  void order_accepting(Worker::Accepting wanted);
   void work(Seat& seat);
 
   DataPlaneOptions options_;
@@ -90,7 +107,8 @@ class DataPlane {
   PublishedPolicy published_;
   std::atomic<std::uint64_t> connections_{0};
   std::atomic<std::size_t> running_{0};
-  std::atomic<bool> draining_{false};
+  std::atomic<bool> open_{false};
+  std::vector<ListeningSocket> sockets_;
   Fd ended_fd_;
   std::vector<std::unique_ptr<Seat>> seats_;
 };

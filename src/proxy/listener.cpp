@@ -16,13 +16,23 @@ namespace mc::proxy {
 Listener::Listener(WorkerContext& context, std::size_t index, Fd socket)
     : ring::Accept(context.loop), context_(context), index_(index), socket_(std::move(socket)) {}
 
-void Listener::open() { start(socket_.get()); }
+void Listener::open() {
+  state_ = State::kOpen;
+  if (!in_flight()) start(socket_.get());
+}
+
+void Listener::suspend() {
+  if (state_ != State::kOpen) return;
+  state_ = State::kSuspended;
+  forget_pause();
+  if (in_flight()) stop();
+}
 
 void Listener::close() {
-  if (closing_) return;
-  closing_ = true;
-  context_.loop.timers().disarm(*this);
-  if (std::exchange(paused_, false)) context_.counters.listeners_paused.subtract();
+  if (state_ == State::kClosing) return;
+  queue_is_ours_ = state_ == State::kOpen;
+  state_ = State::kClosing;
+  forget_pause();
   if (in_flight()) {
     stop();
   } else {
@@ -36,13 +46,11 @@ void Listener::accepted(int fd) {
 }
 
 void Listener::ended(int error) {
-  if (closing_) {
-    finish();
-    return;
-  }
+  if (state_ == State::kClosing) finish();
+  if (state_ != State::kOpen) return;
   // 0: the kernel dropped the standing accept. ECONNABORTED: one client was gone before it was
-  // taken.
-  if (error == 0 || error == -ECONNABORTED) {
+  // taken. ECANCELED: suspended, and opened again since.
+  if (error == 0 || error == -ECONNABORTED || error == -ECANCELED) {
     open();
   } else {
     pause(-error);
@@ -85,8 +93,13 @@ void Listener::resume() {
   context_.log.info("accepting again", {{"listener", context_.settings.listener_names[index_]}});
 }
 
+void Listener::forget_pause() {
+  context_.loop.timers().disarm(*this);
+  if (std::exchange(paused_, false)) context_.counters.listeners_paused.subtract();
+}
+
 void Listener::finish() {
-  for (;;) {
+  while (queue_is_ours_) {
     Fd client(::accept4(socket_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (!client) break;
     admit(std::move(client));

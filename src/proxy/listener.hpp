@@ -4,6 +4,7 @@
 // limit before anything is spent on the client, and starts its session. Its worker's thread only.
 
 #include <cstddef>
+#include <cstdint>
 
 #include "base/fd.hpp"
 #include "proxy/worker_context.hpp"
@@ -16,9 +17,15 @@ class Listener final : private ring::Accept, private ring::Timer {
   /// `index`: the listener's place in the configuration. Takes a socket that listens already.
   Listener(WorkerContext& context, std::size_t index, Fd socket);
 
-  /// Begins to accept.
+  /// Begins to accept, or does so again.
   void open();
-  /// Serves what the kernel has queued, then stops listening: later clients are refused.
+  /// Accepts no more, and leaves who comes in the kernel's queue. Clients that the kernel had
+  /// handed over already are served.
+  void suspend();
+  /// No accept stands, so the queue is whoever's who accepts from it.
+  [[nodiscard]] bool quiet() const { return state_ != State::kOpen && !in_flight(); }
+  /// Stops listening: later clients are refused. Serves what the kernel has queued before, unless
+  /// it was not accepting: then the queue is another's.
   void close();
   [[nodiscard]] bool closed() const { return !socket_; }
 
@@ -32,13 +39,16 @@ class Listener final : private ring::Accept, private ring::Timer {
   void refuse(Fd client, const SocketAddress& peer, Reason reason);
   void pause(int error);
   void resume();
+  void forget_pause();
   void finish();
 
   WorkerContext& context_;
   std::size_t index_;
   Fd socket_;
-  bool closing_ = false;
-  bool paused_ = false;  // out of descriptors or memory; said so once
+  enum class State : std::uint8_t { kSuspended, kOpen, kClosing };
+  State state_ = State::kSuspended;
+  bool queue_is_ours_ = false;  // at the close
+  bool paused_ = false;         // out of descriptors or memory; said so once
 };
 
 }  // namespace mc::proxy

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "proxy/sockets.hpp"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <linux/sockios.h>
 #include <netinet/tcp.h>
@@ -113,6 +114,27 @@ Result<std::vector<Fd>> open_listeners(const SocketAddress& address, const std::
     listeners.push_back(std::move(fd));
   }
   return listeners;
+}
+
+Result<std::vector<Fd>> adopt_listeners(std::vector<Fd> inherited, const SocketAddress& address,
+                                        const std::string& name, std::size_t count) {
+  const std::size_t adopted = inherited.size();
+  for (const Fd& fd : inherited) {
+    const int flags = ::fcntl(fd.get(), F_GETFL);
+    if (flags < 0 || ::fcntl(fd.get(), F_SETFL, flags | O_NONBLOCK) != 0 ||
+        !set_stream_options(fd.get()) || ::listen(fd.get(), kBacklog) != 0) {
+      return cannot_listen(name, address, errno);
+    }
+  }
+  while (inherited.size() < count) {
+    Fd fd = open_bound(address, Sharing::kWithSiblings);
+    if (!fd || ::listen(fd.get(), kBacklog) != 0) {  // bound by another user, or to be alone
+      fd = Fd(::fcntl(inherited[inherited.size() % adopted].get(), F_DUPFD_CLOEXEC, 0));
+    }
+    if (!fd) return cannot_listen(name, address, errno);
+    inherited.push_back(std::move(fd));
+  }
+  return inherited;
 }
 
 Fd open_backend_socket(const SocketAddress& address) {

@@ -14,11 +14,23 @@
 
 namespace mc::proxy {
 
+/// A socket that listens, and the place of its listener in the configuration.
+struct ListeningSocket {
+  std::size_t listener = 0;
+  Fd fd;
+};
+
 /// `count` sockets that listen on one address together (SO_REUSEPORT: the kernel spreads
 /// connections over them). An address that another process holds is an error even if that process
 /// would share it. `name` is how the operator wrote the address.
 Result<std::vector<Fd>> open_listeners(const SocketAddress& address, const std::string& name,
                                        std::size_t count);
+
+/// Sockets that listen on `address` already, whoever bound them, made fit for the proxy and
+/// completed to `count` at the least: by further ones beside them where the kernel allows that,
+/// else by descriptors of the same. None is ever closed: who waits in its queue would be reset.
+Result<std::vector<Fd>> adopt_listeners(std::vector<Fd> inherited, const SocketAddress& address,
+                                        const std::string& name, std::size_t count);
 
 /// An unconnected socket of the address's family, non-blocking; nothing, with errno, if there is
 /// none to be had.

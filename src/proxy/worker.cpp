@@ -14,8 +14,8 @@ namespace {
 constexpr std::uint16_t kPeekGroup = 0;
 }
 
-std::expected<std::unique_ptr<Worker>, ring::SetupError> Worker::create(WorkerParts parts,
-                                                                        std::vector<Fd> sockets) {
+std::expected<std::unique_ptr<Worker>, ring::SetupError> Worker::create(
+    WorkerParts parts, std::vector<ListeningSocket> sockets) {
   auto loop = ring::Loop::create();
   if (!loop.has_value()) return std::unexpected(loop.error());
   auto buffers =
@@ -26,7 +26,8 @@ std::expected<std::unique_ptr<Worker>, ring::SetupError> Worker::create(WorkerPa
 }
 
 Worker::Worker(WorkerParts parts, std::unique_ptr<ring::Loop> loop,
-               std::unique_ptr<ring::BufferGroup> peek_buffers, std::vector<Fd> sockets)
+               std::unique_ptr<ring::BufferGroup> peek_buffers,
+               std::vector<ListeningSocket> sockets)
     : loop_(std::move(loop)),
       peek_buffers_(std::move(peek_buffers)),
       pipes_(*loop_, kPipesPerWorker),
@@ -34,23 +35,30 @@ Worker::Worker(WorkerParts parts, std::unique_ptr<ring::Loop> loop,
       copy_buffer_(kCopyBytes),
       context_{*loop_,         *peek_buffers_,    parser_,      parts.policy,
                pipes_,         *engine_,          copy_buffer_, parts.counters,
-               parts.settings, parts.connections, parts.log,    sessions_} {
-  for (std::size_t i = 0; i < sockets.size(); ++i) {
-    listeners_.push_back(std::make_unique<Listener>(context_, i, std::move(sockets[i])));
+               parts.settings, parts.connections, parts.log,    sessions_},
+      signs_(parts.signs) {
+  for (ListeningSocket& socket : sockets) {
+    listeners_.push_back(
+        std::make_unique<Listener>(context_, socket.listener, std::move(socket.fd)));
   }
 }
 
 void Worker::run() {
   context_.policy.online();
-  for (const auto& listener : listeners_) listener->open();
   while (!done()) {
     context_.policy.offline();  // the policy of the last turn may go while this thread sleeps
     loop_->wait();
     context_.policy.online();
     obey();
     loop_->dispatch();
+    show_signs();
   }
   context_.policy.offline();
+}
+
+void Worker::accept(Accepting wanted) {
+  accepting_wanted_.store(wanted, std::memory_order_release);
+  loop_->wake();
 }
 
 void Worker::drain(ring::Milliseconds deadline) {
@@ -70,8 +78,29 @@ bool Worker::cut(std::shared_ptr<const policy::Firewall> whom) {
 }
 
 void Worker::obey() {
+  open_or_suspend();
   begin_drain();
   if (cut_.has_value() || next_cut()) cut_slice();
+}
+
+void Worker::open_or_suspend() {
+  const Accepting wanted = accepting_wanted_.load(std::memory_order_acquire);
+  if (wanted == accepting_ || obeyed_ != 0) return;
+  accepting_ = wanted;
+  signs_.quiet.store(false, std::memory_order_relaxed);
+  for (const auto& listener : listeners_) {
+    wanted == Accepting::kYes ? listener->open() : listener->suspend();
+  }
+}
+
+void Worker::show_signs() {
+  signs_.turns.add();
+  if (accepting_ == Accepting::kYes || signs_.quiet.load(std::memory_order_relaxed)) return;
+  if (!std::ranges::all_of(listeners_, [](const auto& listener) { return listener->quiet(); })) {
+    return;
+  }
+  signs_.quiet.store(true, std::memory_order_release);
+  signs_.quiet.notify_all();
 }
 
 void Worker::begin_drain() {

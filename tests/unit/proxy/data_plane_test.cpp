@@ -228,8 +228,10 @@ class Plane {
     options.settings.connections_max = 100'000;
     options.cpus.assign(workers, 0);
     auto started =
-        DataPlane::start(options, policy(table_, std::make_shared<policy::Firewall>()), log_);
-    if (started.has_value()) plane_ = std::move(*started);
+        DataPlane::start(std::move(options), policy(table_, std::make_shared<policy::Firewall>()), log_);
+    if (!started.has_value()) return;
+    plane_ = std::move(*started);
+    plane_->open();
   }
   [[nodiscard]] std::unique_ptr<const policy::Policy> policy(
       const policy::RouteTable& table, std::shared_ptr<const policy::Firewall> firewall) const {
