@@ -16,12 +16,13 @@ ROOMS_BELOW = {
     "ring": {"base"},
     "tls": {"base"},
     "policy": {"base"},
+    "lifecycle": {"base"},
     "config": {"base", "tls"},
     "store": {"base"},
     "proxy": {"base", "ring", "tls", "policy"},
     "control": {"base", "policy", "config", "store", "proxy"},
     "admin": {"base", "policy", "store", "proxy", "control"},
-    "app": {"base", "ring", "tls", "policy", "config", "store", "proxy", "control", "admin"},
+    "app": {"base", "ring", "tls", "policy", "config", "store", "proxy", "control", "admin", "lifecycle"},
 }
 
 # co_await stands as a whole statement, as the initialiser of a named local, or behind co_return: a suspension is seen

@@ -40,16 +40,17 @@ Acceptor::Acceptor(Fd stop, std::size_t connections_max)
 Acceptor::~Acceptor() { stop(); }
 
 void Acceptor::start(const Fd& listener, Handler handler) {
-  MC_ASSERT(!handler_, "one thread accepts, from start() to stop()");
+  MC_ASSERT(!thread_.joinable(), "one thread accepts, from start() to stop()");
   handler_ = std::move(handler);
   thread_ = std::thread([this, fd = listener.get()] { run(fd); });
 }
 
 void Acceptor::stop() {
   if (!thread_.joinable()) return;
-  const std::uint64_t one = 1;
-  [[maybe_unused]] const auto ignored = ::write(stop_.get(), &one, sizeof(one));
+  std::uint64_t count = 1;
+  [[maybe_unused]] auto ignored = ::write(stop_.get(), &count, sizeof(count));
   thread_.join();
+  ignored = ::read(stop_.get(), &count, sizeof(count));
 }
 
 void Acceptor::run(int listener) {

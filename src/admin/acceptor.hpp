@@ -34,10 +34,11 @@ class Acceptor {
   ~Acceptor();
 
   /// Starts the thread. `listener`, non-blocking, and what `handler` refers to must live until
-  /// stop(). Once.
+  /// stop().
   void start(const Fd& listener, Handler handler);
 
-  /// Ends the thread; connections stay. Idempotent; also done by the destructor.
+  /// Ends the thread; connections stay. It may be started again. Idempotent; also done by the
+  /// destructor.
   void stop();
 
  private:

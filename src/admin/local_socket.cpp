@@ -182,6 +182,18 @@ Result<std::unique_ptr<LocalSocket>> LocalSocket::open(const std::string& path) 
   return socket;
 }
 
+Result<std::unique_ptr<LocalSocket>> LocalSocket::adopt(const std::string& path, Fd listener) {
+  auto acceptor = Acceptor::make(kLocalConnectionsMax);
+  struct stat found{};
+  if (acceptor == nullptr || ::lstat(path.c_str(), &found) != 0)
+    return fail_with_errno(path, errno);
+  std::unique_ptr<LocalSocket> socket(
+      new LocalSocket(path, {.device = found.st_dev, .inode = found.st_ino}, std::move(listener),
+                      std::move(acceptor)));
+  socket->leave();
+  return socket;
+}
+
 void LocalSocket::serve(grpc::Server& server) {
   acceptor_->start(listener_, [this, &server](Fd connection) {
     return hand_over(std::move(connection), server);
@@ -193,7 +205,7 @@ void LocalSocket::close() {
   if (!listener_) return;
   // The listener is still open, so its file's number cannot be another's.
   struct stat found{};
-  if (::lstat(path_.c_str(), &found) == 0 &&
+  if (owns_file_ && ::lstat(path_.c_str(), &found) == 0 &&
       FileId{.device = found.st_dev, .inode = found.st_ino} == file_) {
     ::unlink(path_.c_str());
   }

@@ -39,18 +39,29 @@ class LocalSocket {
   /// Listens at `path`, in place of a socket that nobody listens on any more. Errors name the path
   /// and say what to do; what is no socket is never removed.
   static Result<std::unique_ptr<LocalSocket>> open(const std::string& path);
+  /// The same with a socket of this path that listens already. The file stays another process's
+  /// until own().
+  static Result<std::unique_ptr<LocalSocket>> adopt(const std::string& path, Fd listener);
 
   LocalSocket(const LocalSocket&) = delete;
   LocalSocket& operator=(const LocalSocket&) = delete;
   ~LocalSocket();
 
   /// Starts the thread that accepts and hands the connections to the server, which must be started
-  /// and must live until close(). Once.
+  /// and must live until close(). Again only after suspend().
   void serve(grpc::Server& server);
 
   /// Who makes the call of which grpc::ServerContext::peer() is `grpc_peer`; nothing for calls that
   /// did not come through this socket. To be asked when the call begins. Any thread.
   [[nodiscard]] std::optional<LocalPeer> peer(const std::string& grpc_peer) const;
+
+  [[nodiscard]] int fd() const { return listener_.get(); }
+
+  /// Accepts no more; who connects waits in the kernel.
+  void suspend() { acceptor_->stop(); }
+  /// Whether close() removes the file, or leaves it to another process.
+  void own() { owns_file_ = true; }
+  void leave() { owns_file_ = false; }
 
   /// Stops accepting and removes the socket, unless the path is another's by now. Connections that
   /// were accepted are the server's and stay; peer() still knows them. Idempotent; also done by the
@@ -77,6 +88,7 @@ class LocalSocket {
   const std::string path_;
   const FileId file_;
   Fd listener_;
+  bool owns_file_ = true;
   // The acceptor's thread's own.
   int next_fd_ = kLocalFdBegin;
   int numbers_left_ = kLocalFdNumbers;

@@ -59,18 +59,39 @@ void prepare_grpc(Log& log) {
 
 }  // namespace
 
-Result<std::unique_ptr<Server>> Server::start(const ServerOptions& options,
-                                              control::Control& control, Log& log) {
+Result<std::unique_ptr<Server>> Server::start(ServerOptions options, control::Control& control,
+                                              Log& log) {
   prepare_grpc(log);
   std::unique_ptr<Server> server(new Server(control, log));
-  if (auto listening = server->listen(options); !listening.has_value()) {
+  if (auto listening = server->listen(std::move(options)); !listening.has_value()) {
     return std::unexpected(std::move(listening.error()));
   }
   server->tick();
   return server;
 }
 
-Result<void> Server::listen(const ServerOptions& options) {
+Result<void> Server::open_local(ServerOptions& options) {
+  auto local = options.inherited_local
+                   ? LocalSocket::adopt(options.socket, std::move(options.inherited_local))
+                   : LocalSocket::open(options.socket);
+  if (!local.has_value()) return std::unexpected(local.error());
+  local_ = *std::move(local);
+  return {};
+}
+
+Result<void> Server::open_tcp(ServerOptions& options) {
+  auto certificates = CertificateFiles::load(options.certificates);
+  if (!certificates.has_value()) return std::unexpected(certificates.error());
+  certificates_ = *std::move(certificates);
+  auto tcp = options.inherited_tcp
+                 ? TcpListener::adopt(*options.addr, std::move(options.inherited_tcp))
+                 : TcpListener::open(*options.addr);
+  if (!tcp.has_value()) return std::unexpected(tcp.error());
+  tcp_ = *std::move(tcp);
+  return {};
+}
+
+Result<void> Server::listen(ServerOptions options) {
   grpc::ServerBuilder builder;
   builder.SetMaxReceiveMessageSize(kMessageBytesMax);
   builder.SetMaxSendMessageSize(kMessageBytesMax);
@@ -83,17 +104,10 @@ Result<void> Server::listen(const ServerOptions& options) {
                              static_cast<int>(options.idle_max.count()));
 
   if (!options.socket.empty()) {
-    auto local = LocalSocket::open(options.socket);
-    if (!local.has_value()) return std::unexpected(local.error());
-    local_ = *std::move(local);
+    if (auto opened = open_local(options); !opened.has_value()) return opened;
   }
   if (options.addr.has_value()) {
-    auto certificates = CertificateFiles::load(options.certificates);
-    if (!certificates.has_value()) return std::unexpected(certificates.error());
-    certificates_ = *std::move(certificates);
-    auto tcp = TcpListener::open(*options.addr);
-    if (!tcp.has_value()) return std::unexpected(tcp.error());
-    tcp_ = *std::move(tcp);
+    if (auto opened = open_tcp(options); !opened.has_value()) return opened;
     tcp_door_ = builder.experimental().AddExternalConnectionAcceptor(
         grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD,
         certificates_->server_credentials());
@@ -102,9 +116,33 @@ Result<void> Server::listen(const ServerOptions& options) {
   builder.RegisterService(service_.get());
   server_ = builder.BuildAndStart();
   if (server_ == nullptr) return fail("admin API: gRPC cannot start its server");
+  resume();
+  return {};
+}
+
+void Server::suspend() {
+  if (local_ != nullptr) local_->suspend();
+  if (tcp_ != nullptr) tcp_->suspend();
+}
+
+void Server::resume() {
   if (local_ != nullptr) local_->serve(*server_);
   if (tcp_ != nullptr) tcp_->serve(*tcp_door_);
-  return {};
+}
+
+void Server::own() {
+  if (local_ != nullptr) local_->own();
+}
+
+void Server::leave() {
+  if (local_ != nullptr) local_->leave();
+}
+
+std::vector<int> Server::sockets() const {
+  std::vector<int> fds;
+  if (local_ != nullptr) fds.push_back(local_->fd());
+  if (tcp_ != nullptr) fds.push_back(tcp_->fd());
+  return fds;
 }
 
 Server::~Server() {

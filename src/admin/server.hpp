@@ -10,6 +10,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "admin/certificates.hpp"
 #include "admin/limits.hpp"
@@ -28,6 +29,9 @@ struct ServerOptions {
   CertificatePaths certificates;
   std::string socket;  // the path of the Unix socket, or empty
   std::string version;
+  // Sockets that listen there already; nothing: they are opened.
+  Fd inherited_tcp;
+  Fd inherited_local;
   // How long a client may take to be ready, and be without a call; tests take less.
   std::chrono::milliseconds handshake_max = kHandshakeMax;
   std::chrono::milliseconds idle_max = kIdleMax;
@@ -37,8 +41,8 @@ class Server {
  public:
   /// Listens and serves. Errors name the address or the file, and the remedy. `control` and `log`
   /// outlive it.
-  static Result<std::unique_ptr<Server>> start(const ServerOptions& options,
-                                               control::Control& control, Log& log);
+  static Result<std::unique_ptr<Server>> start(ServerOptions options, control::Control& control,
+                                               Log& log);
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
   /// Ends calls that are still open after kShutdownGrace.
@@ -48,13 +52,26 @@ class Server {
   /// how the data plane is.
   void tick();
 
+  /// Accepts no more connections, or does so again; those that there are go on. Who connects
+  /// meanwhile waits in the kernel.
+  void suspend();
+  void resume();
+  /// Whether the Unix socket's file goes with this server, or is another process's: that of an
+  /// inherited one is, at first.
+  void own();
+  void leave();
+  /// The sockets that it listens with.
+  [[nodiscard]] std::vector<int> sockets() const;
+
   /// Where TCP is listened at: port 0 has become the one that the kernel chose.
   [[nodiscard]] std::optional<SocketAddress> tcp_address() const;
 
  private:
   Server(control::Control& control, Log& log) : control_(control), log_(log) {}
 
-  Result<void> listen(const ServerOptions& options);
+  Result<void> listen(ServerOptions options);
+  Result<void> open_local(ServerOptions& options);
+  Result<void> open_tcp(ServerOptions& options);
   void report_health();
   void follow_certificates();
   void warn_of_expiry();

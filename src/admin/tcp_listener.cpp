@@ -76,8 +76,18 @@ TcpListener::TcpListener(Fd listener, const SocketAddress& address,
 TcpListener::~TcpListener() { close(); }
 
 Result<std::unique_ptr<TcpListener>> TcpListener::open(const SocketAddress& address) {
+  auto listener = listen(address);
+  if (!listener.has_value()) return std::unexpected(listener.error());
+  return adopt(address, *std::move(listener));
+}
+
+Result<Fd> TcpListener::listen(const SocketAddress& address) {
   Fd listener = listen_at(address);
   if (!listener) return fail_with_errno(address, errno);
+  return listener;
+}
+
+Result<std::unique_ptr<TcpListener>> TcpListener::adopt(const SocketAddress& address, Fd listener) {
   SocketAddress bound = address;
   socklen_t size = SocketAddress::kCapacity;
   if (::getsockname(listener.get(), bound.data(), &size) != 0) {

@@ -22,6 +22,8 @@
 #include "app/machine.hpp"
 #include "base/quote.hpp"
 #include "config/config.hpp"
+#include "lifecycle/confinement.hpp"
+#include "lifecycle/predecessor.hpp"
 #include "policy/geoip.hpp"
 #include "proxy/limits.hpp"
 #include "proxy/sockets.hpp"
@@ -216,6 +218,23 @@ void check_listeners(Report& report, const config::Config& config) {
               only_whether(admin::TcpListener::open(address)));
 }
 
+// Of the server that runs, if one does; and where none does, what a start would find.
+void check_confinement(Report& report, const config::Config& config) {
+  const auto running = lifecycle::Predecessor::find(config.database.path);
+  if (!running.has_value()) {
+    report.line("running server", running.error().message, Finding::kNote);
+  } else if (*running != nullptr) {
+    report.line("running server", fmt::format("pid {}: {}", (*running)->pid(),
+                                              lifecycle::confinement_of((*running)->pid())));
+  }
+  const int landlock = lifecycle::landlock_abi();
+  report.line("landlock",
+              landlock > 0 ? fmt::format("abi {}", landlock)
+                           : std::string("this kernel has none: a server could write wherever its "
+                                         "user may (boot with lsm=landlock,...)"),
+              landlock > 0 ? Finding::kGood : Finding::kNote);
+}
+
 void check_all(Report& report, const config::Config& config) {
   std::size_t routes = 0;
   for (const config::Listener& listener : config.listeners) routes += listener.routes.size();
@@ -234,6 +253,7 @@ void check_all(Report& report, const config::Config& config) {
   const std::vector<int> cpus = cpus_for(static_cast<unsigned>(config.proxy.workers));
   report.line("workers", fmt::format("{}, on CPU {}", cpus.size(), fmt::join(cpus, ",")));
   check_ring(report);
+  check_confinement(report, config);
   check_descriptors(report, config.proxy);
   check_pipes(report, cpus.size());
   check_listeners(report, config);

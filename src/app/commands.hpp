@@ -23,10 +23,6 @@ enum ExitCode : int {
   kUnreachable = 3,  // no server could be asked
 };
 
-/// Serves until a signal ends it. SIGTERM, SIGINT: no new connections, open ones have
-/// shutdown_timeout; the same again: at once. SIGHUP: reads the GeoIP database anew.
-int serve(const std::string& config_path);
-
 /// How the commands that ask a running server find it, and how they answer.
 struct ClientOptions {
   std::string config_path = kDefaultConfigPath;
@@ -36,6 +32,24 @@ struct ClientOptions {
   std::string ca, certificate, key;
   bool json = false;
 };
+
+enum class TakeOver : std::uint8_t { kNo, kYes };
+enum class WithKeeper : std::uint8_t { kNo, kYes };
+
+/// Serves until a signal ends it. SIGTERM, SIGINT: no new connections, open ones have
+/// shutdown_timeout; the same again: at once. SIGHUP: reads the GeoIP database anew.
+struct ServeOptions {
+  std::string config_path;
+  /// Whether the server that runs with this database, if one does, hands over to this one.
+  TakeOver take_over = TakeOver::kNo;
+  /// Whether this process becomes the parent of the server (lifecycle/keeper.hpp).
+  WithKeeper keeper = WithKeeper::kNo;
+};
+int serve(const ServeOptions& options);
+
+/// Puts a new server in the place of the running one: through systemd if that runs it, else as a
+/// process beside it that goes on with its log.
+int upgrade(const ClientOptions& options);
 
 /// Prints what is wrong with a configuration file, then what this machine would allow the server.
 int check(const ClientOptions& options);

@@ -98,8 +98,24 @@ class CommandLine {
   }
 
   void add_server() {
-    with_config(add(app_, "server", "Serve until told to stop (SIGTERM, SIGINT)",
-                    [this] { return serve(client_.config_path); }));
+    CLI::App* const command =
+        with_config(add(app_, "server", "Serve until told to stop (SIGTERM, SIGINT)", [this] {
+          serve_.config_path = client_.config_path;
+          return serve(serve_);
+        }));
+    command->add_flag_callback(
+        "--take-over", [this] { serve_.take_over = TakeOver::kYes; },
+        "If a server runs with this database, take its listeners and let it finish");
+    command->add_flag_callback(
+        "--keeper",
+        [this] {
+          serve_.take_over = TakeOver::kYes;
+          serve_.keeper = WithKeeper::kYes;
+        },
+        "The same, with a parent process for systemd, so that a restart is a take-over");
+
+    with_config(add(app_, "upgrade", "Put a new server in the place of the running one",
+                    [this] { return upgrade(client_); }));
   }
 
   void add_status() {
@@ -192,6 +208,7 @@ class CommandLine {
   CLI::App app_{"mc-proxy: routes TLS connections by server name, without decrypting them"};
   std::function<int()> command_;
   ClientOptions client_;
+  ServeOptions serve_;
   ReplaceOptions replace_;
   std::string listener_, hostname_, backend_, file_, shell_;
   std::vector<std::string> values_;

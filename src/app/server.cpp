@@ -1,24 +1,33 @@
 // SPDX-License-Identifier: Apache-2.0
-// mc-proxy server: reads the configuration, starts the data plane and waits for signals.
+// mc-proxy server: how it starts. Sockets first, while the process may still bind low ports; then
+// it gives up what it does not need; then the database, the rings, the admin API; last it accepts.
 
 #include <fmt/ranges.h>
-#include <poll.h>
 #include <sys/signalfd.h>
 
 #include <csignal>
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "admin/server.hpp"
 #include "app/commands.hpp"
 #include "app/machine.hpp"
+#include "app/main_loop.hpp"
 #include "base/log.hpp"
 #include "config/config.hpp"
 #include "control/control.hpp"
+#include "lifecycle/confinement.hpp"
+#include "lifecycle/inherited_sockets.hpp"
+#include "lifecycle/keeper.hpp"
+#include "lifecycle/notifier.hpp"
+#include "lifecycle/predecessor.hpp"
 #include "proxy/data_plane.hpp"
+#include "proxy/sockets.hpp"
 
 namespace mc::app {
 
@@ -73,127 +82,224 @@ admin::ServerOptions options_from(const config::Grpc& grpc) {
           .version = MC_PROXY_VERSION};
 }
 
-void announce(const config::Config& config, std::uint64_t connections, Log& log) {
-  std::vector<std::string> names;
-  for (const config::Listener& listener : config.listeners) names.push_back(listener.name);
-  std::vector<std::string> apis;
-  if (config.grpc && config.grpc->addr) apis.push_back(config.grpc->addr->to_string());
-  if (config.grpc && !config.grpc->socket.empty()) apis.push_back(config.grpc->socket);
-  log.info("serving", {{"version", "v" MC_PROXY_VERSION},
-                       {"listeners", fmt::format("{}", fmt::join(names, ","))},
-                       {"admin", fmt::format("{}", fmt::join(apis, ","))},
-                       {"workers", cpus_for(static_cast<unsigned>(config.proxy.workers)).size()},
-                       {"splice", config.proxy.splice == config::Splice::kRing ? "ring" : "inline"},
-                       {"max_connections", connections}});
+// Where the server makes files: the database and its companions, the admin API's socket.
+std::vector<std::string> directories_of(const config::Config& config) {
+  std::vector<std::string> paths = {config.database.path};
+  if (config.grpc.has_value() && !config.grpc->socket.empty()) paths.push_back(config.grpc->socket);
+  for (std::string& path : paths) {
+    std::error_code ignored;
+    const std::filesystem::path whole = std::filesystem::weakly_canonical(path, ignored);
+    path = (whole.empty() ? std::filesystem::path(path) : whole).parent_path();
+  }
+  return paths;
 }
 
-// From the start of the data plane to its end.
-class MainLoop {
- public:
-  /// `api` is null where the configuration has no [grpc].
-  MainLoop(const config::Config& config, control::Control& control, proxy::DataPlane& plane,
-           admin::Server* api, Log& log)
-      : config_(config), control_(control), plane_(plane), api_(api), log_(log) {}
-
-  void run(int signal_fd) {
-    pollfd watched[] = {{.fd = signal_fd, .events = POLLIN, .revents = 0},
-                        {.fd = plane_.ended_fd(), .events = POLLIN, .revents = 0}};
-    while ((watched[1].revents & POLLIN) == 0) {
-      if (::poll(watched, 2, kTickMs) < 0) continue;
-      if ((watched[0].revents & POLLIN) != 0) take_signal(signal_fd);
-      control_.tidy();
-      if (api_ != nullptr) api_->tick();
-    }
-    report_totals();
-  }
-
- private:
-  // How often the certificate files are looked at, the health service is told, and the database's
-  // log is moved.
-  static constexpr int kTickMs = 1000;
-
-  void take_signal(int signal_fd) {
-    signalfd_siginfo info{};
-    if (::read(signal_fd, &info, sizeof info) != sizeof info) return;
-    if (info.ssi_signo == SIGHUP) {
-      log_.info("received SIGHUP, reloading GeoIP database");
-      static_cast<void>(control_.reload_geoip("SIGHUP"));  // says itself what came of it
-    } else {
-      stop(info.ssi_signo == SIGTERM ? "SIGTERM" : "SIGINT");
-    }
-  }
-
-  void stop(std::string_view signal) {
-    if (std::exchange(stopping_, true)) {
-      log_.warn("second signal: cutting open connections", {{"signal", signal}});
-      plane_.drain(std::chrono::milliseconds(0));
-      return;
-    }
-    log_.info("stopping: no new connections, open ones have shutdown_timeout to end",
-              {{"signal", signal},
-               {"active", plane_.totals().active},
-               {"shutdown_timeout", config_.proxy.shutdown_timeout}});
-    plane_.drain(config_.proxy.shutdown_timeout);
-    control_.stop();
-  }
-
-  void report_totals() {
-    const proxy::Totals totals = plane_.totals();
-    std::string ended;
-    for (std::size_t i = 0; i < proxy::kReasons; ++i) {
-      if (totals.ended[i] == 0) continue;
-      ended += fmt::format("{}{}={}", ended.empty() ? "" : " ",
-                           to_string(static_cast<proxy::Reason>(i)), totals.ended[i]);
-    }
-    log_.info("stopped", {{"accepted", totals.accepted},
-                          {"bytes_up", totals.bytes_up},
-                          {"bytes_down", totals.bytes_down},
-                          {"ended", ended}});
-  }
-
-  const config::Config& config_;
-  control::Control& control_;
-  proxy::DataPlane& plane_;
-  admin::Server* const api_;
-  Log& log_;
-  bool stopping_ = false;
+// What is had before the process confines itself: the server that runs already, if this one is to
+// take over, and sockets for all addresses. Destroyed last: the predecessor then takes back what it
+// had given.
+struct Foundation {
+  std::unique_ptr<lifecycle::Predecessor> predecessor;
+  lifecycle::InheritedSockets inherited;
+  std::vector<std::vector<Fd>> listeners;  // in configuration order
+  Fd api_tcp, api_local;                   // the second: only if inherited
 };
 
-}  // namespace
+Result<void> find_predecessor(const config::Config& config, Foundation& foundation) {
+  auto found = lifecycle::Predecessor::find(config.database.path);
+  if (!found.has_value()) return std::unexpected(found.error());
+  if (*found == nullptr) return {};
+  foundation.predecessor = *std::move(found);
+  auto sockets = foundation.predecessor->sockets();
+  if (!sockets.has_value()) return std::unexpected(sockets.error());
+  foundation.inherited.add(*std::move(sockets));
+  return {};
+}
 
-int serve(const std::string& config_path) {
-  const config::Parsed config = config::load(config_path);
+Result<void> open_listeners(const config::Config& config, Foundation& foundation) {
+  const std::size_t workers = cpus_for(static_cast<unsigned>(config.proxy.workers)).size();
+  for (const config::Listener& listener : config.listeners) {
+    auto inherited = foundation.inherited.take(listener.addr);
+    auto opened = inherited.empty() ? proxy::open_listeners(listener.addr, listener.name, workers)
+                                    : proxy::adopt_listeners(std::move(inherited), listener.addr,
+                                                             listener.name, workers);
+    if (!opened.has_value()) return std::unexpected(opened.error());
+    foundation.listeners.push_back(*std::move(opened));
+  }
+  return {};
+}
+
+Result<void> open_api(const config::Grpc& grpc, Foundation& foundation) {
+  if (!grpc.socket.empty()) foundation.api_local = foundation.inherited.take_unix(grpc.socket);
+  if (!grpc.addr.has_value()) return {};
+  auto inherited = foundation.inherited.take(*grpc.addr);
+  if (!inherited.empty()) {
+    foundation.api_tcp = std::move(inherited.front());
+    return {};
+  }
+  auto opened = admin::TcpListener::listen(*grpc.addr);
+  if (!opened.has_value()) return std::unexpected(opened.error());
+  foundation.api_tcp = *std::move(opened);
+  return {};
+}
+
+Result<void> lay(const config::Config& config, TakeOver take_over, Foundation& foundation) {
+  if (take_over == TakeOver::kYes) {
+    if (auto found = find_predecessor(config, foundation); !found.has_value()) return found;
+  }
+  if (auto opened = open_listeners(config, foundation); !opened.has_value()) return opened;
+  return config.grpc.has_value() ? open_api(*config.grpc, foundation) : Result<void>();
+}
+
+// The parts of a server, from the first to the last session.
+class Server {
+ public:
+  Server(const config::Config& config, Foundation& foundation, Log& log)
+      : config_(config), foundation_(foundation), log_(log) {}
+
+  Result<void> start();
+  Result<void> run(lifecycle::KeeperLine keeper, int signals, lifecycle::Confinement confinement);
+
+ private:
+  Result<void> start_plane();
+  Result<void> start_api();
+  Result<void> begin_to_serve();
+  void store_sockets();
+  void announce(const lifecycle::Confinement& confinement) const;
+
+  const config::Config& config_;
+  Foundation& foundation_;
+  Log& log_;
+  lifecycle::Notifier notifier_;
+  std::uint64_t connections_ = 0;
+  std::unique_ptr<control::Control> control_;
+  std::unique_ptr<proxy::DataPlane> plane_;
+  std::unique_ptr<admin::Server> api_;
+};
+
+Result<void> Server::start() {
+  if (foundation_.predecessor != nullptr) {
+    log_.info("taking over from the running server",
+              {{"predecessor", foundation_.predecessor->pid()}});
+    auto released = foundation_.predecessor->release_database();
+    if (!released.has_value()) return released;
+  }
+  auto control = control::Control::open(config_, log_);
+  if (!control.has_value()) return std::unexpected(control.error());
+  control_ = *std::move(control);
+  if (auto started = start_plane(); !started.has_value()) return started;
+  if (auto attached = control_->attach(*plane_); !attached.has_value()) return attached;
+  return config_.grpc.has_value() ? start_api() : Result<void>();
+}
+
+Result<void> Server::start_plane() {
+  connections_ = connections_max(config_.proxy, raise_descriptor_limit(), log_);
+  proxy::DataPlaneOptions options = options_from(config_, connections_);
+  options.inherited = std::move(foundation_.listeners);
+  auto plane = proxy::DataPlane::start(std::move(options), control_->first_policy(), log_);
+  if (!plane.has_value()) return std::unexpected(plane.error());
+  plane_ = *std::move(plane);
+  return {};
+}
+
+Result<void> Server::start_api() {
+  admin::ServerOptions options = options_from(*config_.grpc);
+  options.inherited_tcp = std::move(foundation_.api_tcp);
+  options.inherited_local = std::move(foundation_.api_local);
+  auto api = admin::Server::start(std::move(options), *control_, log_);
+  if (!api.has_value()) return std::unexpected(api.error());
+  api_ = *std::move(api);
+  return {};
+}
+
+Result<void> Server::run(lifecycle::KeeperLine keeper, int signals,
+                         lifecycle::Confinement confinement) {
+  MainLoop loop({config_, *control_, *plane_, api_, notifier_, std::move(keeper), log_});
+  if (auto waits = loop.await_successors(); !waits.has_value()) return waits;
+  lifecycle::confine_late(confinement);
+  if (auto serves = begin_to_serve(); !serves.has_value()) return serves;
+  announce(confinement);
+  notifier_.ready();
+  loop.run(signals);
+  return {};
+}
+
+Result<void> Server::begin_to_serve() {
+  const auto& predecessor = foundation_.predecessor;
+  if (predecessor != nullptr) {
+    if (auto stopped = predecessor->stop_accepting(); !stopped.has_value()) return stopped;
+  }
+  plane_->open();
+  if (predecessor != nullptr) predecessor->serving();
+  foundation_.predecessor.reset();
+  if (api_ != nullptr) api_->own();
+  store_sockets();
+  return {};
+}
+
+// For whoever comes after a crash. What the unit still holds of listeners that are configured no
+// more is given up: clients of those are refused, not left waiting.
+void Server::store_sockets() {
+  std::vector<lifecycle::StoredSocket> sockets;
+  for (const proxy::ListeningSocket& socket : plane_->sockets()) {
+    sockets.push_back({socket.fd.get(), config_.listeners[socket.listener].addr});
+  }
+  notifier_.store(sockets);
+  for (const SocketAddress& address : foundation_.inherited.tcp_addresses()) {
+    log_.info("a listener is configured no more", {{"listener", address.to_string()}});
+    notifier_.forget(address);
+  }
+  foundation_.inherited = {};
+}
+
+void Server::announce(const lifecycle::Confinement& confinement) const {
+  std::vector<std::string> names;
+  for (const config::Listener& listener : config_.listeners) names.push_back(listener.name);
+  std::vector<std::string> apis;
+  if (api_ != nullptr && api_->tcp_address()) apis.push_back(api_->tcp_address()->to_string());
+  if (config_.grpc && !config_.grpc->socket.empty()) apis.push_back(config_.grpc->socket);
+  log_.info("confined", {{"capabilities", confinement.capabilities},
+                         {"landlock", confinement.landlock},
+                         {"seccomp", confinement.seccomp}});
+  log_.info("serving",
+            {{"version", "v" MC_PROXY_VERSION},
+             {"listeners", fmt::format("{}", fmt::join(names, ","))},
+             {"admin", fmt::format("{}", fmt::join(apis, ","))},
+             {"workers", cpus_for(static_cast<unsigned>(config_.proxy.workers)).size()},
+             {"splice", config_.proxy.splice == config::Splice::kRing ? "ring" : "inline"},
+             {"max_connections", connections_}});
+}
+
+int run_server(const ServeOptions& options, lifecycle::InheritedSockets inherited,
+               lifecycle::KeeperLine keeper) {
+  const config::Parsed config = config::load(options.config_path);
   if (!config.has_value()) {
     complain(config::to_string(config.error()));
     return kFailed;
   }
-  Log log({.level = config->log.level, .format = config->log.format});
+  static_cast<void>(raise_descriptor_limit());
+  Foundation foundation;
+  foundation.inherited = std::move(inherited);
+  Result<void> done = lay(*config, options.take_over, foundation);
+  lifecycle::Confinement confinement = lifecycle::confine_early(directories_of(*config));
   const Fd signals = block_signals();
-  const std::uint64_t descriptors = raise_descriptor_limit();
+  Log log({.level = config->log.level, .format = config->log.format});
+  Server server(*config, foundation, log);
+  if (done.has_value()) done = server.start();
+  if (done.has_value()) done = server.run(std::move(keeper), signals.get(), confinement);
+  if (done.has_value()) return kDone;
+  log.error("not started", {{"error", done.error().message}});
+  return kFailed;
+}
 
-  const auto give_up = [&log](const std::string& why) {
-    log.error("not started", {{"error", why}});
-    return kFailed;
-  };
-  const auto control = control::Control::open(*config, log);
-  if (!control.has_value()) return give_up(control.error().message);
-  const std::uint64_t connections = connections_max(config->proxy, descriptors, log);
-  const auto plane =
-      proxy::DataPlane::start(options_from(*config, connections), (*control)->first_policy(), log);
-  if (!plane.has_value()) return give_up(plane.error().message);
-  if (const auto attached = (*control)->attach(**plane); !attached.has_value()) {
-    return give_up(attached.error().message);
-  }
-  std::unique_ptr<admin::Server> api;
-  if (config->grpc.has_value()) {
-    auto started = admin::Server::start(options_from(*config->grpc), **control, log);
-    if (!started.has_value()) return give_up(started.error().message);
-    api = *std::move(started);
-  }
-  (*plane)->open();
-  announce(*config, connections, log);
-  MainLoop(*config, **control, **plane, api.get(), log).run(signals.get());
-  return kDone;
+}  // namespace
+
+int serve(const ServeOptions& options) {
+  auto inherited = lifecycle::InheritedSockets::from_systemd();
+  if (options.keeper == WithKeeper::kNo) return run_server(options, std::move(inherited), {});
+  auto kept = lifecycle::keep(inherited);
+  if (const int* const code = std::get_if<int>(&kept)) return *code;
+  return run_server(options, std::move(inherited),
+                    std::get<lifecycle::KeeperLine>(std::move(kept)));
 }
 
 }  // namespace mc::app

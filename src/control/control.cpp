@@ -97,6 +97,11 @@ std::unexpected<Refusal> refuse_stopping() {
   return refuse(RefusalKind::kStopping, "the server is stopping and takes no more changes");
 }
 
+std::unexpected<Refusal> refuse_succeeded() {
+  return refuse(RefusalKind::kStopping,
+                "the server is handing over to its successor and takes no more changes; try again");
+}
+
 }  // namespace
 
 std::unique_ptr<const policy::Policy> Control::first_policy() const { return state()->policy(); }
@@ -109,11 +114,32 @@ std::shared_ptr<const State> Control::state() const {
 void Control::tidy() {
   // Where changes queue up, the store looks after its log itself, and the caller has more to do.
   const std::unique_lock writer(writer_, std::try_to_lock);
-  if (writer.owns_lock()) store_->move_log();
+  if (writer.owns_lock() && store_ != nullptr) store_->move_log();
 }
 
+// By its path, as from outside: the store may be released meanwhile.
 Result<void> Control::snapshot(const std::string& destination) const {
-  return store_->snapshot(destination);
+  return store::Store::snapshot_file(database_path_, destination);
+}
+
+void Control::release_database() {
+  const std::lock_guard writer(writer_);
+  store_.reset();
+}
+
+Result<void> Control::take_database_back() {
+  const std::lock_guard writer(writer_);
+  auto opened = store::Store::open(database_path_);
+  if (!opened.has_value()) return std::unexpected(opened.error());
+  const store::Revision ours = state()->revision;
+  if ((*opened)->revision() != ours) {
+    return fail(
+        fmt::format("database {}: it is at revision {}, this server at {}: somebody changed "
+                    "it meanwhile; restart the server",
+                    quote(database_path_), (*opened)->revision(), ours));
+  }
+  store_ = *std::move(opened);
+  return {};
 }
 
 // ---- changes
@@ -169,6 +195,7 @@ Outcome<Applied> Control::change(const Terms& terms,
 Outcome<void> Control::admit(const Terms& terms) const {
   MC_ASSERT(plane_ != nullptr, "changes come when there is a data plane to follow them");
   if (stopping_) return refuse_stopping();
+  if (store_ == nullptr) return refuse_succeeded();
   const store::Revision now = state()->revision;
   if (terms.if_revision.has_value() && *terms.if_revision != now) {
     return refuse(RefusalKind::kStale,
@@ -269,6 +296,7 @@ Outcome<std::shared_ptr<const policy::GeoIp>> Control::reload_geoip(std::string_
   // The file is read under the lock: of two reloads, the one that read last is in force last.
   const std::lock_guard writer(writer_);
   if (stopping_) return give_up(refuse_stopping());
+  if (store_ == nullptr) return give_up(refuse_succeeded());
   if (geoip_path_.empty()) {
     return give_up(
         refuse(RefusalKind::kFailedPrecondition,

@@ -73,6 +73,11 @@ class Control {
   Outcome<std::shared_ptr<const policy::GeoIp>> reload_geoip(std::string_view who);
   /// To be called about once a second: lets the store do what no change should wait for.
   void tidy();
+  /// Closes the database, so that another process may open it. Changes are refused meanwhile; waits
+  /// for the one that is under way.
+  void release_database();
+  /// Opens it again. An error, which says what to do, leaves changes refused.
+  Result<void> take_database_back();
   /// From now on changes are refused. Waits for nothing: one that is under way may still be made.
   void stop() { stopping_ = true; }
 

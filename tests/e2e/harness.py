@@ -6,6 +6,7 @@ is parsed strictly, and through /proc. Ending it is part of every test: it must 
 SIGTERM, with exit code 0, and without a sanitizer's report.
 """
 
+import copy
 import json
 import os
 import re
@@ -153,6 +154,7 @@ class Proxy:
         )
         self._command = [str(binary()), "server", "-c", str(self.config)]
         self._environment = dict(os.environ)
+        self.manager: dict[str, object] = {}  # further arguments of Popen: what a service manager provides
         if descriptors is not None:
             self._command = ["prlimit", f"--nofile={descriptors}:{descriptors}", *self._command]
             self._silence_vptr_check(directory)
@@ -177,6 +179,7 @@ class Proxy:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             env=self._environment,
+            **self.manager,
         )
         self._reader = threading.Thread(target=self._read_log, daemon=True)
         self._reader.start()
@@ -187,6 +190,16 @@ class Proxy:
             self._release_ports()
             raise
         return self
+
+    def successor(self, *flags: str) -> "Proxy":
+        """A server for the same configuration and database, not started yet: `server --take-over`, or other flags."""
+        heir = copy.copy(self)
+        heir._reserved = []
+        heir._command = [str(binary()), "server", *(flags or ("--take-over",)), "-c", str(self.config)]
+        heir._changed = threading.Condition()
+        heir._lines, heir._raw, heir._unreadable = [], [], []
+        heir._process = heir._reader = None
+        return heir
 
     def send_signal(self, number: int) -> None:
         self._running().send_signal(number)

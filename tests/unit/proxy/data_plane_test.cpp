@@ -227,8 +227,8 @@ class Plane {
     options.settings.connect_timeout = std::chrono::minutes(5);
     options.settings.connections_max = 100'000;
     options.cpus.assign(workers, 0);
-    auto started =
-        DataPlane::start(std::move(options), policy(table_, std::make_shared<policy::Firewall>()), log_);
+    auto started = DataPlane::start(std::move(options),
+                                    policy(table_, std::make_shared<policy::Firewall>()), log_);
     if (!started.has_value()) return;
     plane_ = std::move(*started);
     plane_->open();

@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "app/main_loop.hpp"
+
+#include <fmt/format.h>
+#include <poll.h>
+#include <sys/signalfd.h>
+
+#include <algorithm>
+#include <csignal>
+#include <iterator>
+#include <thread>
+#include <utility>
+
+#include "lifecycle/limits.hpp"
+
+namespace mc::app {
+namespace {
+
+// How often the certificate files are looked at, the health service is told, the database's log is
+// moved, and the watchdog is fed.
+constexpr std::chrono::milliseconds kTick{1000};
+
+// A successor that died holds the database's lock until the kernel has buried it.
+constexpr std::chrono::milliseconds kLockMax{2000};
+constexpr std::chrono::milliseconds kLockRetry{10};
+
+}  // namespace
+
+Result<void> MainLoop::await_successors() {
+  auto opened = lifecycle::Handover::open(parts_.config.database.path, *this, parts_.log);
+  if (!opened.has_value()) return std::unexpected(opened.error());
+  handover_ = *std::move(opened);
+  return {};
+}
+
+void MainLoop::run(int signal_fd) {
+  while (!ended_) {
+    wait(signal_fd);
+    if (Clock::now() >= reload_at_) reload();
+    if (Clock::now() >= next_tick_) tick();
+  }
+  handover_.reset();
+  report_totals();
+}
+
+void MainLoop::wait(int signal_fd) {
+  pollfd watched[] = {{.fd = parts_.plane.ended_fd(), .events = POLLIN, .revents = 0},
+                      {.fd = signal_fd, .events = POLLIN, .revents = 0},
+                      {.fd = parts_.keeper.fd(), .events = POLLIN, .revents = 0},
+                      {.fd = handover_ ? handover_->fd() : -1, .events = POLLIN, .revents = 0}};
+  const auto rest =
+      std::chrono::ceil<std::chrono::milliseconds>(std::min(next_tick_, reload_at_) - Clock::now());
+  const auto timeout = std::clamp(rest, std::chrono::milliseconds(0), kTick);
+  if (::poll(watched, std::size(watched), static_cast<int>(timeout.count())) <= 0) return;
+  if (watched[0].revents != 0) ended_ = true;
+  if (watched[1].revents != 0) take_signal(signal_fd);
+  if (watched[2].revents != 0) take_order();
+  if (watched[3].revents != 0 && handover_) handover_->turn();
+}
+
+// ---- what is asked of it
+
+void MainLoop::take_signal(int signal_fd) {
+  signalfd_siginfo info{};
+  if (::read(signal_fd, &info, sizeof info) != sizeof info) return;
+  if (info.ssi_signo == SIGHUP) {
+    reload_at_ = std::min(reload_at_, Clock::now() + lifecycle::kSignalSettle);
+  } else {
+    stop(info.ssi_signo == SIGTERM ? "SIGTERM" : "SIGINT");
+  }
+}
+
+void MainLoop::take_order() {
+  switch (parts_.keeper.next()) {
+    case lifecycle::Order::kNothing:
+      break;
+    case lifecycle::Order::kReload:
+      reload_at_ = std::min(reload_at_, Clock::now() + lifecycle::kSignalSettle);
+      break;
+    case lifecycle::Order::kLeave:
+      be_left();
+      break;
+    case lifecycle::Order::kStop:
+      if (stage_ != Stage::kStopping) stop("keeper");
+      break;
+    case lifecycle::Order::kCut:
+      stop("keeper");
+      break;
+  }
+}
+
+// The restart of a unit: systemd starts the successor when the keeper has ended.
+void MainLoop::be_left() {
+  if (stage_ != Stage::kServing) return;  // the keeper waits in vain, and says kStop then
+  stage_ = Stage::kLeft;
+  alone_since_ = Clock::now();
+  parts_.notifier.mute();
+  parts_.log.info("restart: serving until the successor takes over");
+  parts_.keeper.let_go();
+}
+
+void MainLoop::reload() {
+  reload_at_ = Clock::time_point::max();
+  parts_.log.info("received SIGHUP, reloading GeoIP database");
+  parts_.notifier.reloading();
+  static_cast<void>(parts_.control.reload_geoip("SIGHUP"));  // says itself what came of it
+  parts_.notifier.ready();
+}
+
+void MainLoop::stop(std::string_view why) {
+  if (std::exchange(stage_, Stage::kStopping) == Stage::kStopping) {
+    parts_.log.warn("second signal: cutting open connections", {{"signal", why}});
+    parts_.plane.drain(std::chrono::milliseconds(0));
+    return;
+  }
+  handover_.reset();
+  parts_.log.info("stopping: no new connections, open ones have shutdown_timeout to end",
+                  {{"signal", why},
+                   {"active", parts_.plane.totals().active},
+                   {"shutdown_timeout", parts_.config.proxy.shutdown_timeout}});
+  parts_.notifier.stopping();
+  drain();
+}
+
+void MainLoop::drain() {
+  parts_.plane.drain(parts_.config.proxy.shutdown_timeout);
+  parts_.control.stop();
+}
+
+void MainLoop::tick() {
+  next_tick_ = Clock::now() + kTick;
+  parts_.control.tidy();
+  if (parts_.api != nullptr) parts_.api->tick();
+  if (handover_ != nullptr) handover_->tick();
+  if (parts_.plane.turning()) parts_.notifier.watchdog();
+  parts_.notifier.status(status());
+  if (stage_ == Stage::kLeft && Clock::now() > alone_since_ + lifecycle::kSuccessorMax) {
+    parts_.log.error("no successor came after the restart",
+                     {{"waited", std::chrono::milliseconds(lifecycle::kSuccessorMax)}});
+    stop("no successor");
+  }
+}
+
+std::string MainLoop::status() const {
+  const std::uint64_t active = parts_.plane.totals().active;
+  if (stage_ == Stage::kStopping) return fmt::format("stopping, {} connections open", active);
+  return fmt::format("serving {} listeners, {} connections open", parts_.config.listeners.size(),
+                     active);
+}
+
+void MainLoop::report_totals() {
+  const proxy::Totals totals = parts_.plane.totals();
+  std::string ended;
+  for (std::size_t i = 0; i < proxy::kReasons; ++i) {
+    if (totals.ended[i] == 0) continue;
+    ended += fmt::format("{}{}={}", ended.empty() ? "" : " ",
+                         to_string(static_cast<proxy::Reason>(i)), totals.ended[i]);
+  }
+  parts_.log.info("stopped", {{"accepted", totals.accepted},
+                              {"bytes_up", totals.bytes_up},
+                              {"bytes_down", totals.bytes_down},
+                              {"ended", ended}});
+}
+
+// ---- the hand-over; lifecycle/handover.hpp tells the order
+
+std::vector<int> MainLoop::listening_sockets() {
+  std::vector<int> sockets;
+  for (const proxy::ListeningSocket& socket : parts_.plane.sockets()) {
+    sockets.push_back(socket.fd.get());
+  }
+  if (parts_.api != nullptr) std::ranges::copy(parts_.api->sockets(), std::back_inserter(sockets));
+  return sockets;
+}
+
+void MainLoop::release_database() {
+  if (parts_.api != nullptr) parts_.api->suspend();
+  parts_.control.release_database();
+}
+
+void MainLoop::take_database_back() {
+  const auto give_up = Clock::now() + kLockMax;
+  auto taken = parts_.control.take_database_back();
+  while (!taken.has_value() && Clock::now() < give_up) {
+    std::this_thread::sleep_for(kLockRetry);
+    taken = parts_.control.take_database_back();
+  }
+  if (!taken.has_value()) {
+    parts_.log.error("changes are refused until the next restart",
+                     {{"error", taken.error().message}});
+  }
+  if (parts_.api != nullptr) parts_.api->resume();
+}
+
+void MainLoop::stop_accepting() { parts_.plane.suspend(); }
+
+void MainLoop::accept_again() { parts_.plane.open(); }
+
+void MainLoop::succeeded_by(pid_t successor) {
+  stage_ = Stage::kStopping;
+  parts_.notifier.mute();
+  parts_.log.info("handed over: open connections have shutdown_timeout to end",
+                  {{"successor", successor},
+                   {"active", parts_.plane.totals().active},
+                   {"shutdown_timeout", parts_.config.proxy.shutdown_timeout}});
+  drain();
+  if (parts_.api != nullptr) parts_.api->leave();
+  parts_.api.reset();
+}
+
+}  // namespace mc::app

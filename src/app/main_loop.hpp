@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// The server from the moment it serves to its end: signals, the keeper's orders, a successor, and
+// what is to be done once a second. On the main thread.
+
+#include <chrono>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "admin/server.hpp"
+#include "base/fd.hpp"
+#include "base/log.hpp"
+#include "config/config.hpp"
+#include "control/control.hpp"
+#include "lifecycle/handover.hpp"
+#include "lifecycle/keeper.hpp"
+#include "lifecycle/notifier.hpp"
+#include "proxy/data_plane.hpp"
+
+namespace mc::app {
+
+/// The parts of a running server, by reference; `api` is null where the configuration has no
+/// [grpc].
+struct ServerParts {
+  const config::Config& config;
+  control::Control& control;
+  proxy::DataPlane& plane;
+  std::unique_ptr<admin::Server>& api;
+  lifecycle::Notifier& notifier;
+  lifecycle::KeeperLine keeper;
+  Log& log;
+};
+
+class MainLoop final : private lifecycle::Incumbent {
+ public:
+  explicit MainLoop(ServerParts parts) : parts_(std::move(parts)) {}
+
+  /// From now on a successor can take over. Before run().
+  Result<void> await_successors();
+  /// Returns when the last session has ended.
+  void run(int signal_fd);
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  enum class Stage : std::uint8_t { kServing, kLeft, kStopping };
+
+  void wait(int signal_fd);
+  void take_signal(int signal_fd);
+  void take_order();
+  void be_left();
+  void reload();
+  void stop(std::string_view why);
+  void drain();
+  void tick();
+  [[nodiscard]] std::string status() const;
+  void report_totals();
+
+  std::vector<int> listening_sockets() override;
+  void release_database() override;
+  void take_database_back() override;
+  void stop_accepting() override;
+  void accept_again() override;
+  void succeeded_by(pid_t successor) override;
+
+  ServerParts parts_;
+  std::unique_ptr<lifecycle::Handover> handover_;
+  Stage stage_ = Stage::kServing;
+  bool ended_ = false;
+  Clock::time_point next_tick_{};
+  Clock::time_point reload_at_ = Clock::time_point::max();
+  Clock::time_point alone_since_ = Clock::time_point::max();  // without a keeper or a successor
+};
+
+}  // namespace mc::app

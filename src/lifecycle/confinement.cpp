@@ -1,0 +1,268 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "lifecycle/confinement.hpp"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <linux/capability.h>
+#include <linux/landlock.h>
+#include <sched.h>
+#include <seccomp.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdint>
+#include <cstring>
+#include <fstream>
+#include <memory>
+#include <string_view>
+#include <utility>
+
+#include "base/fd.hpp"
+
+namespace mc::lifecycle {
+namespace {
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define MC_SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define MC_SANITIZED 1
+#endif
+#endif
+// A sanitizer looks for leaks by ptrace(2) from a process of its own, and runs a symbolizer.
+#ifdef MC_SANITIZED
+constexpr bool kSanitized = true;
+#else
+constexpr bool kSanitized = false;
+#endif
+
+// ---- capabilities
+
+// What root needs for files of other users: a database that belongs to mc-proxy.
+constexpr std::uint32_t kRootsFiles =
+    (1U << CAP_CHOWN) | (1U << CAP_DAC_OVERRIDE) | (1U << CAP_FOWNER);
+
+std::string drop_capabilities() {
+  const bool is_root = ::geteuid() == 0;
+  __user_cap_header_struct header{.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+  std::array<__user_cap_data_struct, _LINUX_CAPABILITY_U32S_3> sets{};
+  if (is_root) {
+    if (::syscall(SYS_capget, &header, sets.data()) != 0) return std::strerror(errno);
+    sets[0].permitted &= kRootsFiles;
+    sets[0].effective = sets[0].permitted;
+    sets[0].inheritable = 0;
+    sets[1] = {};
+  }
+  static_cast<void>(::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0));
+  if (::syscall(SYS_capset, &header, sets.data()) != 0) return std::strerror(errno);
+  return is_root ? "of root, those for files" : "none";
+}
+
+// ---- Landlock: landlock(7)
+
+// By the version of the interface that has them.
+std::uint64_t changes_of_files(int abi) {
+  std::uint64_t access = LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_REMOVE_DIR |
+                         LANDLOCK_ACCESS_FS_REMOVE_FILE | LANDLOCK_ACCESS_FS_MAKE_CHAR |
+                         LANDLOCK_ACCESS_FS_MAKE_DIR | LANDLOCK_ACCESS_FS_MAKE_REG |
+                         LANDLOCK_ACCESS_FS_MAKE_SOCK | LANDLOCK_ACCESS_FS_MAKE_FIFO |
+                         LANDLOCK_ACCESS_FS_MAKE_BLOCK | LANDLOCK_ACCESS_FS_MAKE_SYM;
+  constexpr std::uint64_t kRefer = 1ULL << 13;
+  constexpr std::uint64_t kTruncate = 1ULL << 14;  // younger than Debian 12's headers
+  if (abi >= 2) access |= kRefer;
+  if (abi >= 3) access |= kTruncate;
+  return access;
+}
+
+bool allow_below(int ruleset, const std::string& directory, std::uint64_t access) {
+  const Fd place(::open(directory.c_str(), O_PATH | O_CLOEXEC));
+  if (!place) return errno == ENOENT;  // what is not there cannot be written to
+  landlock_path_beneath_attr rule{};
+  rule.allowed_access = access;
+  rule.parent_fd = place.get();
+  return ::syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0) == 0;
+}
+
+std::string landlock(const std::vector<std::string>& writable_directories) {
+  const int abi = landlock_abi();
+  if (abi < 1) return fmt::format("not there ({})", std::strerror(errno));
+  const std::uint64_t changes = changes_of_files(abi);
+  // Reading is not restricted: a certificate may be a symbolic link to anywhere.
+  landlock_ruleset_attr attributes{};
+  attributes.handled_access_fs = changes | (kSanitized ? 0 : LANDLOCK_ACCESS_FS_EXECUTE);
+  const Fd ruleset(static_cast<int>(
+      ::syscall(SYS_landlock_create_ruleset, &attributes, sizeof attributes.handled_access_fs, 0)));
+  if (!ruleset) return fmt::format("refused ({})", std::strerror(errno));
+  for (const std::string& directory : writable_directories) {
+    if (!allow_below(ruleset.get(), directory, changes)) {
+      return fmt::format("refused for {} ({})", directory, std::strerror(errno));
+    }
+  }
+  // Whoever logs to /dev/null, a terminal or a pipe has it open; SQLite wants to open the first.
+  constexpr std::uint64_t kWriteOnly = LANDLOCK_ACCESS_FS_WRITE_FILE;
+  if (!allow_below(ruleset.get(), "/dev/null", kWriteOnly)) return "refused for /dev/null";
+  if (::syscall(SYS_landlock_restrict_self, ruleset.get(), 0) != 0) {
+    return fmt::format("refused ({})", std::strerror(errno));
+  }
+  return fmt::format("abi {}", abi);
+}
+
+// ---- seccomp: seccomp(2)
+
+// By name, because not every architecture and kernel header has all of them.
+constexpr auto kNeverCalled = std::to_array<std::string_view>({
+    // other processes, and their memory
+    "process_vm_readv",
+    "process_vm_writev",
+    "pidfd_getfd",
+    "kcmp",
+    "move_pages",
+    "migrate_pages",
+    // who this process is
+    "setuid",
+    "setgid",
+    "setreuid",
+    "setregid",
+    "setresuid",
+    "setresgid",
+    "setgroups",
+    "setfsuid",
+    "setfsgid",
+    "capset",
+    "personality",
+    // the file tree
+    "mount",
+    "umount2",
+    "pivot_root",
+    "chroot",
+    "move_mount",
+    "open_tree",
+    "fsopen",
+    "fsmount",
+    "fsconfig",
+    "fspick",
+    "mount_setattr",
+    "mknod",
+    "mknodat",
+    "open_by_handle_at",
+    "name_to_handle_at",
+    "fanotify_init",
+    "quotactl",
+    "quotactl_fd",
+    // namespaces, and the machine
+    "unshare",
+    "setns",
+    "init_module",
+    "finit_module",
+    "delete_module",
+    "kexec_load",
+    "kexec_file_load",
+    "reboot",
+    "swapon",
+    "swapoff",
+    "syslog",
+    "acct",
+    "settimeofday",
+    "clock_settime",
+    "clock_settime64",
+    "clock_adjtime",
+    "adjtimex",
+    "sethostname",
+    "setdomainname",
+    "iopl",
+    "ioperm",
+    "modify_ldt",
+    "vhangup",
+    "uselib",
+    "lookup_dcookie",
+    // the kernel's larger surfaces; the rings are made
+    "bpf",
+    "perf_event_open",
+    "userfaultfd",
+    "keyctl",
+    "add_key",
+    "request_key",
+    "io_uring_setup",
+});
+constexpr auto kNeverCalledUnlessSanitized =
+    std::to_array<std::string_view>({"execve", "execveat", "ptrace", "fork", "vfork"});
+
+struct DropFilter {
+  void operator()(void* filter) const { ::seccomp_release(filter); }
+};
+using Filter = std::unique_ptr<void, DropFilter>;
+
+template <class Names>
+int refuse_all(scmp_filter_ctx filter, const Names& names) {
+  int refused = 0;
+  for (const std::string_view name : names) {
+    const int number = ::seccomp_syscall_resolve_name(std::string(name).c_str());
+    if (number == __NR_SCMP_ERROR) continue;
+    if (::seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), number, 0) == 0) ++refused;
+  }
+  return refused;
+}
+
+// Threads are made, processes are not. What clone3(2) is asked for a filter cannot see; the C
+// library then asks clone(2), as on an old kernel.
+bool refuse_new_processes(scmp_filter_ctx filter) {
+  return ::seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(clone), 1,
+                            SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, 0)) == 0 &&
+         ::seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0) == 0;
+}
+
+std::string load_filter() {
+  const Filter filter(::seccomp_init(SCMP_ACT_ALLOW));
+  if (filter == nullptr) return "no memory for a filter";
+  int refused = refuse_all(filter.get(), kNeverCalled);
+  if (!kSanitized) {
+    refused += refuse_all(filter.get(), kNeverCalledUnlessSanitized);
+    if (!refuse_new_processes(filter.get())) return "the filter cannot be made";
+  }
+  // All threads that there are, not only this one.
+  static_cast<void>(::seccomp_attr_set(filter.get(), SCMP_FLTATR_CTL_TSYNC, 1));
+  if (const int result = ::seccomp_load(filter.get()); result != 0) {
+    return fmt::format("refused ({})", std::strerror(-result));
+  }
+  return fmt::format("{} system calls refused", refused);
+}
+
+std::string field_of(const std::string& status, std::string_view name) {
+  const std::string key = fmt::format("\n{}:\t", name);
+  const auto begin = status.find(key);
+  if (begin == std::string::npos) return {};
+  const auto from = begin + key.size();
+  return status.substr(from, status.find('\n', from) - from);
+}
+
+}  // namespace
+
+Confinement confine_early(const std::vector<std::string>& writable_directories) {
+  Confinement done;
+  static_cast<void>(::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));  // fails on no kernel of ours
+  done.capabilities = drop_capabilities();
+  done.landlock = landlock(writable_directories);
+  return done;
+}
+
+int landlock_abi() {
+  return static_cast<int>(
+      ::syscall(SYS_landlock_create_ruleset, nullptr, 0, LANDLOCK_CREATE_RULESET_VERSION));
+}
+
+void confine_late(Confinement& so_far) { so_far.seccomp = load_filter(); }
+
+std::string confinement_of(int pid) {
+  std::ifstream file(fmt::format("/proc/{}/status", pid));
+  const std::string status{std::istreambuf_iterator<char>(file), {}};
+  if (status.empty()) return {};
+  const std::string filters = field_of(status, "Seccomp_filters");
+  return fmt::format(
+      "capabilities {}, no new privileges {}, seccomp filters {}", field_of(status, "CapEff"),
+      field_of(status, "NoNewPrivs") == "1" ? "yes" : "no", filters.empty() ? "unknown" : filters);
+}
+
+}  // namespace mc::lifecycle

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// What the process takes from itself once it no longer needs it, so that whoever takes the process
+// over gets little: capabilities, writing and executing files, system calls that no proxy makes.
+// Rings restrict themselves (ring/loop.cpp). What a kernel does not have is left out and told.
+
+#include <string>
+#include <vector>
+
+namespace mc::lifecycle {
+
+/// What is in force, each in words for the log.
+struct Confinement {
+  std::string capabilities;  // "none", "cap_dac_override" ... or why they stay
+  std::string landlock;      // "abi 7" or why not
+  std::string seccomp;       // "80 system calls refused" or why not
+};
+
+/// Gives up all capabilities but, for root, what reaching other users' files takes; forbids new
+/// privileges; forbids to change files but below these directories, and to execute any. Before
+/// threads are made: they inherit it.
+Confinement confine_early(const std::vector<std::string>& writable_directories);
+
+/// Refuses, on all threads, the system calls that a running server does not make. After the rings
+/// are made.
+void confine_late(Confinement& so_far);
+
+/// The version of Landlock that the kernel offers; 0 or less: none.
+int landlock_abi();
+
+/// Of another process of this machine, as the kernel tells it: for `mc-proxy check`.
+std::string confinement_of(int pid);
+
+}  // namespace mc::lifecycle

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "lifecycle/handover.hpp"
+
+#include <fmt/format.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <iterator>
+#include <utility>
+
+#include "base/quote.hpp"
+#include "lifecycle/handover_wire.hpp"
+#include "lifecycle/limits.hpp"
+
+namespace mc::lifecycle {
+
+Result<std::unique_ptr<Handover>> Handover::open(const std::string& database_path,
+                                                 Incumbent& incumbent, Log& log) {
+  std::unique_ptr<Handover> handover(new Handover(handover_path(database_path), incumbent, log));
+  if (auto listening = handover->listen(); !listening) return std::unexpected(listening.error());
+  return handover;
+}
+
+Handover::Handover(std::string path, Incumbent& incumbent, Log& log)
+    : path_(std::move(path)), incumbent_(incumbent), log_(log) {}
+
+Handover::~Handover() {
+  if (listener_) ::unlink(path_.c_str());
+}
+
+Result<void> Handover::listen() {
+  listener_ = listen_at(path_);
+  if (listener_) return {};
+  return fail(
+      fmt::format("the socket for a successor cannot be made at {}: {}; the directory of "
+                  "the database must be writable for the server's user",
+                  quote(path_), std::strerror(errno)));
+}
+
+int Handover::fd() const { return successor_ ? successor_.get() : listener_.get(); }
+
+void Handover::turn() {
+  if (!successor_) {
+    accept_successor();
+    return;
+  }
+  const auto request = receive_message(successor_.get());
+  if (!request.has_value()) return;
+  heard_ = std::chrono::steady_clock::now();
+  carry_out(request->text);
+}
+
+void Handover::tick() {
+  const auto patience = stage_ == Stage::kNone ? kRequestMax : kStepMax;
+  if (successor_ && std::chrono::steady_clock::now() > heard_ + patience) give_up("it is silent");
+}
+
+void Handover::accept_successor() {
+  Fd socket(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+  ucred peer{};
+  socklen_t size = sizeof peer;
+  if (!socket || ::getsockopt(socket.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return;
+  // The socket's mode admits these alone; the kernel's word costs nothing.
+  if (peer.uid != ::geteuid() && peer.uid != 0) return;
+  successor_ = std::move(socket);
+  successor_pid_ = peer.pid;
+  heard_ = std::chrono::steady_clock::now();
+}
+
+void Handover::carry_out(const std::string& request) {
+  if (request == word::kSockets && stage_ == Stage::kNone) {
+    log_.info("a successor asks for the listeners", {{"successor", successor_pid_}});
+    stage_ = Stage::kSockets;
+    if (!send_sockets()) give_up("it does not take the sockets");
+  } else if (request == word::kDatabase && stage_ == Stage::kSockets) {
+    stage_ = Stage::kDatabase;
+    incumbent_.release_database();
+    if (!send_message(successor_.get(), word::kDone)) give_up("it is gone");
+  } else if (request == word::kAccepting && stage_ == Stage::kDatabase) {
+    stage_ = Stage::kAccepting;
+    incumbent_.stop_accepting();
+    if (!send_message(successor_.get(), word::kDone)) give_up("it is gone");
+  } else if (request == word::kServing && stage_ == Stage::kAccepting) {
+    finish();
+  } else if (request.empty()) {
+    give_up("it is gone");
+  } else {
+    static_cast<void>(send_message(successor_.get(), "it does not speak this version's protocol"));
+    give_up("it asks for something unknown");
+  }
+}
+
+bool Handover::send_sockets() {
+  const std::vector<int> all = incumbent_.listening_sockets();
+  for (std::size_t sent = 0; sent < all.size(); sent += kDescriptorsPerMessage) {
+    const std::size_t end = std::min(all.size(), sent + kDescriptorsPerMessage);
+    const std::vector<int> some(all.begin() + static_cast<std::ptrdiff_t>(sent),
+                                all.begin() + static_cast<std::ptrdiff_t>(end));
+    if (!send_message(successor_.get(), word::kMore, some)) return false;
+  }
+  return send_message(successor_.get(), word::kDone);
+}
+
+void Handover::give_up(const char* why) {
+  successor_.reset();
+  const Stage reached = std::exchange(stage_, Stage::kNone);
+  if (reached == Stage::kNone) return;  // it only looked who is here
+  if (reached >= Stage::kAccepting) incumbent_.accept_again();
+  if (reached >= Stage::kDatabase) {
+    incumbent_.take_database_back();
+    // The successor may have put its own there.
+    listener_.reset();
+    if (const auto listening = listen(); !listening) log_.error(listening.error().message);
+  }
+  log_.warn("the successor did not take over; this server goes on",
+            {{"successor", successor_pid_}, {"why", why}});
+}
+
+void Handover::finish() {
+  stage_ = Stage::kServing;
+  successor_.reset();
+  listener_.reset();  // the path is the successor's
+  incumbent_.succeeded_by(successor_pid_);
+}
+
+}  // namespace mc::lifecycle

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// How a running server gives its place to another process without a client noticing. The successor
+// asks, step by step, and each step can be taken back until the last:
+//
+//     sockets     it gets every listening socket, while this one goes on accepting from them
+//     database    this one closes the database; the successor opens it, loads, starts its rings
+//     accepting   this one takes its standing accepts back and serves what they had brought;
+//     clients
+//                 that come now wait in the sockets' queues
+//     serving     the successor accepts; this one finishes its sessions and ends
+//
+// If the successor goes away before `serving`, or is silent for kStepMax, everything is as before.
+// The order is that of the kernel's rules: two processes with standing accepts on one socket, of
+// which one cancels, lose connections.
+//
+// All on one thread, which polls fd() and calls turn().
+
+#include <sys/types.h>
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/fd.hpp"
+#include "base/log.hpp"
+#include "base/result.hpp"
+
+namespace mc::lifecycle {
+
+/// The server, as the hand-over sees it.
+class Incumbent {
+ public:
+  virtual ~Incumbent() = default;
+
+  virtual std::vector<int> listening_sockets() = 0;
+  virtual void release_database() = 0;
+  /// Undoes release_database().
+  virtual void take_database_back() = 0;
+  /// Returns when no client can be accepted any more.
+  virtual void stop_accepting() = 0;
+  /// Undoes stop_accepting().
+  virtual void accept_again() = 0;
+  /// The successor serves.
+  virtual void succeeded_by(pid_t successor) = 0;
+};
+
+class Handover {
+ public:
+  /// Waits for a successor beside the database that this process has the lock of. `incumbent` and
+  /// `log` outlive it.
+  static Result<std::unique_ptr<Handover>> open(const std::string& database_path,
+                                                Incumbent& incumbent, Log& log);
+  Handover(const Handover&) = delete;
+  Handover& operator=(const Handover&) = delete;
+  /// Removes the socket, unless it is the successor's by now.
+  ~Handover();
+
+  /// Readable (poll(2)) when turn() has something to do.
+  [[nodiscard]] int fd() const;
+  void turn();
+  /// To be called about once a second: gives a silent successor up.
+  void tick();
+
+ private:
+  enum class Stage : std::uint8_t { kNone, kSockets, kDatabase, kAccepting, kServing };
+
+  Handover(std::string path, Incumbent& incumbent, Log& log);
+
+  Result<void> listen();
+  void accept_successor();
+  void carry_out(const std::string& request);
+  [[nodiscard]] bool send_sockets();
+  void give_up(const char* why);
+  void finish();
+
+  const std::string path_;
+  Incumbent& incumbent_;
+  Log& log_;
+  Fd listener_;
+  Fd successor_;
+  pid_t successor_pid_ = 0;
+  Stage stage_ = Stage::kNone;
+  std::chrono::steady_clock::time_point heard_{};
+};
+
+}  // namespace mc::lifecycle

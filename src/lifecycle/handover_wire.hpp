@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// The messages of a hand-over between two processes of one user: a word each, with descriptors
+// (SCM_RIGHTS, unix(7)), over a SOCK_SEQPACKET socket beside the database. The story is told in
+// handover.hpp.
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/fd.hpp"
+#include "base/result.hpp"
+
+namespace mc::lifecycle {
+
+/// What the successor asks for, in this order, and the answers.
+namespace word {
+inline constexpr std::string_view kSockets = "mc-proxy handover 1: sockets";
+inline constexpr std::string_view kDatabase = "database";
+inline constexpr std::string_view kAccepting = "accepting";
+inline constexpr std::string_view kServing = "serving";
+inline constexpr std::string_view kMore = "more";  // of the descriptors comes
+inline constexpr std::string_view kDone = "done";
+}  // namespace word
+
+struct Message {
+  std::string text;  // empty: the other side is gone
+  std::vector<Fd> descriptors;
+};
+
+/// Where the server of this database is found.
+std::string handover_path(const std::string& database_path);
+
+/// Sends a message; false if the other side is gone or does not take it. Never a signal.
+bool send_message(int socket, std::string_view text, const std::vector<int>& descriptors = {});
+
+/// Receives one; waits as long as the socket's SO_RCVTIMEO says. Nothing: not in that time.
+std::optional<Message> receive_message(int socket);
+
+/// Connects; nothing, with errno, if nobody listens.
+Fd connect_at(const std::string& path);
+/// Listens with mode 0600, in place of whatever socket was there. Nothing, with errno.
+Fd listen_at(const std::string& path);
+
+}  // namespace mc::lifecycle

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "lifecycle/keeper.hpp"
+
+#include <poll.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <cstring>
+#include <utility>
+
+#include "lifecycle/limits.hpp"
+#include "lifecycle/service_job.hpp"
+
+namespace mc::lifecycle {
+namespace {
+
+constexpr char kLeft = 'l';  // the server's answer to kLeave
+
+sigset_t signals_of_interest() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGCHLD, SIGABRT}) sigaddset(&signals, signal);
+  return signals;
+}
+
+// Ends as the server ended, so that systemd and the shell see what they would see without a keeper.
+int end_like(int status) {
+  if (WIFEXITED(status)) return WEXITSTATUS(status);
+  const int signal = WTERMSIG(status);
+  std::signal(signal, SIG_DFL);
+  sigset_t one;
+  sigemptyset(&one);
+  sigaddset(&one, signal);
+  ::sigprocmask(SIG_UNBLOCK, &one, nullptr);
+  ::prctl(PR_SET_DUMPABLE, 0);  // the core that tells something is the server's
+  ::raise(signal);
+  return 128 + signal;
+}
+
+class Keeper {
+ public:
+  Keeper(Fd signals, Fd line, pid_t server)
+      : signals_(std::move(signals)), line_(std::move(line)), server_(server) {}
+
+  int run() {
+    for (;;) {
+      signalfd_siginfo info{};
+      if (::read(signals_.get(), &info, sizeof info) != sizeof info) continue;
+      if (take(static_cast<int>(info.ssi_signo))) return 0;
+      int status = 0;
+      if (::waitpid(server_, &status, WNOHANG) == server_) return end_like(status);
+    }
+  }
+
+ private:
+  // Whether the keeper is free to go.
+  bool take(int signal) {
+    switch (signal) {
+      case SIGTERM:
+      case SIGINT:
+        if (std::exchange(stopping_, true)) {
+          order(Order::kCut);
+          return false;
+        }
+        if (restart_is_under_way() && leave()) return true;
+        order(Order::kStop);
+        return false;
+      case SIGHUP:
+        order(Order::kReload);
+        return false;
+      case SIGABRT:  // the watchdog's: the core should be that of the process that is stuck
+        ::kill(server_, SIGABRT);
+        return false;
+      default:
+        return false;
+    }
+  }
+
+  void order(Order order) {
+    const char text = static_cast<char>(order);
+    static_cast<void>(::send(line_.get(), &text, sizeof text, MSG_NOSIGNAL | MSG_DONTWAIT));
+  }
+
+  bool leave() {
+    order(Order::kLeave);
+    pollfd answer{.fd = line_.get(), .events = POLLIN, .revents = 0};
+    char text = 0;
+    return ::poll(&answer, 1, static_cast<int>(kLeaveMax.count())) == 1 &&
+           ::recv(line_.get(), &text, sizeof text, MSG_DONTWAIT) == 1 && text == kLeft;
+  }
+
+  Fd signals_;
+  Fd line_;
+  pid_t server_;
+  bool stopping_ = false;
+};
+
+}  // namespace
+
+Order KeeperLine::next() {
+  char text = 0;
+  const ssize_t size = ::recv(socket_.get(), &text, sizeof text, MSG_DONTWAIT);
+  if (size == 1) return static_cast<Order>(text);
+  if (size < 0 && (errno == EAGAIN || errno == EINTR)) return Order::kNothing;
+  socket_.reset();
+  return Order::kStop;
+}
+
+void KeeperLine::let_go() {
+  ::prctl(PR_SET_PDEATHSIG, 0);
+  static_cast<void>(::send(socket_.get(), &kLeft, sizeof kLeft, MSG_NOSIGNAL | MSG_DONTWAIT));
+  socket_.reset();
+}
+
+std::variant<KeeperLine, int> keep(InheritedSockets& sockets) {
+  const sigset_t signals = signals_of_interest();
+  sigset_t before;
+  ::sigprocmask(SIG_BLOCK, &signals, &before);
+  int line[2] = {-1, -1};
+  Fd signal_fd(::signalfd(-1, &signals, SFD_CLOEXEC));
+  if (!signal_fd || ::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, line) != 0) {
+    std::fprintf(stderr, "mc-proxy: the keeper cannot be made: %s\n", std::strerror(errno));
+    return 1;
+  }
+  Fd keepers_end(line[0]);
+  Fd servers_end(line[1]);
+  const pid_t keeper = ::getpid();
+  const pid_t server = ::fork();
+  if (server < 0) {
+    std::fprintf(stderr, "mc-proxy: the keeper cannot make the server: %s\n", std::strerror(errno));
+    return 1;
+  }
+  if (server > 0) {
+    servers_end.reset();
+    sockets = {};
+    return Keeper(std::move(signal_fd), std::move(keepers_end), server).run();
+  }
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (::getppid() != keeper) ::_exit(1);  // it died before that
+  ::sigprocmask(SIG_SETMASK, &before, nullptr);
+  return KeeperLine(std::move(servers_end));
+}
+
+}  // namespace mc::lifecycle

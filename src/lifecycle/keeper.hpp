@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// The process that systemd knows as the service: a parent that does nothing but wait for the server
+// and pass signals on. It exists for `systemctl restart`: systemd starts the next server only when
+// this process has ended, and so it ends at once, while the server stays, serves until the next one
+// takes over, and then finishes its sessions. A stop that is no restart waits for the sessions.
+//
+// If the keeper dies in any other way, the server is killed with it; if the server ends, the keeper
+// ends with its exit code.
+
+#include <cstdint>
+#include <utility>
+#include <variant>
+
+#include "base/fd.hpp"
+#include "lifecycle/inherited_sockets.hpp"
+
+namespace mc::lifecycle {
+
+/// What the keeper tells the server.
+enum class Order : char {
+  kNothing = 0,
+  kStop = 's',    // as SIGTERM
+  kCut = 'c',     // as the second one
+  kReload = 'r',  // as SIGHUP
+  kLeave = 'l',   // it is leaving: a successor comes
+};
+
+/// The server's end of the line to its keeper. One thread.
+class KeeperLine {
+ public:
+  KeeperLine() = default;
+  explicit KeeperLine(Fd socket) : socket_(std::move(socket)) {}
+
+  /// Readable (poll(2)) when there is an order; -1 without a keeper.
+  [[nodiscard]] int fd() const { return socket_.get(); }
+  /// The next order; kNothing if there is none. A keeper that is gone says kStop.
+  Order next();
+  /// Lets the keeper go: it ends, and this process no more with it. The unit's notifications are
+  /// the next server's from here on.
+  void let_go();
+
+ private:
+  Fd socket_;
+};
+
+/// Makes a server process of this one's copy. Answers twice: in the server with its line, and in
+/// the keeper, once the server has ended or was left, with the exit code. Before any thread is made
+/// and any signal is blocked.
+/// `sockets` become the server's.
+std::variant<KeeperLine, int> keep(InheritedSockets& sockets);
+
+}  // namespace mc::lifecycle

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// The limits of start, hand-over and end, each with its reason.
+
+#include <chrono>
+#include <cstddef>
+
+namespace mc::lifecycle {
+
+/// Descriptors that one message carries: the kernel takes 253 (SCM_MAX_FD, unix(7)).
+inline constexpr std::size_t kDescriptorsPerMessage = 128;
+
+/// The longest message of a hand-over: a word, or the reason of a refusal.
+inline constexpr std::size_t kMessageBytesMax = 1024;
+
+/// How long one side of a hand-over waits for the other. The longest step is a start with all its
+/// routes, under a second for 100,000 of them on a busy machine; one that takes this long has
+/// failed, and everything goes on as it was.
+inline constexpr std::chrono::seconds kStepMax{20};
+
+/// How long whoever connects may take to ask for something; meanwhile others wait.
+inline constexpr std::chrono::seconds kRequestMax{1};
+
+/// Those who may wait for a hand-over that is under way.
+inline constexpr int kHandoverBacklog = 4;
+
+/// How long a server that its keeper has left waits for its successor, serving meanwhile. systemd
+/// starts the next one at once; the rest is room for a start that is tried again.
+inline constexpr std::chrono::seconds kSuccessorMax{60};
+
+/// How long the keeper waits for its server to acknowledge that it is left.
+inline constexpr std::chrono::milliseconds kLeaveMax{2000};
+
+/// How long the keeper waits for systemd to say what is going on.
+inline constexpr std::chrono::seconds kBusMax{2};
+
+/// Signals that say the same within this time are one: `kill -HUP $(pidof mc-proxy)` reaches the
+/// keeper and the server, and the keeper passes it on.
+inline constexpr std::chrono::milliseconds kSignalSettle{50};
+
+}  // namespace mc::lifecycle

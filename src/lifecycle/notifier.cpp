@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "lifecycle/notifier.hpp"
+
+#include <fmt/format.h>
+#include <systemd/sd-daemon.h>
+#include <time.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdlib>
+
+#include "lifecycle/limits.hpp"
+
+namespace mc::lifecycle {
+namespace {
+
+// A name in the descriptor store has no colons (FDNAME=, sd_notify(3)).
+std::string name_in_store(const SocketAddress& address) {
+  std::string name = address.to_string();
+  std::ranges::replace(name, ':', '_');
+  return name;
+}
+
+std::uint64_t monotonic_microseconds() {
+  timespec time{};
+  ::clock_gettime(CLOCK_MONOTONIC, &time);
+  return static_cast<std::uint64_t>(time.tv_sec) * 1'000'000 +
+         static_cast<std::uint64_t>(time.tv_nsec) / 1'000;
+}
+
+}  // namespace
+
+bool Notifier::is_heard() { return std::getenv("NOTIFY_SOCKET") != nullptr; }
+
+void Notifier::tell(const std::string& text) {
+  if (!muted_) static_cast<void>(::sd_notify(0, text.c_str()));
+}
+
+void Notifier::ready() { tell("READY=1"); }
+
+void Notifier::reloading() {
+  tell(fmt::format("RELOADING=1\nMONOTONIC_USEC={}", monotonic_microseconds()));
+}
+
+void Notifier::stopping() { tell("STOPPING=1"); }
+
+void Notifier::status(const std::string& text) {
+  if (text == status_) return;
+  status_ = text;
+  tell("STATUS=" + text);
+}
+
+void Notifier::watchdog() { tell("WATCHDOG=1"); }
+
+void Notifier::store(const std::vector<StoredSocket>& sockets) {
+  if (muted_) return;
+  for (auto next = sockets.begin(); next != sockets.end();) {
+    std::vector<int> fds;
+    const SocketAddress& address = next->address;
+    while (next != sockets.end() && next->address == address &&
+           fds.size() < kDescriptorsPerMessage) {
+      fds.push_back((next++)->fd);
+    }
+    const std::string text = fmt::format("FDSTORE=1\nFDNAME={}", name_in_store(address));
+    static_cast<void>(::sd_pid_notify_with_fds(0, 0, text.c_str(), fds.data(),
+                                               static_cast<unsigned>(fds.size())));
+  }
+}
+
+void Notifier::forget(const SocketAddress& address) {
+  tell("FDSTOREREMOVE=1\nFDNAME=" + name_in_store(address));
+}
+
+}  // namespace mc::lifecycle

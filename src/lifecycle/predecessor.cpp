@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "lifecycle/predecessor.hpp"
+
+#include <fmt/format.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+
+#include <cerrno>
+#include <cstring>
+#include <iterator>
+#include <utility>
+
+#include "base/quote.hpp"
+#include "lifecycle/handover_wire.hpp"
+#include "lifecycle/limits.hpp"
+
+namespace mc::lifecycle {
+
+Result<std::unique_ptr<Predecessor>> Predecessor::find(const std::string& database_path) {
+  const std::string path = handover_path(database_path);
+  Fd socket = connect_at(path);
+  if (!socket) {
+    if (errno == ENOENT || errno == ECONNREFUSED || errno == ENOTDIR) return nullptr;
+    return fail(fmt::format("the running server cannot be asked at {}: {}", quote(path),
+                            std::strerror(errno)));
+  }
+  ucred peer{};
+  socklen_t size = sizeof peer;
+  const timeval patience{.tv_sec = kStepMax.count(), .tv_usec = 0};
+  if (::getsockopt(socket.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0 ||
+      ::setsockopt(socket.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) != 0) {
+    return fail(fmt::format("{}: {}", quote(path), std::strerror(errno)));
+  }
+  return std::unique_ptr<Predecessor>(new Predecessor(std::move(socket), peer.pid));
+}
+
+std::unexpected<Error> Predecessor::gone(std::string_view what) const {
+  return fail(
+      fmt::format("the running server (pid {}) did not hand over: {}; it serves on", pid_, what));
+}
+
+Result<void> Predecessor::ask(std::string_view what, std::vector<Fd>& descriptors) {
+  if (!send_message(socket_.get(), what)) return gone("it hung up");
+  for (;;) {
+    auto answer = receive_message(socket_.get());
+    if (!answer.has_value()) {
+      return gone(fmt::format("no answer within {} s", kStepMax.count()));
+    }
+    if (answer->text.empty()) return gone("it hung up");
+    descriptors.insert(descriptors.end(), std::make_move_iterator(answer->descriptors.begin()),
+                       std::make_move_iterator(answer->descriptors.end()));
+    if (answer->text == word::kDone) return {};
+    if (answer->text != word::kMore) return gone(printable(answer->text));
+  }
+}
+
+Result<std::vector<Fd>> Predecessor::sockets() {
+  std::vector<Fd> sockets;
+  if (auto asked = ask(word::kSockets, sockets); !asked) return std::unexpected(asked.error());
+  return sockets;
+}
+
+Result<void> Predecessor::release_database() {
+  std::vector<Fd> none;
+  return ask(word::kDatabase, none);
+}
+
+Result<void> Predecessor::stop_accepting() {
+  std::vector<Fd> none;
+  return ask(word::kAccepting, none);
+}
+
+void Predecessor::serving() {
+  static_cast<void>(send_message(socket_.get(), word::kServing));
+  socket_.reset();
+}
+
+}  // namespace mc::lifecycle

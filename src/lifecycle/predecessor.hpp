@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// The server that runs already, as its successor sees it (handover.hpp tells the story). Each step
+// waits for its answer, kStepMax at the most. As long as serving() was not said, destroying this
+// leaves the predecessor serving as before. One thread.
+
+#include <sys/types.h>
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/fd.hpp"
+#include "base/result.hpp"
+
+namespace mc::lifecycle {
+
+class Predecessor {
+ public:
+  /// The server of the database at this path; null if there is none.
+  static Result<std::unique_ptr<Predecessor>> find(const std::string& database_path);
+
+  [[nodiscard]] pid_t pid() const { return pid_; }
+
+  /// Its listening sockets: proxied listeners and admin API. It goes on accepting from them.
+  Result<std::vector<Fd>> sockets();
+  /// It closes the database and takes no more changes and no more clients of the API.
+  Result<void> release_database();
+  /// It accepts no more: clients wait in the sockets' queues.
+  Result<void> stop_accepting();
+  /// This process serves; the predecessor finishes its sessions and ends.
+  void serving();
+
+ private:
+  Predecessor(Fd socket, pid_t pid) : socket_(std::move(socket)), pid_(pid) {}
+
+  Result<void> ask(std::string_view what, std::vector<Fd>& descriptors);
+  [[nodiscard]] std::unexpected<Error> gone(std::string_view what) const;
+
+  Fd socket_;
+  pid_t pid_;
+};
+
+}  // namespace mc::lifecycle

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// What systemd is about to do with the unit that a process belongs to, as systemd says on the
+// system bus (org.freedesktop.systemd1(5)). One thread at a time.
+
+#include <sys/types.h>
+
+#include <string>
+
+namespace mc::lifecycle {
+
+/// Whether systemd is restarting the unit of this process, and will so start it again. False too
+/// where that cannot be known: no systemd, no bus, no answer within kBusMax.
+bool restart_is_under_way();
+
+/// The system's service unit that a process belongs to, "mc-proxy.service"; empty if to none.
+std::string service_of(pid_t pid);
+
+}  // namespace mc::lifecycle

@@ -1,0 +1,428 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A server that takes the place of another: no connection refused or reset, no change lost, and the
+old one's connections finish. What fails on the way leaves the old one serving.
+"""
+
+import fcntl
+import os
+import re
+import signal
+import socket
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from admin import AdministeredProxy, grpc, refused, route
+from harness import (
+    PATIENCE,
+    Backend,
+    Client,
+    Proxy,
+    binary,
+    client_hello,
+    echo,
+    expect_eof,
+    recv_exactly,
+    until,
+)
+
+HELLO = client_hello("app.example.com")
+GENERATIONS = 10
+LONG_EACH = 20  # connections, of each generation
+
+
+@pytest.fixture
+def keep() -> Iterator[Callable]:
+    with ExitStack() as stack:
+        yield stack.enter_context
+
+
+@pytest.fixture
+def echoing(start_backend: Callable) -> Backend:
+    return start_backend(Backend(echo))
+
+
+def exchange(client: socket.socket, data: bytes) -> None:
+    client.sendall(data)
+    assert recv_exactly(client, len(data)) == data
+
+
+class ShortConnections:
+    """Connections one after the other, until the end of the block; `failures` tells what went wrong."""
+
+    def __init__(self, proxy: Proxy, threads: int = 3):
+        self._proxy = proxy
+        self._ended = threading.Event()
+        self._threads = [threading.Thread(target=self._run) for _ in range(threads)]
+        self.done = 0
+        self.failures: list[str] = []
+        self._lock = threading.Lock()
+
+    def _run(self) -> None:
+        while not self._ended.is_set():
+            try:
+                with self._proxy.connect() as client:
+                    exchange(client, HELLO)
+                    client.shutdown(socket.SHUT_WR)
+                    expect_eof(client)
+                with self._lock:
+                    self.done += 1
+            except (OSError, AssertionError) as error:
+                self.failures.append(repr(error))
+
+    def more(self, count: int) -> None:
+        """Waits until so many more were made, or one has failed."""
+        goal = self.done + count
+        until(lambda: self.done >= goal or self.failures, f"{count} more connections")
+
+    def __enter__(self) -> "ShortConnections":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        for thread in self._threads:
+            thread.join()
+
+
+class Manager:
+    """Passes listening sockets to a server as systemd does (sd_listen_fds(3)), and hears it (sd_notify(3))."""
+
+    def __init__(self, directory: Path):
+        self.path = directory / "notify.sock"
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(str(self.path))
+        self.stored: list[int] = []
+        self._passed: list[int] = []
+        self.told: list[str] = []
+        self._listener = threading.Thread(target=self._listen)
+        self._listener.start()
+
+    def _listen(self) -> None:
+        while True:
+            text, descriptors, _, _ = socket.recv_fds(self._socket, 4096, 64)
+            if not text:
+                return
+            self.stored += descriptors
+            self.told.append(text.decode())
+
+    def hear(self, what: str) -> None:
+        """Waits for a notification that holds this line."""
+        until(lambda: any(what in text.splitlines() for text in self.told), f"the manager is told {what}")
+
+    def run(self, proxy: Proxy, sockets: list[int]) -> None:
+        """Makes the next start of the proxy one by this manager."""
+        # High ones, which the shell moves to where they belong; then LISTEN_PID, which exec leaves as it is.
+        high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 100) for fd in sockets]
+        self._passed += high
+        moves = " ".join(f"{3 + i}<&{fd} {fd}<&-" for i, fd in enumerate(high))
+        proxy._environment = {**os.environ, "NOTIFY_SOCKET": str(self.path)}
+        if high:
+            proxy._environment["LISTEN_FDS"] = str(len(high))
+        proxy._command = ["bash", "-c", f'export LISTEN_PID=$$; exec "$0" "$@" {moves}', *proxy._command]
+        proxy.manager = {"pass_fds": high}
+
+    def __enter__(self) -> "Manager":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end:
+            end.sendto(b"", str(self.path))
+        self._listener.join()
+        self._socket.close()
+        for fd in self.stored + self._passed:
+            os.close(fd)
+
+
+def listening_on(proxy: Proxy) -> socket.socket:
+    """The socket of a socket unit at the proxy's port: no SO_REUSEPORT, blocking, of its own."""
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.bind(("127.0.0.1", proxy.ports[0]))
+    sock.listen(4096)
+    return sock
+
+
+@pytest.mark.parametrize("sockets", ["own", "of_the_manager"])
+def test_ten_successions_under_load_refuse_and_reset_nobody(
+    tmp_path: Path, echoing: Backend, enter: Callable, keep: Callable, sockets: str
+):
+    proxy = Proxy(tmp_path, routes={"app.example.com": echoing}, shutdown_timeout="120s", log_level="warn")
+    proxy.config.write_text(proxy.config.read_text().replace('level = "warn"', 'level = "info"'))
+    manager = enter(Manager(tmp_path))
+    passed = [enter(listening_on(proxy)).fileno()] if sockets == "of_the_manager" else []
+    if passed:
+        manager.run(proxy, passed)
+    servers, held = [enter(proxy)], []
+    with ShortConnections(proxy) as short:
+        for generation in range(GENERATIONS):
+            short.more(50)
+            for _ in range(LONG_EACH):
+                client = keep(proxy.connect())
+                exchange(client, HELLO)
+                held.append(client)
+            heir = servers[-1].successor()
+            if passed:
+                manager.run(heir, passed)
+            servers.append(enter(heir))
+            servers[-2].wait_log(msg=re.compile("handed over"))
+        short.more(50)
+    assert short.failures == []
+    for number, client in enumerate(held):
+        exchange(client, b"still here %d" % number)
+        client.shutdown(socket.SHUT_WR)
+        expect_eof(client)
+    for server in servers[:-1]:
+        assert server.wait_end() == 0
+        ended = server.wait_log(msg="stopped")["ended"]
+        assert re.fullmatch(r"completed=\d+", ended), f"other ends than in order: {ended}"
+    assert len(held) == GENERATIONS * LONG_EACH
+
+
+@pytest.mark.parametrize(("before", "after"), [(1, 2), (2, 1)])
+def test_a_successor_with_another_number_of_workers_serves_every_queue(
+    tmp_path: Path, echoing: Backend, enter: Callable, before: int, after: int
+):
+    proxy = enter(Proxy(tmp_path, routes={"app.example.com": echoing}, workers=before))
+    proxy.config.write_text(proxy.config.read_text().replace(f"workers = {before}", f"workers = {after}"))
+    with ShortConnections(proxy) as short:
+        short.more(20)
+        enter(proxy.successor())
+        assert proxy.wait_end() == 0
+        short.more(100)
+    assert short.failures == []
+
+
+class Taker:
+    """The successor's side of a hand-over, step by step."""
+
+    def __init__(self, proxy: Proxy):
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._socket.settimeout(PATIENCE)
+        here = os.open(proxy.database.parent, os.O_PATH)
+        self._socket.connect(f"/proc/self/fd/{here}/{proxy.database.name}.handover")
+        os.close(here)
+        self.sockets: list[int] = []
+
+    def ask(self, what: str) -> None:
+        self._socket.sendall(what.encode())
+        answer = b"more"
+        while answer == b"more":
+            answer, descriptors, _, _ = socket.recv_fds(self._socket, 4096, 200)
+            self.sockets += descriptors
+        assert answer == b"done"
+
+    def __enter__(self) -> "Taker":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+        for fd in self.sockets:
+            os.close(fd)
+
+
+STEPS = ["mc-proxy handover 1: sockets", "database", "accepting"]
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_a_successor_that_dies_on_the_way_leaves_everything_as_it_was(
+    proxy: AdministeredProxy, backend: Backend, steps: int
+):
+    with Taker(proxy) as taker:
+        for step in STEPS[:steps]:
+            taker.ask(step)
+        waiting = proxy.connect()  # in the kernel's queue, at the last step
+        waiting.sendall(HELLO)
+    proxy.wait_log(msg=re.compile("successor did not take over"))
+    with waiting:
+        assert recv_exactly(waiting, len(HELLO)) == HELLO
+    assert proxy.cli("routes", "add", "other.example.com", backend.address).code == 0
+    assert "active=" in proxy.cli("status").out
+    with proxy.connect() as client:
+        exchange(client, client_hello("other.example.com"))
+
+
+def test_changes_are_refused_and_not_lost_while_the_database_changes_hands(proxy: AdministeredProxy, backend: Backend):
+    listener = proxy.listener_name()
+    proxy.admin.GetStatus()  # its connection is the old server's
+    with Taker(proxy) as taker:
+        for step in STEPS[:2]:
+            taker.ask(step)
+        with refused(grpc.StatusCode.UNAVAILABLE, "successor"):
+            proxy.admin.AddRoute(listener_addr=listener, route=route("late.example.com", backend))
+    proxy.wait_log(msg=re.compile("successor did not take over"))
+    proxy.admin.AddRoute(listener_addr=listener, route=route("late.example.com", backend))
+
+
+def test_every_acknowledged_change_survives_successions_in_the_middle_of_changes(
+    proxy: AdministeredProxy, backend: Backend, enter: Callable
+):
+    made: list[str] = []
+    ended = threading.Event()
+
+    def change() -> None:
+        while not ended.is_set():
+            name = f"host-{len(made)}.example.com"
+            if proxy.cli("routes", "add", name, backend.address).code == 0:
+                made.append(name)
+
+    thread = threading.Thread(target=change)
+    thread.start()
+    servers: list[Proxy] = [proxy]
+    try:
+        for _ in range(3):
+            before = len(made)
+            until(lambda: len(made) >= before + 5, "changes are made")
+            servers.append(enter(servers[-1].successor()))
+    finally:
+        ended.set()
+        thread.join()
+    kept = proxy.cli("routes", "list").out
+    assert [name for name in made if name not in kept] == []
+    for old in servers[:-1]:
+        assert old.wait_end() == 0
+
+
+def test_a_successor_that_cannot_start_says_why_and_the_old_one_serves_on(proxy: AdministeredProxy, tmp_path: Path):
+    good = proxy.config.read_text()
+    proxy.config.write_text(good + '\n[firewall]\nblocked_countries = ["RU"]\n' if "[firewall]" not in good else
+                            good.replace("[firewall]", '[firewall]\ngeoip_db = "/nowhere.mmdb"\nblocked_countries = ["RU"]'))
+    done = subprocess.run([binary(), "server", "--take-over", "-c", proxy.config], capture_output=True, text=True,
+                          timeout=PATIENCE)
+    assert done.returncode == 1
+    proxy.config.write_text(good)
+    assert proxy.cli("status").code == 0
+    with proxy.connect() as client:
+        exchange(client, HELLO)
+
+
+# ---- mc-proxy upgrade
+
+
+def test_upgrade_puts_a_new_process_in_the_place_of_the_old(proxy: AdministeredProxy):
+    held = proxy.connect()
+    exchange(held, HELLO)
+    answer = proxy.cli("upgrade")
+    assert answer.code == 0, answer.err
+    new, old = map(int, re.findall(r"pid (\d+)", answer.out))
+    try:
+        assert old == proxy.pid
+        proxy.wait_log(msg="serving", count=2)  # the new one goes on with the old one's log
+        with proxy.connect() as client:
+            exchange(client, HELLO)
+        with held:
+            exchange(held, b"of the old one")
+    finally:
+        os.kill(new, signal.SIGTERM)
+    proxy.wait_log(msg="stopped", count=2)
+    assert proxy.wait_end() == 0
+
+
+def test_upgrade_without_a_server_says_so(tmp_path: Path):
+    proxy = Proxy(tmp_path, routes={})
+    answer = proxy.cli("upgrade")
+    proxy.close()
+    assert answer.code == 3
+    assert str(proxy.database) in answer.err
+
+
+# ---- the keeper
+
+
+def children_of(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+@pytest.fixture
+def kept(tmp_path: Path, echoing: Backend, enter: Callable) -> Proxy:
+    """A server with a keeper; `pid` is the keeper's."""
+    proxy = Proxy(tmp_path, routes={"app.example.com": echoing})
+    proxy._command.insert(2, "--keeper")
+    return enter(proxy)
+
+
+def test_the_keepers_stop_waits_for_the_connections_and_answers_as_the_server_does(kept: Proxy):
+    with kept.connect() as client:
+        exchange(client, HELLO)
+        kept.send_signal(signal.SIGTERM)
+        kept.wait_log(msg=re.compile("^stopping"))
+        exchange(client, b"finishing")
+    assert kept.wait_end() == 0
+
+
+def test_a_signal_to_keeper_and_server_alike_counts_once(kept: Proxy):
+    (server,) = children_of(kept.pid)
+    with kept.connect() as client:
+        exchange(client, HELLO)
+        for pid in (kept.pid, server):
+            os.kill(pid, signal.SIGHUP)
+        kept.wait_log(msg=re.compile("^received SIGHUP"))
+        for pid in (kept.pid, server):
+            os.kill(pid, signal.SIGTERM)
+        kept.wait_log(msg=re.compile("^stopping"))
+        exchange(client, b"not cut")
+    assert kept.wait_end() == 0
+    assert len(kept.lines(msg=re.compile("^received SIGHUP"))) == 1
+    assert kept.lines(msg=re.compile("second signal")) == []
+
+
+def test_a_second_signal_to_the_keeper_cuts(kept: Proxy):
+    with kept.connect() as client:
+        exchange(client, HELLO)
+        kept.send_signal(signal.SIGTERM)
+        kept.wait_log(msg=re.compile("^stopping"))
+        kept.send_signal(signal.SIGTERM)
+        kept.wait_log(msg=re.compile("second signal"))
+    assert kept.wait_end() == 0
+
+
+def test_the_server_does_not_outlive_a_keeper_that_is_killed(kept: Proxy):
+    (server,) = children_of(kept.pid)
+    kept.kill()
+    until(lambda: not Path(f"/proc/{server}").exists(), "the server is gone with its keeper")
+
+
+# ---- the service manager
+
+
+def test_the_manager_is_told_and_keeps_the_sockets_over_a_crash(tmp_path: Path, echoing: Backend, enter: Callable):
+    manager = enter(Manager(tmp_path))
+    proxy = Proxy(tmp_path, routes={"app.example.com": echoing}, workers=2)
+    manager.run(proxy, [])
+    proxy.start()
+    manager.hear("READY=1")
+    manager.hear("WATCHDOG=1")
+    manager.hear("STATUS=serving 1 listeners, 0 connections open")
+    assert f"FDNAME=127.0.0.1_{proxy.ports[0]}" in "\n".join(manager.told)
+    assert len(manager.stored) == 2
+    proxy.kill()
+    with proxy.connect() as client:  # to nobody but the manager's copies
+        client.sendall(HELLO)
+        heir = proxy.successor("--take-over")
+        manager.run(heir, manager.stored)
+        with heir:
+            assert recv_exactly(client, len(HELLO)) == HELLO
+            heir.send_signal(signal.SIGHUP)
+            heir.wait_log(msg=re.compile("GeoIP database not reloaded"))
+    manager.hear("STOPPING=1")
+    assert any(text.startswith("RELOADING=1\nMONOTONIC_USEC=") for text in manager.told)
+    proxy._release_ports()
+
+
+def test_a_running_server_has_given_up_what_it_does_not_need(proxy: AdministeredProxy):
+    status = Path(f"/proc/{proxy.pid}/status").read_text()
+    fields = dict(re.findall(r"^(\w+):\t(.*)$", status, re.MULTILINE))
+    assert fields["NoNewPrivs"] == "1"
+    assert fields["Seccomp"] == "2"
+    files_of_root = 1 << 0 | 1 << 1 | 1 << 3  # chown, dac_override, fowner
+    assert int(fields["CapEff"], 16) & ~files_of_root == 0
+    for task in Path(f"/proc/{proxy.pid}/task").iterdir():
+        of_task = dict(re.findall(r"^(\w+):\t(.*)$", (task / "status").read_text(), re.MULTILINE))
+        assert (of_task["Seccomp"], int(of_task["CapEff"], 16) & ~files_of_root) == ("2", 0), of_task["Name"]
+    line = proxy.wait_log(msg="confined")
+    assert line["landlock"].startswith("abi ")
