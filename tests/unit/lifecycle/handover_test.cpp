@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "lifecycle/handover.hpp"
+
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <future>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "lifecycle/handover_wire.hpp"
+#include "lifecycle/inherited_sockets.hpp"
+#include "lifecycle/predecessor.hpp"
+#include "support/catch.hpp"
+
+namespace mc::lifecycle {
+namespace {
+
+std::string make_directory() {
+  std::string path = std::filesystem::temp_directory_path() / "mc-proxy-lifecycle.XXXXXX";
+  REQUIRE(::mkdtemp(path.data()) != nullptr);
+  return path;
+}
+
+Fd listening_socket() {
+  const SocketAddress address = *SocketAddress::parse_listen("127.0.0.1:0");
+  Fd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  REQUIRE(::bind(fd.get(), address.data(), address.size()) == 0);
+  REQUIRE(::listen(fd.get(), 16) == 0);
+  return fd;
+}
+
+SocketAddress address_of(const Fd& fd) {
+  SocketAddress address;
+  socklen_t size = SocketAddress::kCapacity;
+  REQUIRE(::getsockname(fd.get(), address.data(), &size) == 0);
+  return address;
+}
+
+// A server that only notes what is asked of it.
+class Notes final : public Incumbent {
+ public:
+  explicit Notes(std::vector<int> sockets) : sockets_(std::move(sockets)) {}
+
+  std::vector<int> listening_sockets() override { return sockets_; }
+  void release_database() override { said += "release "; }
+  void take_database_back() override { said += "take-back "; }
+  void stop_accepting() override { said += "stop "; }
+  void accept_again() override { said += "again "; }
+  void succeeded_by(pid_t) override { said += "succeeded "; }
+
+  std::string said;
+
+ private:
+  std::vector<int> sockets_;
+};
+
+// The incumbent's thread is the test's: it turns until the successor's part has returned.
+struct Scene {
+  explicit Scene(std::vector<int> sockets) : notes(std::move(sockets)) {}
+  ~Scene() { std::filesystem::remove_all(directory); }
+  Scene(const Scene&) = delete;
+  Scene& operator=(const Scene&) = delete;
+
+  template <class Part>
+  void play(Part part) {
+    auto done = std::async(std::launch::async, std::move(part));
+    while (done.wait_for(std::chrono::seconds(0)) != std::future_status::ready) turn();
+    done.get();
+    turn();  // what it said last, or that it is gone
+  }
+  void turn() {
+    pollfd event{.fd = handover->fd(), .events = POLLIN, .revents = 0};
+    if (::poll(&event, 1, 50) == 1) handover->turn();
+  }
+
+  std::string directory = make_directory();
+  std::string database = directory + "/mc-proxy.db";
+  Log log{{.level = LogLevel::kError, .priorities = LogPriorities::kNever}};
+  Notes notes;
+  std::unique_ptr<Handover> handover = std::move(*Handover::open(database, notes, log));
+};
+
+}  // namespace
+
+TEST_CASE("a successor gets every socket, more than one message carries, and takes over in steps") {
+  std::vector<Fd> sockets;
+  std::vector<int> numbers;
+  for (int i = 0; i < 300; ++i) {
+    sockets.push_back(listening_socket());
+    numbers.push_back(sockets.back().get());
+  }
+  Scene scene(numbers);
+  std::vector<Fd> received;
+  scene.play([&] {
+    auto predecessor = Predecessor::find(scene.database);
+    REQUIRE(predecessor.has_value());
+    REQUIRE(*predecessor != nullptr);
+    CHECK((*predecessor)->pid() == ::getpid());
+    auto got = (*predecessor)->sockets();
+    REQUIRE(got.has_value());
+    received = *std::move(got);
+    REQUIRE((*predecessor)->release_database().has_value());
+    REQUIRE((*predecessor)->stop_accepting().has_value());
+    (*predecessor)->serving();
+  });
+  while (!scene.notes.said.ends_with("succeeded ")) scene.turn();
+  CHECK(scene.notes.said == "release stop succeeded ");
+  REQUIRE(received.size() == 300);
+  for (std::size_t i = 0; i < received.size(); ++i) {
+    CHECK(address_of(received[i]) == address_of(sockets[i]));
+  }
+}
+
+TEST_CASE("a successor that goes away is undone as far as it came") {
+  const int steps = GENERATE(0, 1, 2, 3);
+  const std::vector<std::string> expected = {"", "", "release take-back ",
+                                             "release stop again take-back "};
+  const Fd socket = listening_socket();
+  Scene scene({socket.get()});
+  scene.play([&] {
+    const auto predecessor = *Predecessor::find(scene.database);
+    if (steps >= 1) REQUIRE(predecessor->sockets().has_value());
+    if (steps >= 2) REQUIRE(predecessor->release_database().has_value());
+    if (steps >= 3) REQUIRE(predecessor->stop_accepting().has_value());
+  });
+  while (scene.notes.said.size() < expected[static_cast<std::size_t>(steps)].size()) scene.turn();
+  CHECK(scene.notes.said == expected[static_cast<std::size_t>(steps)]);
+  // The next one finds everything as it was.
+  scene.play([&] {
+    const auto next = *Predecessor::find(scene.database);
+    REQUIRE(next != nullptr);
+    CHECK(next->sockets()->size() == 1);
+  });
+}
+
+TEST_CASE("steps in another order, or words of another version, are refused and change nothing") {
+  const std::string_view request = GENERATE(as<std::string_view>{}, word::kDatabase, word::kServing,
+                                            "mc-proxy handover 2: sockets", "x");
+  Scene scene({});
+  std::string answer;
+  scene.play([&] {
+    const Fd socket = connect_at(handover_path(scene.database));
+    REQUIRE(send_message(socket.get(), request));
+    answer = receive_message(socket.get())->text;
+  });
+  CHECK(answer == "it does not speak this version's protocol");
+  CHECK(scene.notes.said.empty());
+}
+
+TEST_CASE("where no server runs there is no predecessor, also beside the socket of one that died") {
+  const std::string directory = make_directory();
+  const std::string database = directory + "/mc-proxy.db";
+  CHECK(*Predecessor::find(database) == nullptr);
+  listen_at(handover_path(database)).reset();  // the file stays
+  CHECK(std::filesystem::exists(handover_path(database)));
+  CHECK(*Predecessor::find(database) == nullptr);
+  std::filesystem::remove_all(directory);
+}
+
+TEST_CASE("a path longer than a socket's address serves all the same") {
+  const std::string directory = make_directory();
+  const std::string deep = directory + "/" + std::string(150, 'd');
+  std::filesystem::create_directory(deep);
+  const Fd listener = listen_at(deep + "/mc-proxy.db.handover");
+  CHECK(listener);
+  CHECK(connect_at(deep + "/mc-proxy.db.handover"));
+  std::filesystem::remove_all(directory);
+}
+
+TEST_CASE("inherited sockets are found by address, twins and what does not listen are left out") {
+  Fd first = listening_socket();
+  const SocketAddress address = address_of(first);
+  Fd twin(::dup(first.get()));
+  Fd silent(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  Fd other = listening_socket();
+  const SocketAddress other_address = address_of(other);
+  std::vector<Fd> all;
+  for (Fd* fd : {&first, &twin, &silent, &other}) all.push_back(std::move(*fd));
+  InheritedSockets inherited;
+  inherited.add(std::move(all));
+  CHECK(inherited.size() == 2);
+  CHECK(inherited.take(address).size() == 1);
+  CHECK(inherited.take(address).empty());
+  CHECK(inherited.tcp_addresses() == std::vector{other_address});
+}
+
+TEST_CASE("an inherited Unix socket is found by its path") {
+  const std::string directory = make_directory();
+  const std::string path = directory + "/a.sock";
+  std::vector<Fd> sockets;
+  sockets.emplace_back(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_un address{.sun_family = AF_UNIX, .sun_path = {}};
+  path.copy(address.sun_path, path.size());
+  REQUIRE(::bind(sockets[0].get(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0);
+  REQUIRE(::listen(sockets[0].get(), 1) == 0);
+  InheritedSockets inherited;
+  inherited.add(std::move(sockets));
+  CHECK_FALSE(inherited.take_unix(directory + "/b.sock"));
+  CHECK(inherited.tcp_addresses().empty());
+  CHECK(inherited.take_unix(path));
+  CHECK(inherited.size() == 0);
+  std::filesystem::remove_all(directory);
+}
+
+}  // namespace mc::lifecycle
