@@ -57,9 +57,12 @@ int check(const ClientOptions& options);
 /// Prints what the server is and does; the busiest `routes` of each listener too.
 int status(const ClientOptions& options, std::uint32_t routes);
 
-/// Copies the database, whether a server runs or not. An empty `output` stands for a file named by
-/// the time in the folder backups/ beside the database.
-int snapshot(const ClientOptions& options, const std::string& output);
+struct SnapshotOptions {
+  std::string output;  // empty: a file named by the time, in backups/ beside the database
+  std::optional<std::string> prune;  // the age of the backups in that folder that go, such as "30d"
+};
+/// Copies the database, whether a server runs or not; then, if that went well, prunes.
+int snapshot(const ClientOptions& options, const SnapshotOptions& snapshot);
 
 /// An empty `listener` stands for the only one that the server has.
 int list_routes(const ClientOptions& options, const std::string& listener);

@@ -128,9 +128,11 @@ class CommandLine {
   void add_snapshot() {
     CLI::App* const command = with_json(
         with_config(add(app_, "snapshot", "Copy the database, also while a server writes it",
-                        [this] { return snapshot(client_, file_); })));
-    command->add_option("-o,--output", file_,
+                        [this] { return snapshot(client_, snapshot_); })));
+    command->add_option("-o,--output", snapshot_.output,
                         "The copy's path; default: backups/mc-proxy-TIME.db beside the database");
+    command->add_option("--prune", snapshot_.prune,
+                        "Then remove the backups beside the new one that are older, such as 30d");
   }
 
   void add_routes() {
@@ -210,7 +212,8 @@ class CommandLine {
   ClientOptions client_;
   ServeOptions serve_;
   ReplaceOptions replace_;
-  std::string listener_, hostname_, backend_, file_, shell_;
+  SnapshotOptions snapshot_;
+  std::string listener_, hostname_, backend_, shell_;
   std::vector<std::string> values_;
   std::optional<bool> cut_;
   bool put_ = false;

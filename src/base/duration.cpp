@@ -17,7 +17,8 @@ struct Unit {
   std::string_view name;
   std::int64_t milliseconds;
 };
-constexpr Unit kUnits[] = {{"h", 3'600'000}, {"m", 60'000}, {"s", 1'000}, {"ms", 1}};
+constexpr Unit kUnits[] = {
+    {"d", 86'400'000}, {"h", 3'600'000}, {"m", 60'000}, {"s", 1'000}, {"ms", 1}};
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
@@ -45,9 +46,9 @@ std::optional<std::int64_t> scaled(std::string_view digits, std::int64_t scale) 
 /// even.
 std::optional<std::int64_t> scaled_fraction(std::string_view digits, std::int64_t scale) {
   while (digits.ends_with('0')) digits.remove_suffix(1);
-  // 10^k divides digits * 3,600,000 (2^7 * 3^2 * 5^5) for no k beyond 7, because digits ends in no
-  // zero.
-  if (digits.size() > 7) return std::nullopt;
+  // 10^k divides digits * 86,400,000 (2^10 * 3^3 * 5^5) for no k beyond 10, because digits ends in
+  // no zero.
+  if (digits.size() > 10) return std::nullopt;
   std::int64_t numerator = 0;
   std::int64_t divisor = 1;
   for (const char c : digits) {
@@ -68,7 +69,7 @@ std::unexpected<Error> bad_unit(std::string_view text, std::string_view unit) {
     return fail(
         fmt::format("{}: the unit is missing; write \"{}s\" for seconds", quote(text), text));
   }
-  return fail(fmt::format("{}: {} is not a unit of time here; use h, m, s or ms", quote(text),
+  return fail(fmt::format("{}: {} is not a unit of time here; use d, h, m, s or ms", quote(text),
                           quote(unit)));
 }
 

@@ -32,4 +32,8 @@ inline constexpr std::int64_t kWalBytesKept = 4 * 1024 * 1024;
 /// each they stay within kWalBytesKept, so that the log does not grow, and a sync stays cheap.
 inline constexpr int kCommitsInLogMax = 128;
 
+/// What a snapshot that was killed has left behind is removed when nothing was written to it for as
+/// long: no copy takes a day, so none that is being made is taken for one.
+inline constexpr std::chrono::hours kAbandonedCopyAge{24};
+
 }  // namespace mc::store

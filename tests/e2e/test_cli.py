@@ -7,6 +7,7 @@ import re
 import shutil
 import stat
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -251,6 +252,51 @@ def test_a_snapshot_goes_to_the_folder_of_backups_or_where_it_is_told(proxy, tmp
         for copy in (path, chosen):
             assert rows(copy, "PRAGMA integrity_check") == [("ok",)]
             assert len(rows(copy, "SELECT * FROM routes")) == 2
+    proxy.start()
+
+
+def test_a_snapshot_prunes_the_backups_that_are_old(proxy) -> None:
+    folder = proxy.database.parent / "backups"
+    folder.mkdir()
+
+    def old(*names: str) -> list[Path]:
+        paths = [folder / name for name in names]
+        for path in paths:
+            path.write_text("an old one")
+        return paths
+
+    kept = old("mc-proxy-20200101-000000.db.gz", "mine.db", time.strftime("mc-proxy-%Y%m%d-000000.db", time.gmtime()))
+    first, second = old("mc-proxy-20200101-000000.db", "mc-proxy-20200102-000000.db")
+    made, *told = done(proxy.cli("snapshot", "--prune", "30d")).splitlines()
+    assert told == [f"removed {first}", f"removed {second}"]
+    assert sorted(folder.iterdir()) == sorted([*kept, Path(made)])
+
+    old(first.name)
+    told = json.loads(done(proxy.cli("snapshot", "--json", "--prune", "30d")))
+    assert told["removed"] == [str(first)] and Path(told["path"]).stat().st_size == told["size"]
+    assert json.loads(done(proxy.cli("snapshot", "--json", "--prune", "30d")))["removed"] == []
+
+
+def test_without_a_new_snapshot_nothing_is_pruned(proxy, tmp_path: Path) -> None:
+    old = proxy.database.parent / "backups" / "mc-proxy-20200101-000000.db"
+    old.parent.mkdir()
+    old.write_text("an old one")
+    assert proxy.stop() == 0
+    proxy.database.rename(tmp_path / "aside.db")
+    assert "there is no such file" in done(proxy.cli("snapshot", "--prune", "30d"), 1)
+    (tmp_path / "aside.db").rename(proxy.database)
+
+    for text, why in (
+        ("30", 'the unit is missing; write days like "30d"'),
+        ("30m", 'less than an hour, which would remove almost every backup there is; write days like "30d"'),
+        ("0s", "less than an hour"),
+        ("30 days", '" days" is not a unit of time here; use d, h, m, s or ms; write days like "30d"'),
+        ("", 'write days like "30d"'),
+    ):
+        told = done(proxy.cli("snapshot", "--prune", text), 2)
+        assert told.startswith(f'mc-proxy: --prune "{text}": ') and why in told
+    assert "run one without the other" in done(proxy.cli("snapshot", "-o", tmp_path / "x.db", "--prune", "30d"), 2)
+    assert list(old.parent.iterdir()) == [old] and not (tmp_path / "x.db").exists()
     proxy.start()
 
 

@@ -26,6 +26,8 @@ TEST_CASE("A duration is numbers with units") {
   CHECK(duration("1h30m") == 90min);
   CHECK(duration("30m1h") == 90min);
   CHECK(duration("1m1ms") == 60'001ms);
+  CHECK(duration("30d") == 720h);
+  CHECK(duration("1d12h") == 36h);
   CHECK(duration("0") == 0ms);
   CHECK(duration("0s") == 0ms);
 }
@@ -36,6 +38,8 @@ TEST_CASE("A fraction counts when it comes out at whole milliseconds") {
   CHECK(duration("1.50000000000000000000s") == 1500ms);
   CHECK(duration("0.0000075h") == 27ms);
   CHECK(duration("2.0ms") == 2ms);
+  CHECK(duration("0.0009765625d") == 84'375ms);
+  CHECK(error("0.00000000009765625d").contains("finer than a millisecond"));
   CHECK(error("1.5ms").contains("finer than a millisecond"));
   CHECK(error("0.0005s").contains("finer than a millisecond"));
   CHECK(error("0.00000000000000000000000000001h").contains("finer than a millisecond"));
@@ -50,7 +54,7 @@ TEST_CASE("What is not a duration is refused by name") {
 
 TEST_CASE("The error for a duration says what to write") {
   CHECK(error("5") == R"("5": the unit is missing; write "5s" for seconds)");
-  CHECK(error("1d") == R"("1d": "d" is not a unit of time here; use h, m, s or ms)");
+  CHECK(error("1w") == R"("1w": "w" is not a unit of time here; use d, h, m, s or ms)");
   CHECK(error("1h 30m").contains(R"("h " is not a unit)"));
   CHECK(error("-5s") == R"("-5s": a duration cannot be negative)");
   CHECK(error("5S").contains(R"("S" is not a unit)"));
@@ -60,6 +64,7 @@ TEST_CASE("A duration that no clock can hold is refused") {
   CHECK(duration("9223372036854775807ms") == milliseconds::max());
   CHECK(error("9223372036854775808ms").contains("too long"));
   CHECK(error("99999999999999999999h").contains("too long"));
+  CHECK(error("106751991168d").contains("too long"));
   CHECK(error("9223372036854775807ms1ms").contains("too long"));
 }
 

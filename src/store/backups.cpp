@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "store/backups.hpp"
+
+#include <fcntl.h>
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cctype>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <system_error>
+
+#include "base/quote.hpp"
+#include "store/limits.hpp"
+
+namespace mc::store {
+namespace {
+
+using std::chrono::system_clock;
+
+constexpr std::string_view kPattern = "mc-proxy-00000000-000000.db";  // 0: a digit
+
+bool is_digit(char c) { return c >= '0' && c <= '9'; }
+
+int number(std::string_view digits) {
+  int value = 0;
+  for (const char c : digits) value = value * 10 + (c - '0');
+  return value;
+}
+
+/// Whether a name is one of NewFile's for a backup: ".NAME.XXXXXX", and SQLite's journal of it.
+bool is_temporary_of_backup(std::string_view name) {
+  constexpr std::string_view kJournal = "-journal";
+  if (name.ends_with(kJournal)) name.remove_suffix(kJournal.size());
+  if (name.size() != 1 + kPattern.size() + 7 || !name.starts_with('.')) return false;
+  const std::string_view random = name.substr(1 + kPattern.size());
+  return backup_time(name.substr(1, kPattern.size())).has_value() && random.starts_with('.') &&
+         std::ranges::all_of(random.substr(1),
+                             [](unsigned char c) { return std::isalnum(c) != 0; });
+}
+
+/// Whether the file may go. What is no plain file is not of our making, whatever its name.
+bool is_due(const std::filesystem::path& path, std::chrono::milliseconds age,
+            system_clock::time_point now) {
+  struct stat file{};
+  if (::lstat(path.c_str(), &file) != 0 || !S_ISREG(file.st_mode)) return false;
+  const std::string name = path.filename();
+  if (const auto time = backup_time(name)) return now - *time > age;
+  return is_temporary_of_backup(name) &&
+         now - system_clock::from_time_t(file.st_mtime) > kAbandonedCopyAge;
+}
+
+Error not_removed(const std::string& path, int error) {
+  return {
+      fmt::format("old backup {} cannot be removed: {}; remove it, or let the user do this who "
+                  "owns its folder",
+                  quote(path), std::strerror(error))};
+}
+
+}  // namespace
+
+std::string backup_name(std::chrono::sys_seconds time) {
+  return fmt::format("mc-proxy-{:%Y%m%d-%H%M%S}.db", fmt::gmtime(system_clock::to_time_t(time)));
+}
+
+std::optional<std::chrono::sys_seconds> backup_time(std::string_view name) {
+  const auto fits = [](char c, char wanted) { return wanted == '0' ? is_digit(c) : c == wanted; };
+  if (!std::ranges::equal(name, kPattern, fits)) return std::nullopt;
+  const auto at = [name](std::size_t begin, std::size_t count) {
+    return number(name.substr(begin, count));
+  };
+  const std::chrono::year_month_day day(std::chrono::year(at(9, 4)),
+                                        std::chrono::month(static_cast<unsigned>(at(13, 2))),
+                                        std::chrono::day(static_cast<unsigned>(at(15, 2))));
+  const int hours = at(18, 2), minutes = at(20, 2), seconds = at(22, 2);
+  if (!day.ok() || hours > 23 || minutes > 59 || seconds > 59) return std::nullopt;
+  return std::chrono::sys_days(day) + std::chrono::hours(hours) + std::chrono::minutes(minutes) +
+         std::chrono::seconds(seconds);
+}
+
+Pruned prune_backups(const std::string& newest, std::chrono::milliseconds age,
+                     system_clock::time_point now) {
+  const std::filesystem::path kept(newest);
+  Pruned pruned;
+  std::error_code error;
+  for (std::filesystem::directory_iterator it(kept.parent_path(), error), end; !error && it != end;
+       it.increment(error)) {
+    const std::filesystem::path& path = it->path();
+    if (path.filename() == kept.filename() || !is_due(path, age, now)) continue;
+    if (::unlink(path.c_str()) == 0) {
+      pruned.removed.push_back(path);
+    } else if (errno != ENOENT) {  // another snapshot prunes, too
+      pruned.failures.push_back(not_removed(path, errno));
+    }
+  }
+  if (error) {
+    pruned.failures.push_back({fmt::format("the folder {} cannot be read: {}; old backups stay",
+                                           quote(kept.parent_path().string()), error.message())});
+  }
+  std::ranges::sort(pruned.removed);
+  return pruned;
+}
+
+}  // namespace mc::store
