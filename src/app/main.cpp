@@ -33,6 +33,7 @@ class CommandLine {
   CommandLine() {
     app_.require_subcommand(1);
     app_.set_help_flag("-h,--help", "Show this help");
+    app_.set_help_all_flag("--help-all", "Show the help of every command");
     app_.set_version_flag("--version", "mc-proxy v" MC_PROXY_VERSION, "Print the version");
     app_.footer(
         "Exit codes: 0, done; 1, it could not be done; 2, the command line is wrong; 3, no server "
