@@ -13,7 +13,7 @@
 
 namespace mc::store {
 
-/// The name of a backup of that second: "mc-proxy-20251122-183000.db". In UTC: such names sort by
+/// The name of a backup of that second: "mc-proxy-20261122-183000.db". In UTC: such names sort by
 /// age, and no hour comes twice.
 std::string backup_name(std::chrono::sys_seconds time);
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What `meson install` puts in place: where it goes, what the manual pages tell, what systemd says about the units."""
 
+import json
 import os
 import re
 import subprocess
@@ -23,6 +24,7 @@ lib/systemd/system/mc-proxy.socket
 lib/sysusers.d/mc-proxy.conf
 lib/tmpfiles.d/mc-proxy.conf
 share/bash-completion/completions/mc-proxy
+share/doc/mc-proxy/CHANGELOG.md
 share/doc/mc-proxy/README.md
 share/doc/mc-proxy/RUNBOOK.md
 share/doc/mc-proxy/examples/mc-proxy.toml
@@ -194,3 +196,8 @@ def test_the_manual_has_every_key_of_the_configuration_and_no_others() -> None:
         if name.startswith("[")
     }
     assert told == keys
+
+
+def test_the_changelog_of_the_package_has_the_version_of_the_program() -> None:
+    entry = (REPOSITORY / "debian/changelog").read_text().splitlines()[0]
+    assert entry.startswith(f"mc-proxy ({json.loads(output(binary(), 'version', '--json'))['version']})")
