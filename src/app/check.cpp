@@ -121,6 +121,12 @@ void check_socket(Report& report, const std::string& path) {
   const std::string folder = std::filesystem::path(path).parent_path();
   if (::access(folder.c_str(), W_OK | X_OK) == 0) {
     report.line("admin socket", path);
+  } else if (errno == ENOENT && std::filesystem::path(folder).parent_path() == "/run") {
+    report.line("admin socket",
+                fmt::format("{}: there is no {} now; the service's unit makes it at the start "
+                            "(RuntimeDirectory=); without systemd make it",
+                            path, quote(folder)),
+                Finding::kNote);
   } else {
     report.line("admin socket",
                 fmt::format("{}: no file can be made in {}: {}; make the folder (systemd: "

@@ -24,7 +24,6 @@ lib/systemd/system/mc-proxy.socket
 lib/sysusers.d/mc-proxy.conf
 lib/tmpfiles.d/mc-proxy.conf
 share/bash-completion/completions/mc-proxy
-share/doc/mc-proxy/CHANGELOG.md
 share/doc/mc-proxy/README.md
 share/doc/mc-proxy/RUNBOOK.md
 share/doc/mc-proxy/examples/mc-proxy.toml

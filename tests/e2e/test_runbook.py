@@ -82,18 +82,20 @@ sys.exit(subprocess.call(["/srv/bin/buf", "curl", "--protocol", "grpc", *flags, 
 
 
 def blocks() -> dict[str, list[str]]:
-    """The commands of the page: section -> blocks."""
+    """The commands of the page: section -> blocks. Those marked `sh systemd` are tests/vm/guest.py's."""
     found: dict[str, list[str]] = {}
-    section, block = "", None
+    section, kind, block = "", "", []
     for line in (REPOSITORY / "RUNBOOK.md").read_text().splitlines():
-        if block is not None:
-            if line == "```":
-                found.setdefault(section, []).append("\n".join(block))
-                block = None
-            else:
+        if kind:
+            if line != "```":
                 block.append(line)
-        elif line == "```sh":
-            block = []
+                continue
+            if kind == "sh":
+                found.setdefault(section, []).append("\n".join(block))
+            kind, block = "", []
+        elif line.startswith("```"):
+            kind = line.removeprefix("```")
+            assert kind in ("sh", "sh systemd"), f"nobody would run the commands of a block that begins with {line}"
         elif line.startswith("## "):
             section = line.removeprefix("## ")
     return found
