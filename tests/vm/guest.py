@@ -331,10 +331,8 @@ def ten_restarts_under_load_refuse_and_cut_nobody() -> None:
     serve()
     load = traffic.Load()
     for _ in range(10):
-        before = show("MainPID")
         systemctl("restart", "mc-proxy")
         assert show("ActiveState") == "active"
-        until(lambda: show("MainPID") != before or traffic.is_served(), "the next server runs")
         load.ping_long()
     print(f"   {load.end()}")
     assert restarts() == 0
