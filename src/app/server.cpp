@@ -19,6 +19,7 @@
 #include "app/machine.hpp"
 #include "app/main_loop.hpp"
 #include "base/log.hpp"
+#include "base/quote.hpp"
 #include "config/config.hpp"
 #include "control/control.hpp"
 #include "lifecycle/confinement.hpp"
@@ -104,10 +105,18 @@ struct Foundation {
   Fd api_tcp, api_local;                   // the second: only if inherited
 };
 
-Result<void> find_predecessor(const config::Config& config, Foundation& foundation) {
+Result<void> find_predecessor(const config::Config& config, TakeOver take_over,
+                              Foundation& foundation) {
   auto found = lifecycle::Predecessor::find(config.database.path);
   if (!found.has_value()) return std::unexpected(found.error());
   if (*found == nullptr) return {};
+  if (take_over == TakeOver::kNo) {
+    return fail(
+        fmt::format("database {}: in use by another mc-proxy server (pid {}); stop that one "
+                    "first, put this one in its place (mc-proxy upgrade), or give this one "
+                    "another database.path",
+                    quote(config.database.path), (*found)->pid()));
+  }
   foundation.predecessor = *std::move(found);
   auto sockets = foundation.predecessor->sockets();
   if (!sockets.has_value()) return std::unexpected(sockets.error());
@@ -143,8 +152,8 @@ Result<void> open_api(const config::Grpc& grpc, Foundation& foundation) {
 }
 
 Result<void> lay(const config::Config& config, TakeOver take_over, Foundation& foundation) {
-  if (take_over == TakeOver::kYes) {
-    if (auto found = find_predecessor(config, foundation); !found.has_value()) return found;
+  if (auto found = find_predecessor(config, take_over, foundation); !found.has_value()) {
+    return found;
   }
   if (auto opened = open_listeners(config, foundation); !opened.has_value()) return opened;
   return config.grpc.has_value() ? open_api(*config.grpc, foundation) : Result<void>();

@@ -250,6 +250,12 @@ def test_every_command_of_the_runbook_does_what_the_page_says(machine: Machine) 
     audit = machine.page("Who changed what?")
     assert "CN=alice" in audit and "uid=0(root)" in audit and "configuration|seed" in audit
 
+    # Another process in the server's place, which goes on with its log.
+    upgraded = machine.page("Upgrade, or restart with a new configuration")
+    assert re.search(r"pid \d+ serves; pid \d+ finishes", upgraded) and STATUS.search(upgraded)
+    wait_serving()
+    assert "s_server" in machine.fetch("shop.example.com")
+
     # Backup, a change, and back to the backup.
     assert "/srv/mc-proxy/backups/mc-proxy-" in machine.page("Back up")
     machine.ok("mc-proxy routes remove --listener :443 app.example.com")
@@ -299,7 +305,7 @@ def test_every_command_of_the_runbook_does_what_the_page_says(machine: Machine) 
 
     # A damaged database: refused as it is, then made anew from the configuration.
     machine.page("Start, stop", 2)
-    machine.wait_log("msg=stopped", 2)
+    machine.wait_log("msg=stopped", 3)
     machine.until(lambda: machine.shell("pidof mc-proxy").returncode != 0, "the server is gone")
     machine.ok("dd if=/dev/zero of=/srv/mc-proxy/mc-proxy.db bs=4096 seek=1 count=3 conv=notrunc status=none")
     damaged = machine.shell("mc-proxy server")
