@@ -4,49 +4,42 @@
 // Values only grow, except the gauges.
 
 #include <array>
-#include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
+#include "proxy/counter.hpp"
+#include "proxy/histogram.hpp"
 #include "proxy/reason.hpp"
 
 namespace mc::proxy {
 
-/// A number with one writing thread and any number of readers; no locked instruction on either
-/// side.
-class Counter {
- public:
-  void add(std::uint64_t amount = 1) {
-    value_.store(value_.load(std::memory_order_relaxed) + amount, std::memory_order_relaxed);
-  }
-  void subtract(std::uint64_t amount = 1) {
-    value_.store(value_.load(std::memory_order_relaxed) - amount, std::memory_order_relaxed);
-  }
-  [[nodiscard]] std::uint64_t value() const { return value_.load(std::memory_order_relaxed); }
+/// Of one worker, for one listener. Aligned, so that no two workers write one cache line.
+struct alignas(64) ListenerCounters {
+  Counter accepted;                     // connections taken from the kernel, refused ones included
+  Counter active;                       // gauge: sessions open now
+  Counter bytes_up;                     // client to backend, moved so far
+  Counter bytes_down;                   // backend to client, likewise
+  std::array<Counter, kReasons> ended;  // connections that ended, by Reason
 
- private:
-  std::atomic<std::uint64_t> value_{0};
+  Histogram<kWaitBucketsMs> hello_ms;  // from accept to the route; of those that got one
+  Histogram<kWaitBucketsMs> dial_ms;   // of those that reached their backend
+  // From accept to the end, and what was moved; likewise.
+  Histogram<kSessionBucketsMs> session_ms;
+  Histogram<kByteBuckets> session_bytes_up;
+  Histogram<kByteBuckets> session_bytes_down;
+
+  [[nodiscard]] Counter& of(Reason reason) { return ended[static_cast<std::size_t>(reason)]; }
 };
 
-/// Of one worker, for one listener.
-struct ListenerCounters {
-  Counter accepted;  // connections taken from the kernel, refused ones included
-  Counter active;    // gauge: sessions open now
-};
-
-/// Of one worker. Aligned, so that no two workers write one cache line.
+/// Of one worker. Aligned likewise.
 struct alignas(64) Counters {
   explicit Counters(std::size_t listeners) : per_listener(listeners) {}
 
   std::vector<ListenerCounters> per_listener;  // by listener, in configuration order
-  std::array<Counter, kReasons> ended;         // connections that ended, by Reason
-  Counter bytes_up;                            // client to backend, of sessions that ended
-  Counter bytes_down;                          // backend to client, likewise
   Counter pipes_exhausted;                     // times a direction found no pipe and copied
   Counter accept_paused;     // times accepting stopped for want of descriptors or memory
   Counter listeners_paused;  // gauge: listeners that want for them now
-
-  [[nodiscard]] Counter& of(Reason reason) { return ended[static_cast<std::size_t>(reason)]; }
 };
 
 }  // namespace mc::proxy

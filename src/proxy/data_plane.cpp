@@ -56,6 +56,19 @@ void name_and_pin(std::size_t index, int cpu) {
   static_cast<void>(::pthread_setaffinity_np(::pthread_self(), sizeof cpus, &cpus));
 }
 
+void add(const ListenerCounters& counters, ListenerTotals& totals) {
+  totals.active += counters.active.value();
+  totals.accepted += counters.accepted.value();
+  totals.bytes_up += counters.bytes_up.value();
+  totals.bytes_down += counters.bytes_down.value();
+  for (std::size_t i = 0; i < kReasons; ++i) totals.ended[i] += counters.ended[i].value();
+  counters.hello_ms.add_to(totals.hello_ms);
+  counters.dial_ms.add_to(totals.dial_ms);
+  counters.session_ms.add_to(totals.session_ms);
+  counters.session_bytes_up.add_to(totals.session_bytes_up);
+  counters.session_bytes_down.add_to(totals.session_bytes_down);
+}
+
 }  // namespace
 
 Result<std::unique_ptr<DataPlane>> DataPlane::start(DataPlaneOptions options,
@@ -215,17 +228,20 @@ Totals DataPlane::totals() const {
   Totals totals;
   totals.listeners.resize(options_.addresses.size());
   for (const auto& seat : seats_) {
+    const Counters& counters = seat->counters;
     for (std::size_t i = 0; i < totals.listeners.size(); ++i) {
-      totals.listeners[i].active += seat->counters.per_listener[i].active.value();
-      totals.listeners[i].accepted += seat->counters.per_listener[i].accepted.value();
+      add(counters.per_listener[i], totals.listeners[i]);
     }
-    for (std::size_t i = 0; i < kReasons; ++i) totals.ended[i] += seat->counters.ended[i].value();
-    totals.bytes_up += seat->counters.bytes_up.value();
-    totals.bytes_down += seat->counters.bytes_down.value();
+    totals.pipes_exhausted += counters.pipes_exhausted.value();
+    totals.accept_paused += counters.accept_paused.value();
+    totals.listeners_paused += counters.listeners_paused.value();
   }
   for (const ListenerTotals& listener : totals.listeners) {
     totals.active += listener.active;
     totals.accepted += listener.accepted;
+    totals.bytes_up += listener.bytes_up;
+    totals.bytes_down += listener.bytes_down;
+    for (std::size_t i = 0; i < kReasons; ++i) totals.ended[i] += listener.ended[i];
   }
   return totals;
 }

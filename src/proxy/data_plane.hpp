@@ -28,10 +28,18 @@ struct DataPlaneOptions {
   std::vector<int> cpus;  // one worker for each, pinned to it
 };
 
-/// Of one listener, over all workers.
+/// Of one listener, over all workers; see ListenerCounters.
 struct ListenerTotals {
-  std::uint64_t active = 0;    // sessions open now
-  std::uint64_t accepted = 0;  // connections taken from the kernel, refused ones included
+  std::uint64_t active = 0;
+  std::uint64_t accepted = 0;
+  std::uint64_t bytes_up = 0;
+  std::uint64_t bytes_down = 0;
+  std::array<std::uint64_t, kReasons> ended{};
+  HistogramTotals hello_ms;
+  HistogramTotals dial_ms;
+  HistogramTotals session_ms;
+  HistogramTotals session_bytes_up;
+  HistogramTotals session_bytes_down;
 };
 
 /// What the counters of all workers add up to, at one moment.
@@ -39,8 +47,11 @@ struct Totals {
   std::uint64_t active = 0;    // of all listeners
   std::uint64_t accepted = 0;  // likewise
   std::array<std::uint64_t, kReasons> ended{};
-  std::uint64_t bytes_up = 0;
-  std::uint64_t bytes_down = 0;
+  std::uint64_t bytes_up = 0;    // moved so far, by open connections too
+  std::uint64_t bytes_down = 0;  // likewise
+  std::uint64_t pipes_exhausted = 0;
+  std::uint64_t accept_paused = 0;
+  std::uint64_t listeners_paused = 0;
   std::vector<ListenerTotals> listeners;  // in configuration order
 };
 

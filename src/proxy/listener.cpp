@@ -112,7 +112,7 @@ void Listener::admit(Fd client) {
   SocketAddress peer;
   socklen_t size = SocketAddress::kCapacity;
   if (::getpeername(client.get(), peer.data(), &size) != 0) {  // reset while it was in the backlog
-    context_.counters.of(Reason::kClientReset).add();
+    context_.counters.per_listener[index_].of(Reason::kClientReset).add();
     return;
   }
   const Reason reason = refusal(peer);
@@ -135,7 +135,7 @@ Reason Listener::refusal(const SocketAddress& peer) const {
 void Listener::refuse(Fd client, const SocketAddress& peer, Reason reason) {
   reset_on_close(client.get());
   client.reset();
-  context_.counters.of(reason).add();
+  context_.counters.per_listener[index_].of(reason).add();
   if (!context_.log.enabled(LogLevel::kInfo)) return;
   context_.log.info("connection refused", {{"listener", context_.settings.listener_names[index_]},
                                            {"client", peer.to_string()},

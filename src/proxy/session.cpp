@@ -33,11 +33,11 @@ Session::Session(WorkerContext& context, std::size_t listener, Fd client, const 
       place_(static_cast<std::uint32_t>(context.sessions.size())) {
   context_.sessions.push_back(this);
   context_.connections.fetch_add(1, std::memory_order_relaxed);
-  context_.counters.per_listener[listener_].active.add();
+  counters().active.add();
 }
 
 Session::~Session() {
-  context_.counters.per_listener[listener_].active.subtract();
+  counters().active.subtract();
   context_.connections.fetch_sub(1, std::memory_order_relaxed);
   Session* const last = context_.sessions.back();
   last->place_ = place_;
@@ -178,6 +178,7 @@ void Session::take_route(const policy::RouteMatch& match) {
   usage_ = match.route->usage;
   usage_->connections.fetch_add(1, std::memory_order_relaxed);
   usage_->active.fetch_add(1, std::memory_order_relaxed);
+  counters().hello_ms.observe(context_.loop.now() - started_);
 }
 
 // A partial hello polled readable, and yet no byte came: has the client left? Its end of stream
@@ -193,12 +194,16 @@ Reason Session::why_stalled() const {
 // ---- dial
 
 ring::Task<Reason> Session::dial() {
+  const ring::Milliseconds began = context_.loop.now();
   const Reason opened = open_backend();
   if (opened != Reason::kNone) co_return opened;
   set_deadline(context_.settings.connect_timeout, Reason::kDialTimeout);
   ring::Connect connect(context_.loop, backend_.get(), backend_address_);
   const int result = co_await interruptible(connect);
-  if (result == 0) clear_deadline();
+  if (result == 0) {
+    clear_deadline();
+    counters().dial_ms.observe(context_.loop.now() - began);
+  }
   if (stop_reason_ != Reason::kNone) {
     dial_error_ = stop_reason_ == Reason::kDialTimeout ? ETIMEDOUT : 0;
     co_return stop_reason_;
@@ -247,10 +252,17 @@ ring::Task<Reason> Session::relay() {
   while (reason == Reason::kNone) {
     client.absorb();
     backend.absorb();
-    const std::uint64_t moved_before = up.bytes() + down.bytes();
+    const std::uint64_t up_before = up.bytes();
+    const std::uint64_t down_before = down.bytes();
     const auto up_turn = up.turn();
     const auto down_turn = down.turn();
-    if (up.bytes() + down.bytes() != moved_before) active_ = context_.loop.now();
+    const std::uint64_t up_moved = up.bytes() - up_before;
+    const std::uint64_t down_moved = down.bytes() - down_before;
+    if (up_moved + down_moved != 0) {
+      active_ = context_.loop.now();
+      counters().bytes_up.add(up_moved);
+      counters().bytes_down.add(down_moved);
+    }
 
     const bool more =
         up_turn == RelayDirection::Turn::kMore || down_turn == RelayDirection::Turn::kMore;
@@ -270,6 +282,9 @@ ring::Task<Reason> Session::relay() {
   context_.loop.timers().disarm(*this);
   bytes_up_ = up.bytes();
   bytes_down_ = down.bytes();
+  counters().session_ms.observe(context_.loop.now() - started_);
+  counters().session_bytes_up.observe(bytes_up_);
+  counters().session_bytes_down.observe(bytes_down_);
   // The descriptors may be closed only when the kernel holds them no more: a close under a standing
   // poll would send neither FIN nor RST.
   client.watch.stop();
@@ -313,10 +328,10 @@ std::string Session::route_pattern() const {
   return std::string(policy::kFallbackPattern);
 }
 
+ListenerCounters& Session::counters() const { return context_.counters.per_listener[listener_]; }
+
 void Session::count(Reason reason) {
-  context_.counters.of(reason).add();
-  context_.counters.bytes_up.add(bytes_up_);
-  context_.counters.bytes_down.add(bytes_down_);
+  counters().of(reason).add();
   if (!routed()) return;
   if (is_dial_failure(reason)) usage_->dial_failures.fetch_add(1, std::memory_order_relaxed);
   usage_->bytes_up.fetch_add(bytes_up_, std::memory_order_relaxed);

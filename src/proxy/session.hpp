@@ -70,6 +70,7 @@ class Session final : private ring::Timer {
   bool has_been_idle();
   [[nodiscard]] bool routed() const { return usage_ != nullptr; }
   [[nodiscard]] std::string route_pattern() const;
+  [[nodiscard]] ListenerCounters& counters() const;
   void count(Reason reason);
 
   /// `co_await interruptible(operation)`: as `co_await operation`, and interrupt() reaches it.

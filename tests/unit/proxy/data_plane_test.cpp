@@ -13,6 +13,7 @@
 #include <cerrno>
 #include <chrono>
 #include <memory>
+#include <numeric>
 #include <string>
 #include <thread>
 #include <utility>
@@ -472,6 +473,46 @@ TEST_CASE("bytes up and down are told apart, also when a session is cut") {
   CHECK(usage.bytes_up == first.size());
   CHECK(usage.bytes_down == 0);
   CHECK(usage.connections == 1);
+}
+
+std::uint64_t count_of(const HistogramTotals& totals) {
+  return std::reduce(totals.counts.begin(), totals.counts.end());
+}
+
+TEST_CASE("a listener's bytes grow while a session runs, and its histograms when a stage ends") {
+  EchoBackend echo;
+  const SocketAddress nobody = address_of(listening_socket(0));
+  Plane plane({{"echo.test", echo.address()}, {"dead.test", nobody}});
+  const auto totals = [&plane] { return plane->totals().listeners.front(); };
+  const Bytes first = hello("echo.test");
+  const Client open = plane.connect(kAlice);
+  open.echo(first);
+  until([&] { return totals().bytes_down == first.size(); });
+  CHECK(totals().bytes_up == first.size());
+  open.echo(Bytes(100'000, 1));
+  until([&] { return totals().bytes_down == first.size() + 100'000; });
+  CHECK(totals().bytes_up == first.size() + 100'000);
+  CHECK(count_of(totals().hello_ms) == 1);
+  CHECK(count_of(totals().dial_ms) == 1);
+  CHECK(count_of(totals().session_ms) == 0);
+
+  open.finish();
+  const Client refused = plane.connect(kAlice);
+  refused.send(hello("dead.test"));
+  CHECK(refused.was_reset());
+  const Client unknown = plane.connect(kAlice);
+  unknown.send(hello("unknown.test"));
+  CHECK(unknown.was_reset());
+  until([&] { return totals().active == 0; });
+  const ListenerTotals ended = totals();
+  CHECK(count_of(ended.hello_ms) == 2);
+  CHECK(count_of(ended.dial_ms) == 1);
+  CHECK(count_of(ended.session_ms) == 1);
+  CHECK(ended.session_bytes_up.sum == first.size() + 100'000);
+  CHECK(ended.session_bytes_down.sum == first.size() + 100'000);
+  CHECK(ended.bytes_up == first.size() + 100'000);
+  CHECK(ended.ended[static_cast<std::size_t>(Reason::kDialRefused)] == 1);
+  CHECK(ended.ended[static_cast<std::size_t>(Reason::kNoRoute)] == 1);
 }
 
 TEST_CASE("a session keeps the usage of a route that goes, and no longer than itself") {

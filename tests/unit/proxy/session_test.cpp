@@ -34,7 +34,7 @@ TEST_CASE("an order ends a session although its deadline came first and was met 
   stage.sessions.front()->interrupt(Reason::kHelloTimeout);
   stage.sessions.front()->interrupt(order);
   test::turn_until(*stage.loop, [&] { return stage.sessions.empty(); });
-  CHECK(stage.counters.of(order).value() == 1);
+  CHECK(stage.counters.per_listener[0].of(order).value() == 1);
 }
 
 TEST_CASE("a deadline that comes after an order does not take its place") {
@@ -43,7 +43,7 @@ TEST_CASE("a deadline that comes after an order does not take its place") {
   stage.sessions.front()->interrupt(Reason::kFirewallCut);
   stage.sessions.front()->interrupt(Reason::kHelloTimeout);
   test::turn_until(*stage.loop, [&] { return stage.sessions.empty(); });
-  CHECK(stage.counters.of(Reason::kFirewallCut).value() == 1);
+  CHECK(stage.counters.per_listener[0].of(Reason::kFirewallCut).value() == 1);
 }
 
 TEST_CASE("of two orders the first counts") {
@@ -52,7 +52,7 @@ TEST_CASE("of two orders the first counts") {
   stage.sessions.front()->interrupt(Reason::kShutdown);
   stage.sessions.front()->interrupt(Reason::kFirewallCut);
   test::turn_until(*stage.loop, [&] { return stage.sessions.empty(); });
-  CHECK(stage.counters.of(Reason::kShutdown).value() == 1);
+  CHECK(stage.counters.per_listener[0].of(Reason::kShutdown).value() == 1);
 }
 
 }  // namespace mc::proxy
