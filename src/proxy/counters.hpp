@@ -40,6 +40,7 @@ struct alignas(64) Counters {
   Counter pipes_exhausted;                     // times a direction found no pipe and copied
   Counter accept_paused;     // times accepting stopped for want of descriptors or memory
   Counter listeners_paused;  // gauge: listeners that want for them now
+  Counter lines_suppressed;  // log lines that the LineLimiter left out
 };
 
 }  // namespace mc::proxy

@@ -129,9 +129,10 @@ Result<void> DataPlane::seat_workers() {
 
 void DataPlane::work(Seat& seat) {
   name_and_pin(seat.index, seat.cpu);
-  auto worker = Worker::create(WorkerParts{options_.settings, published_.reader(seat.index),
-                                           seat.counters, seat.signs, connections_, log_},
-                               std::move(seat.sockets));
+  auto worker =
+      Worker::create(WorkerParts{options_.settings, published_.reader(seat.index), seat.counters,
+                                 seat.signs, connections_, log_, line_share(seats_.size())},
+                     std::move(seat.sockets));
   if (worker.has_value()) {
     {
       const std::lock_guard lock(seat.worker_life);
@@ -235,6 +236,7 @@ Totals DataPlane::totals() const {
     totals.pipes_exhausted += counters.pipes_exhausted.value();
     totals.accept_paused += counters.accept_paused.value();
     totals.listeners_paused += counters.listeners_paused.value();
+    totals.lines_suppressed += counters.lines_suppressed.value();
   }
   for (const ListenerTotals& listener : totals.listeners) {
     totals.active += listener.active;

@@ -52,6 +52,7 @@ struct Totals {
   std::uint64_t pipes_exhausted = 0;
   std::uint64_t accept_paused = 0;
   std::uint64_t listeners_paused = 0;
+  std::uint64_t lines_suppressed = 0;
   std::vector<ListenerTotals> listeners;  // in configuration order
 };
 

@@ -53,6 +53,13 @@ inline constexpr std::size_t kCutSessionsPerTurn = 8;
 inline constexpr std::size_t kCutOrders = 16;
 inline constexpr std::uint64_t kCutOrderRetryMs = 1;
 
+// Lines of one kind (see LineLimiter) that all workers together write in a second; the others are
+// counted, and the log says how many. Nobody reads more, and journald, at its defaults, keeps some
+// 333 lines a second and drops the rest whatever they say. No worker's share is below what a
+// person needs to see a pattern in.
+inline constexpr std::uint32_t kLinesPerSecond = 200;
+inline constexpr std::uint32_t kLinesPerSecondOfWorker = 20;
+
 // The largest TCP segment there is, and the part of a new socket's receive window (64 KiB) up to
 // which SO_RCVLOWAT needs no larger buffer.
 inline constexpr std::size_t kSegmentMax = 64 * 1024;

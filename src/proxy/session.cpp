@@ -344,6 +344,8 @@ void Session::report(Reason reason) {
   const bool dial_failed = is_dial_failure(reason);
   const LogLevel level = dial_failed ? LogLevel::kWarn : LogLevel::kInfo;
   if (!context_.log.enabled(level)) return;
+  const bool served = routed() && !dial_failed;
+  if (!served && !context_.limiter.admits(listener_, reason)) return;
   const std::chrono::milliseconds duration(context_.loop.now() - started_);
   const std::string& listener = context_.settings.listener_names[listener_];
   const std::string client = peer_.to_string();

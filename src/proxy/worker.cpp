@@ -33,9 +33,11 @@ Worker::Worker(WorkerParts parts, std::unique_ptr<ring::Loop> loop,
       pipes_(*loop_, kPipesPerWorker),
       engine_(SpliceEngine::make(parts.settings.splice)),
       copy_buffer_(kCopyBytes),
-      context_{*loop_,         *peek_buffers_,    parser_,      parts.policy,
-               pipes_,         *engine_,          copy_buffer_, parts.counters,
-               parts.settings, parts.connections, parts.log,    sessions_},
+      limiter_(*loop_, parts.settings.listener_names, parts.log_lines_max,
+               parts.counters.lines_suppressed, parts.log),
+      context_{*loop_,    *peek_buffers_, parser_,        parts.policy,   pipes_,
+               *engine_,  copy_buffer_,   parts.counters, parts.settings, parts.connections,
+               parts.log, sessions_,      limiter_},
       signs_(parts.signs) {
   for (ListeningSocket& socket : sockets) {
     listeners_.push_back(
@@ -54,6 +56,7 @@ void Worker::run() {
     show_signs();
   }
   context_.policy.offline();
+  limiter_.report();
 }
 
 void Worker::accept(Accepting wanted) {

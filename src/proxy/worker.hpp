@@ -34,6 +34,7 @@ struct WorkerParts {
   WorkerSigns& signs;
   std::atomic<std::uint64_t>& connections;
   Log& log;
+  std::uint32_t log_lines_max;  // of a kind, in a second; see LineLimiter
 };
 
 class Worker final : private ring::Timer {
@@ -88,6 +89,7 @@ class Worker final : private ring::Timer {
   std::unique_ptr<SpliceEngine> engine_;
   std::vector<std::uint8_t> copy_buffer_;
   std::vector<Session*> sessions_;
+  LineLimiter limiter_;
   WorkerContext context_;
   WorkerSigns& signs_;
   std::vector<std::unique_ptr<Listener>> listeners_;

@@ -15,6 +15,7 @@
 #include "policy/policy.hpp"
 #include "policy/published.hpp"
 #include "proxy/counters.hpp"
+#include "proxy/line_limiter.hpp"
 #include "proxy/pipe_pool.hpp"
 #include "proxy/splice_engine.hpp"
 #include "ring/buffer_group.hpp"
@@ -50,6 +51,7 @@ struct WorkerContext {
   std::atomic<std::uint64_t>& connections;  // open sessions of all workers
   Log& log;                                 // any thread
   std::vector<Session*>& sessions;          // of this worker
+  LineLimiter& limiter;
 };
 
 }  // namespace mc::proxy

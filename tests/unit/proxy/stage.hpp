@@ -58,8 +58,10 @@ struct Stage {
   Settings settings{.listener_names = {"here"}, .connections_max = 100};
   std::atomic<std::uint64_t> connections{0};
   std::vector<Session*> sessions;
-  WorkerContext context{*loop,       *buffers, parser,   policies.reader(0), pipes, *engine,
-                        copy_buffer, counters, settings, connections,        log,   sessions};
+  LineLimiter limiter{*loop, settings.listener_names, 20, counters.lines_suppressed, log};
+  WorkerContext context{*loop,   *buffers,    parser,   policies.reader(0), pipes,
+                        *engine, copy_buffer, counters, settings,           connections,
+                        log,     sessions,    limiter};
 };
 
 }  // namespace mc::proxy::testing

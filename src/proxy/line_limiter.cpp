@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "proxy/line_limiter.hpp"
+
+#include <algorithm>
+#include <string_view>
+#include <utility>
+
+#include "proxy/limits.hpp"
+
+namespace mc::proxy {
+
+namespace {
+constexpr ring::Milliseconds kWindowMs = 1000;
+}
+
+std::uint32_t line_share(std::size_t workers) {
+  return std::max(kLinesPerSecond / static_cast<std::uint32_t>(workers), kLinesPerSecondOfWorker);
+}
+
+LineLimiter::LineLimiter(ring::Loop& loop, const std::vector<std::string>& listener_names,
+                         std::uint32_t lines_max, Counter& suppressed, Log& log)
+    : loop_(loop),
+      listener_names_(listener_names),
+      lines_max_(lines_max),
+      suppressed_(suppressed),
+      log_(log),
+      kinds_(listener_names.size() * kReasons) {}
+
+bool LineLimiter::admits(std::size_t listener, Reason reason) {
+  Kind& kind = kinds_[listener * kReasons + static_cast<std::size_t>(reason)];
+  const ring::Milliseconds now = loop_.now();
+  if (now - kind.began >= kWindowMs) {
+    kind.began = now;
+    kind.lines = 0;
+  }
+  if (kind.lines < lines_max_) {
+    ++kind.lines;
+    return true;
+  }
+  ++kind.suppressed;
+  suppressed_.add();
+  if (!armed()) loop_.timers().arm(*this, now + kWindowMs);
+  return false;
+}
+
+void LineLimiter::report() {
+  for (std::size_t i = 0; i < kinds_.size(); ++i) {
+    const std::uint64_t suppressed = std::exchange(kinds_[i].suppressed, 0);
+    if (suppressed == 0) continue;
+    const auto reason = static_cast<Reason>(i % kReasons);
+    const bool dial = is_dial_failure(reason);
+    const Log::Fields fields{{"line", dial ? "dial failed" : "connection refused"},
+                             {"listener", listener_names_[i / kReasons]},
+                             {"reason", to_string(reason)},
+                             {"suppressed", suppressed}};
+    constexpr std::string_view kMessage = "too many like lines, some were left out";
+    dial ? log_.warn(kMessage, fields) : log_.info(kMessage, fields);
+  }
+}
+
+}  // namespace mc::proxy
