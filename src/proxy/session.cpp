@@ -34,6 +34,10 @@ Session::Session(WorkerContext& context, std::size_t listener, Fd client, const 
   context_.sessions.push_back(this);
   context_.connections.fetch_add(1, std::memory_order_relaxed);
   counters().active.add();
+  if (!context_.log.enabled(LogLevel::kDebug)) return;
+  context_.log.debug(
+      "connection accepted",
+      {{"listener", context_.settings.listener_names[listener_]}, {"client", peer_.to_string()}});
 }
 
 Session::~Session() {
@@ -178,7 +182,16 @@ void Session::take_route(const policy::RouteMatch& match) {
   usage_ = match.route->usage;
   usage_->connections.fetch_add(1, std::memory_order_relaxed);
   usage_->active.fetch_add(1, std::memory_order_relaxed);
-  counters().hello_ms.observe(context_.loop.now() - started_);
+  const ring::Milliseconds taken = context_.loop.now() - started_;
+  counters().hello_ms.observe(taken);
+  if (!context_.log.enabled(LogLevel::kDebug)) return;
+  context_.log.debug("hello decided", {{"listener", context_.settings.listener_names[listener_]},
+                                       {"client", peer_.to_string()},
+                                       {"sni", name_},
+                                       {"ech", ech_offered_ ? "offered" : "none"},
+                                       {"route", route_pattern()},
+                                       {"backend", backend_address_.to_string()},
+                                       {"duration", std::chrono::milliseconds(taken)}});
 }
 
 // A partial hello polled readable, and yet no byte came: has the client left? Its end of stream
@@ -202,13 +215,23 @@ ring::Task<Reason> Session::dial() {
   const int result = co_await interruptible(connect);
   if (result == 0) {
     clear_deadline();
-    counters().dial_ms.observe(context_.loop.now() - began);
+    dialled(std::chrono::milliseconds(context_.loop.now() - began));
   }
   if (stop_reason_ != Reason::kNone) {
     dial_error_ = stop_reason_ == Reason::kDialTimeout ? ETIMEDOUT : 0;
     co_return stop_reason_;
   }
   co_return dial_result(result);
+}
+
+void Session::dialled(std::chrono::milliseconds duration) {
+  counters().dial_ms.observe(static_cast<std::uint64_t>(duration.count()));
+  if (!context_.log.enabled(LogLevel::kDebug)) return;
+  context_.log.debug("backend connected",
+                     {{"listener", context_.settings.listener_names[listener_]},
+                      {"client", peer_.to_string()},
+                      {"backend", backend_address_.to_string()},
+                      {"duration", duration}});
 }
 
 Reason Session::open_backend() {

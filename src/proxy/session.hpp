@@ -56,6 +56,7 @@ class Session final : private ring::Timer {
   void take_route(const policy::RouteMatch& match);
   [[nodiscard]] Reason why_stalled() const;
   Reason open_backend();
+  void dialled(std::chrono::milliseconds duration);
   [[nodiscard]] Reason dial_result(int result);
   [[nodiscard]] Reason relay_result(const RelaySide& client, const RelaySide& backend,
                                     const RelayDirection& up, const RelayDirection& down) const;
