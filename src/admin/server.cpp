@@ -39,11 +39,15 @@ void write_for_protobuf(google::protobuf::LogLevel, const char*, int, const std:
   if (Log* const log = log_of_grpc.load()) log->debug("protobuf", {{"message", message}});
 }
 
+void follow_log_level(const Log& log) {
+  gpr_set_log_verbosity(log.enabled(LogLevel::kDebug) ? GPR_LOG_SEVERITY_INFO
+                                                      : GPR_LOG_SEVERITY_ERROR);
+}
+
 void prepare_grpc(Log& log) {
   log_of_grpc = &log;
   gpr_set_log_function(write_for_grpc);
-  gpr_set_log_verbosity(log.enabled(LogLevel::kDebug) ? GPR_LOG_SEVERITY_INFO
-                                                      : GPR_LOG_SEVERITY_ERROR);
+  follow_log_level(log);
   static std::once_flag once;
   std::call_once(once, [] {
     // Never given back: at its end gRPC waits up to 10 s for its poller where a socket was full
@@ -112,7 +116,7 @@ Result<void> Server::listen(ServerOptions options) {
         grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD,
         certificates_->server_credentials());
   }
-  service_ = std::make_unique<Service>(control_, local_.get(), options.version);
+  service_ = std::make_unique<Service>(control_, local_.get(), options.version, log_);
   builder.RegisterService(service_.get());
   server_ = builder.BuildAndStart();
   if (server_ == nullptr) return fail("admin API: gRPC cannot start its server");
@@ -162,6 +166,7 @@ std::optional<SocketAddress> Server::tcp_address() const {
 
 void Server::tick() {
   report_health();
+  follow_log_level(log_);
   if (certificates_ == nullptr) return;
   follow_certificates();
   warn_of_expiry();

@@ -170,8 +170,12 @@ grpc::Status send_file(int fd, grpc::ServerWriter<api::CreateSnapshotResponse>& 
 
 }  // namespace
 
-Service::Service(control::Control& control, const LocalSocket* local, std::string version)
-    : control_(control), local_(local), version_(std::move(version)) {
+Service::Service(control::Control& control, const LocalSocket* local, std::string version, Log& log)
+    : control_(control),
+      local_(local),
+      version_(std::move(version)),
+      log_(log),
+      configured_level_(log.level()) {
   remove_left_snapshots(control_.database_path());
 }
 
@@ -396,6 +400,41 @@ grpc::Status Service::ReloadGeoIP(grpc::ServerContext* context, const api::Reloa
   if (!reloaded.has_value()) return to_status(reloaded.error(), path_in_single);
   to_api(**reloaded, *response->mutable_geoip());
   response->set_revision(control_.state()->revision);
+  return grpc::Status::OK;
+}
+
+// ---- the log
+
+grpc::Status Service::GetLogLevel(grpc::ServerContext*, const api::GetLogLevelRequest*,
+                                  api::GetLogLevelResponse* response) {
+  response->set_level(to_api(log_.level()));
+  response->set_configured(to_api(configured_level_));
+  return grpc::Status::OK;
+}
+
+grpc::Status Service::SetLogLevel(grpc::ServerContext* context,
+                                  const api::SetLogLevelRequest* request,
+                                  api::SetLogLevelResponse* response) {
+  const auto level = to_log(request->level());
+  if (!level.has_value()) {
+    return invalid_argument("level",
+                            "not a level; write LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARN or "
+                            "LOG_LEVEL_ERROR");
+  }
+  const std::lock_guard lock(level_change_);
+  const LogLevel before = log_.level();
+  // Told while the more talkative of the two is in force: also whoever silences the log is in it.
+  const LogLevel told_at = std::min(before, *level);
+  log_.set_level(told_at);
+  const std::string by = who(*context);
+  const Log::Fields fields{
+      {"log_level", to_string(*level)}, {"previous", to_string(before)}, {"by", by}};
+  constexpr std::string_view kMessage = "log level changed";
+  told_at <= LogLevel::kInfo ? log_.info(kMessage, fields) : log_.warn(kMessage, fields);
+  log_.set_level(*level);
+  response->set_level(to_api(*level));
+  response->set_previous(to_api(before));
+  response->set_configured(to_api(configured_level_));
   return grpc::Status::OK;
 }
 

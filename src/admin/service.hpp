@@ -10,9 +10,11 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <mutex>
 #include <string>
 
 #include "admin/local_socket.hpp"
+#include "base/log.hpp"
 #include "control/control.hpp"
 
 namespace mc::admin {
@@ -20,8 +22,8 @@ namespace mc::admin {
 class Service final : public mc_proxy::v1::ProxyAdminService::Service {
  public:
   /// `control` and `local` outlive it; `local` is null where there is no Unix socket. `version` is
-  /// what GetStatus tells: "0.1.0".
-  Service(control::Control& control, const LocalSocket* local, std::string version);
+  /// what GetStatus tells: "0.1.0"; the level of `log` is now as configured.
+  Service(control::Control& control, const LocalSocket* local, std::string version, Log& log);
 
   grpc::Status ListRoutes(grpc::ServerContext* context,
                           const mc_proxy::v1::ListRoutesRequest* request,
@@ -55,6 +57,12 @@ class Service final : public mc_proxy::v1::ProxyAdminService::Service {
   grpc::Status ReloadGeoIP(grpc::ServerContext* context,
                            const mc_proxy::v1::ReloadGeoIPRequest* request,
                            mc_proxy::v1::ReloadGeoIPResponse* response) override;
+  grpc::Status GetLogLevel(grpc::ServerContext* context,
+                           const mc_proxy::v1::GetLogLevelRequest* request,
+                           mc_proxy::v1::GetLogLevelResponse* response) override;
+  grpc::Status SetLogLevel(grpc::ServerContext* context,
+                           const mc_proxy::v1::SetLogLevelRequest* request,
+                           mc_proxy::v1::SetLogLevelResponse* response) override;
 
  private:
   /// Who calls: the subject of the client's certificate, or the user at the Unix socket.
@@ -70,6 +78,9 @@ class Service final : public mc_proxy::v1::ProxyAdminService::Service {
   control::Control& control_;
   const LocalSocket* const local_;
   const std::string version_;
+  Log& log_;
+  const LogLevel configured_level_;
+  std::mutex level_change_;  // one at a time, so that each knows what was before
   const std::chrono::system_clock::time_point started_at_ = std::chrono::system_clock::now();
   const std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
   std::atomic<std::size_t> snapshots_{0};         // under way; at most kSnapshotsMax

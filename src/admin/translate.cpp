@@ -151,6 +151,35 @@ void to_api(const policy::GeoIp& geoip, api::GeoIPStatus& out) {
   *out.mutable_built_at() = to_timestamp(geoip.built_at());
 }
 
+api::LogLevel to_api(LogLevel level) {
+  switch (level) {
+    case LogLevel::kDebug:
+      return api::LOG_LEVEL_DEBUG;
+    case LogLevel::kInfo:
+      return api::LOG_LEVEL_INFO;
+    case LogLevel::kWarn:
+      return api::LOG_LEVEL_WARN;
+    case LogLevel::kError:
+      break;
+  }
+  return api::LOG_LEVEL_ERROR;
+}
+
+std::optional<LogLevel> to_log(api::LogLevel level) {
+  switch (level) {
+    case api::LOG_LEVEL_DEBUG:
+      return LogLevel::kDebug;
+    case api::LOG_LEVEL_INFO:
+      return LogLevel::kInfo;
+    case api::LOG_LEVEL_WARN:
+      return LogLevel::kWarn;
+    case api::LOG_LEVEL_ERROR:
+      return LogLevel::kError;
+    default:
+      return std::nullopt;
+  }
+}
+
 google::protobuf::Timestamp to_timestamp(std::chrono::system_clock::time_point time) {
   const auto since_epoch = time.time_since_epoch();
   const auto seconds = std::chrono::floor<std::chrono::seconds>(since_epoch);

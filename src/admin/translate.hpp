@@ -10,9 +10,11 @@
 
 #include <chrono>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "base/log.hpp"
 #include "control/control.hpp"
 
 namespace mc::admin {
@@ -25,6 +27,9 @@ void to_api(const policy::Route& route, mc_proxy::v1::Route& out);
 void to_api(const control::Rule& rule, mc_proxy::v1::FirewallRule& out);
 void to_api(const control::Applied& applied, mc_proxy::v1::ChangeSummary& out);
 void to_api(const policy::GeoIp& geoip, mc_proxy::v1::GeoIPStatus& out);
+mc_proxy::v1::LogLevel to_api(LogLevel level);
+/// Nothing for what is none of the levels.
+std::optional<LogLevel> to_log(mc_proxy::v1::LogLevel level);
 google::protobuf::Timestamp to_timestamp(std::chrono::system_clock::time_point time);
 google::protobuf::Duration to_duration(std::chrono::nanoseconds duration);
 

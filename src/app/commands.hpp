@@ -89,6 +89,10 @@ int add_rules(const ClientOptions& options, const std::vector<std::string>& valu
               std::optional<bool> cut_established);
 int remove_rules(const ClientOptions& options, const std::vector<std::string>& values);
 
+/// Prints the level of the server's log; with a `level` ("debug", "info", "warn" or "error") makes
+/// it that until the server's next start.
+int log_level(const ClientOptions& options, const std::string& level);
+
 /// Prints a script that completes the words of `app` in a shell: "bash" or "zsh".
 int print_completion(const CLI::App& app, const std::string& shell);
 

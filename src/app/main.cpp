@@ -43,6 +43,7 @@ class CommandLine {
     add_snapshot();
     add_routes();
     add_firewall();
+    add_log_level();
     add_check();
     add_others();
   }
@@ -191,6 +192,14 @@ class CommandLine {
     command->add_option("value", values_, "As in `firewall list`")->required();
   }
 
+  void add_log_level() {
+    CLI::App* const command =
+        with_server(add(app_, "log-level", "Show the level of the server's log, or change it",
+                        [this] { return log_level(client_, level_); }));
+    command->add_option("level", level_, "In force until the server's next start")
+        ->check(CLI::IsMember({"debug", "info", "warn", "error"}));
+  }
+
   void add_check() {
     with_json(
         with_config(add(app_, "check", "Check a configuration file, and what this machine allows",
@@ -214,7 +223,7 @@ class CommandLine {
   ServeOptions serve_;
   ReplaceOptions replace_;
   SnapshotOptions snapshot_;
-  std::string listener_, hostname_, backend_, shell_;
+  std::string listener_, hostname_, backend_, shell_, level_;
   std::vector<std::string> values_;
   std::optional<bool> cut_;
   bool put_ = false;

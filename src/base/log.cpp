@@ -371,6 +371,20 @@ class Log::Writer final : public spdlog::sinks::sink {
   std::shared_ptr<spdlog::async_logger> logger_;
 };
 
+std::string_view to_string(LogLevel level) {
+  switch (level) {
+    case LogLevel::kDebug:
+      return "debug";
+    case LogLevel::kInfo:
+      return "info";
+    case LogLevel::kWarn:
+      return "warn";
+    case LogLevel::kError:
+      break;
+  }
+  return "error";
+}
+
 Log::Log(Options options) : level_(options.level), writer_(std::make_unique<Writer>(options)) {}
 
 Log::~Log() = default;

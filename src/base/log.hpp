@@ -21,6 +21,9 @@ namespace mc {
 enum class LogLevel : std::uint8_t { kDebug, kInfo, kWarn, kError };
 enum class LogFormat : std::uint8_t { kText, kJson };
 
+/// "debug", "info", "warn" or "error", as the configuration writes them.
+std::string_view to_string(LogLevel level);
+
 /// Whether lines begin with a syslog priority ("<6>", sd-daemon(3)), by which `journalctl -p err`
 /// filters.
 enum class LogPriorities : std::uint8_t { kWhenJournal, kAlways, kNever };
@@ -90,6 +93,7 @@ class Log {
   [[nodiscard]] bool enabled(LogLevel level) const {
     return level >= level_.load(std::memory_order_relaxed);
   }
+  [[nodiscard]] LogLevel level() const { return level_.load(std::memory_order_relaxed); }
   void set_level(LogLevel level) { level_.store(level, std::memory_order_relaxed); }
 
   using Fields = std::initializer_list<LogField>;
