@@ -22,7 +22,10 @@ ROOMS_BELOW = {
     "proxy": {"base", "ring", "tls", "policy"},
     "control": {"base", "policy", "config", "store", "proxy"},
     "admin": {"base", "policy", "store", "proxy", "control"},
-    "app": {"base", "ring", "tls", "policy", "config", "store", "proxy", "control", "admin", "lifecycle"},
+    "metrics": {"base", "policy", "proxy", "control"},
+    "app": {
+        "base", "ring", "tls", "policy", "lifecycle", "config", "store", "proxy", "control", "admin", "metrics",
+    },
 }
 
 # co_await stands as a whole statement, as the initialiser of a named local, or behind co_return: a suspension is seen

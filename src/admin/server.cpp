@@ -164,11 +164,16 @@ std::optional<SocketAddress> Server::tcp_address() const {
   return tcp_ != nullptr ? std::optional(tcp_->address()) : std::nullopt;
 }
 
+std::optional<std::chrono::sys_seconds> Server::certificate_expires_at() const {
+  return certificates_ != nullptr ? std::optional(expires_at_.load()) : std::nullopt;
+}
+
 void Server::tick() {
   report_health();
   follow_log_level(log_);
   if (certificates_ == nullptr) return;
   follow_certificates();
+  expires_at_ = certificates_->expires_at();
   warn_of_expiry();
 }
 

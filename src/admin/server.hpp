@@ -62,6 +62,8 @@ class Server {
   void leave();
   /// The sockets that it listens with.
   [[nodiscard]] std::vector<int> sockets() const;
+  /// The end of the certificate that is in force over TCP; nothing without TCP. Any thread.
+  [[nodiscard]] std::optional<std::chrono::sys_seconds> certificate_expires_at() const;
 
   /// Where TCP is listened at: port 0 has become the one that the kernel chose.
   [[nodiscard]] std::optional<SocketAddress> tcp_address() const;
@@ -86,6 +88,7 @@ class Server {
   std::unique_ptr<grpc::Server> server_;
   std::optional<bool> healthy_;  // what the health service was told last
   std::chrono::sys_days expiry_told_{};
+  std::atomic<std::chrono::sys_seconds> expires_at_{};  // of the certificate, if there is one
 };
 
 }  // namespace mc::admin

@@ -24,6 +24,7 @@
 #include "config/config.hpp"
 #include "lifecycle/confinement.hpp"
 #include "lifecycle/predecessor.hpp"
+#include "metrics/endpoint.hpp"
 #include "policy/geoip.hpp"
 #include "proxy/limits.hpp"
 #include "proxy/sockets.hpp"
@@ -217,6 +218,11 @@ void check_listeners(Report& report, const config::Config& config) {
   for (const config::Listener& listener : config.listeners) {
     check_bound(report, "listener", listener.name,
                 only_whether(proxy::open_listeners(listener.addr, listener.name, 1)));
+  }
+  if (config.metrics.has_value()) {
+    const SocketAddress& address = config.metrics->addr;
+    check_bound(report, "metrics", address.to_string(),
+                only_whether(metrics::open_listener(address)));
   }
   if (!config.grpc.has_value() || !config.grpc->addr.has_value()) return;
   const SocketAddress& address = *config.grpc->addr;

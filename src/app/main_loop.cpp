@@ -170,6 +170,7 @@ std::vector<int> MainLoop::listening_sockets() {
     sockets.push_back(socket.fd.get());
   }
   if (parts_.api != nullptr) std::ranges::copy(parts_.api->sockets(), std::back_inserter(sockets));
+  if (parts_.metrics != nullptr) sockets.push_back(parts_.metrics->fd());
   return sockets;
 }
 
@@ -204,6 +205,7 @@ void MainLoop::succeeded_by(pid_t successor) {
                    {"active", parts_.plane.totals().active},
                    {"shutdown_timeout", parts_.config.proxy.shutdown_timeout}});
   drain();
+  parts_.metrics.reset();
   if (parts_.api != nullptr) parts_.api->leave();
   parts_.api.reset();
 }

@@ -17,17 +17,19 @@
 #include "lifecycle/handover.hpp"
 #include "lifecycle/keeper.hpp"
 #include "lifecycle/notifier.hpp"
+#include "metrics/endpoint.hpp"
 #include "proxy/data_plane.hpp"
 
 namespace mc::app {
 
-/// The parts of a running server, by reference; `api` is null where the configuration has no
-/// [grpc].
+/// The parts of a running server, by reference; `api` and `metrics` are null where the
+/// configuration has none.
 struct ServerParts {
   const config::Config& config;
   control::Control& control;
   proxy::DataPlane& plane;
   std::unique_ptr<admin::Server>& api;
+  std::unique_ptr<metrics::Endpoint>& metrics;
   lifecycle::Notifier& notifier;
   lifecycle::KeeperLine keeper;
   Log& log;

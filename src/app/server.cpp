@@ -27,6 +27,8 @@
 #include "lifecycle/keeper.hpp"
 #include "lifecycle/notifier.hpp"
 #include "lifecycle/predecessor.hpp"
+#include "metrics/collector.hpp"
+#include "metrics/endpoint.hpp"
 #include "proxy/data_plane.hpp"
 #include "proxy/sockets.hpp"
 
@@ -83,6 +85,22 @@ admin::ServerOptions options_from(const config::Grpc& grpc) {
           .version = MC_PROXY_VERSION};
 }
 
+// `api` is null where the configuration has no [grpc]. What is told of outlives the endpoint.
+Result<std::unique_ptr<metrics::Endpoint>> serve_metrics(
+    Fd listener, const config::Metrics& settings, const control::Control& control,
+    const admin::Server* api, std::uint64_t connections, const Log& log) {
+  const auto collector = std::make_shared<const metrics::Collector>(
+      metrics::Sources{.control = control,
+                       .log = log,
+                       .version = MC_PROXY_VERSION,
+                       .connections_max = connections,
+                       .routes_max = static_cast<std::size_t>(settings.routes_max),
+                       .certificate_expiry = [api] {
+                         return api != nullptr ? api->certificate_expires_at() : std::nullopt;
+                       }});
+  return metrics::Endpoint::start(std::move(listener), [collector] { return collector->text(); });
+}
+
 // Where the server makes files: the database and its companions, the admin API's socket.
 std::vector<std::string> directories_of(const config::Config& config) {
   std::vector<std::string> paths = {config.database.path};
@@ -103,6 +121,7 @@ struct Foundation {
   lifecycle::InheritedSockets inherited;
   std::vector<std::vector<Fd>> listeners;  // in configuration order
   Fd api_tcp, api_local;                   // the second: only if inherited
+  Fd metrics;
 };
 
 Result<void> find_predecessor(const config::Config& config, TakeOver take_over,
@@ -151,12 +170,27 @@ Result<void> open_api(const config::Grpc& grpc, Foundation& foundation) {
   return {};
 }
 
+Result<void> open_metrics(const config::Metrics& settings, Foundation& foundation) {
+  auto inherited = foundation.inherited.take(settings.addr);
+  if (!inherited.empty()) {
+    foundation.metrics = std::move(inherited.front());
+    return {};
+  }
+  auto opened = metrics::open_listener(settings.addr);
+  if (!opened.has_value()) return std::unexpected(opened.error());
+  foundation.metrics = *std::move(opened);
+  return {};
+}
+
 Result<void> lay(const config::Config& config, TakeOver take_over, Foundation& foundation) {
   if (auto found = find_predecessor(config, take_over, foundation); !found.has_value()) {
     return found;
   }
   if (auto opened = open_listeners(config, foundation); !opened.has_value()) return opened;
-  return config.grpc.has_value() ? open_api(*config.grpc, foundation) : Result<void>();
+  if (config.grpc.has_value()) {
+    if (auto opened = open_api(*config.grpc, foundation); !opened.has_value()) return opened;
+  }
+  return config.metrics.has_value() ? open_metrics(*config.metrics, foundation) : Result<void>();
 }
 
 // The parts of a server, from the first to the last session.
@@ -171,6 +205,7 @@ class Server {
  private:
   Result<void> start_plane();
   Result<void> start_api();
+  Result<void> start_metrics();
   Result<void> begin_to_serve();
   void store_sockets();
   void announce(const lifecycle::Confinement& confinement) const;
@@ -183,6 +218,7 @@ class Server {
   std::unique_ptr<control::Control> control_;
   std::unique_ptr<proxy::DataPlane> plane_;
   std::unique_ptr<admin::Server> api_;
+  std::unique_ptr<metrics::Endpoint> metrics_;
 };
 
 Result<void> Server::start() {
@@ -197,7 +233,10 @@ Result<void> Server::start() {
   control_ = *std::move(control);
   if (auto started = start_plane(); !started.has_value()) return started;
   if (auto attached = control_->attach(*plane_); !attached.has_value()) return attached;
-  return config_.grpc.has_value() ? start_api() : Result<void>();
+  if (config_.grpc.has_value()) {
+    if (auto started = start_api(); !started.has_value()) return started;
+  }
+  return config_.metrics.has_value() ? start_metrics() : Result<void>();
 }
 
 Result<void> Server::start_plane() {
@@ -220,9 +259,17 @@ Result<void> Server::start_api() {
   return {};
 }
 
+Result<void> Server::start_metrics() {
+  auto started = serve_metrics(std::move(foundation_.metrics), *config_.metrics, *control_,
+                               api_.get(), connections_, log_);
+  if (!started.has_value()) return std::unexpected(started.error());
+  metrics_ = *std::move(started);
+  return {};
+}
+
 Result<void> Server::run(lifecycle::KeeperLine keeper, int signals,
                          lifecycle::Confinement confinement) {
-  MainLoop loop({config_, *control_, *plane_, api_, notifier_, std::move(keeper), log_});
+  MainLoop loop({config_, *control_, *plane_, api_, metrics_, notifier_, std::move(keeper), log_});
   if (auto waits = loop.await_successors(); !waits.has_value()) return waits;
   lifecycle::confine_late(confinement);
   if (auto serves = begin_to_serve(); !serves.has_value()) return serves;
@@ -273,6 +320,7 @@ void Server::announce(const lifecycle::Confinement& confinement) const {
             {{"version", "v" MC_PROXY_VERSION},
              {"listeners", fmt::format("{}", fmt::join(names, ","))},
              {"admin", fmt::format("{}", fmt::join(apis, ","))},
+             {"metrics", metrics_ != nullptr ? metrics_->address().to_string() : ""},
              {"workers", cpus_for(static_cast<unsigned>(config_.proxy.workers)).size()},
              {"splice", config_.proxy.splice == config::Splice::kRing ? "ring" : "inline"},
              {"max_connections", connections_}});

@@ -26,8 +26,8 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr std::string_view kRootKeys[] = {"listeners", "database", "grpc",
-                                          "firewall",  "proxy",    "log"};
+constexpr std::string_view kRootKeys[] = {"listeners", "database", "grpc",   "firewall",
+                                          "proxy",     "log",      "metrics"};
 constexpr std::string_view kListenerKeys[] = {"addr", "routes"};
 constexpr std::string_view kRouteKeys[] = {"hostname", "backend"};
 constexpr std::string_view kDatabaseKeys[] = {"path"};
@@ -38,6 +38,7 @@ constexpr std::string_view kProxyKeys[] = {"workers",         "splice",       "h
                                            "connect_timeout", "idle_timeout", "shutdown_timeout",
                                            "max_connections"};
 constexpr std::string_view kLogKeys[] = {"level", "format"};
+constexpr std::string_view kMetricsKeys[] = {"addr", "routes_max"};
 
 /// The value of a text, or nothing and a problem.
 template <class T>
@@ -73,6 +74,7 @@ class Reader {
     read_firewall(root);
     read_proxy(root);
     read_log(root);
+    read_metrics(root);
     return std::move(config_);
   }
 
@@ -87,6 +89,7 @@ class Reader {
   void read_firewall(const Section& root);
   void read_proxy(const Section& root);
   void read_log(const Section& root);
+  void read_metrics(const Section& root);
 
   /// The path under the key. Any path that the system could take; not an empty one.
   std::optional<Place> read_path(const Section& section, std::string_view key,
@@ -372,6 +375,24 @@ void Reader::read_log(const Section& root) {
                                 config_.log.level);
   section.read_choice<LogFormat>("format", {{"text", LogFormat::kText}, {"json", LogFormat::kJson}},
                                  config_.log.format);
+}
+
+void Reader::read_metrics(const Section& root) {
+  const auto table = root.table("metrics");
+  if (!table) return;
+  const Section section(*table->value, table->path, kMetricsKeys, problems_);
+  Metrics metrics;
+  section.read_integer("routes_max", 0, kMetricsRoutesMax, metrics.routes_max);
+  const auto place = section.require("addr", TomlType::kString, "\"127.0.0.1:9100\"");
+  if (!place) return;
+  const auto addr = parse_with(SocketAddress::parse_listen, *place, problems_);
+  if (!addr) return;
+  refuse_taken(*place, [&](const Listener& other) { return collide(*addr, other.addr); });
+  if (config_.grpc && config_.grpc->addr && collide(*addr, *config_.grpc->addr)) {
+    problems_.add(*place->value, place->path, "grpc.addr has this address already; write another");
+  }
+  metrics.addr = *addr;
+  config_.metrics = metrics;
 }
 
 /// The whole file, or why not.

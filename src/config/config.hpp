@@ -75,6 +75,13 @@ struct Proxy {
   std::int64_t max_connections = 0;
 };
 
+/// Where Prometheus fetches metrics.
+struct Metrics {
+  SocketAddress addr;
+  /// Of each listener, the routes that have metrics of their own: the first so many by name.
+  std::int64_t routes_max = 1000;
+};
+
 struct Logging {
   LogLevel level = LogLevel::kInfo;
   LogFormat format = LogFormat::kText;
@@ -89,6 +96,8 @@ struct Config {
   Firewall firewall;
   Proxy proxy;
   Logging log;
+  /// Nothing: no metrics are served.
+  std::optional<Metrics> metrics;
 };
 
 /// A Config, or all that is wrong with it, in the order of the file.

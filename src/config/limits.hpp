@@ -29,6 +29,10 @@ inline constexpr std::int64_t kConnectionsMax = 1'000'000'000;
 /// connections to stay for ever says so with idle_timeout = "0s".
 inline constexpr std::chrono::milliseconds kTimeoutMax = std::chrono::hours(24);
 
+/// The most routes of a listener with metrics of their own: five lines each of some 120 bytes, so a
+/// scrape of these alone has 6 MB. Prometheus, too, pays for each.
+inline constexpr std::int64_t kMetricsRoutesMax = 10'000;
+
 /// sockaddr_un::sun_path has 108, one of them for the NUL.
 inline constexpr std::size_t kSocketPathBytesMax = 107;
 

@@ -225,6 +225,7 @@ Outcome<Applied> Control::finish(const State& base, const Draft& draft, const Te
       return std::unexpected(std::move(done.error()));
     }
     publish(std::move(shared), std::move(policy));
+    ++changes_made_;
     log_.info("policy changed", {{"action", terms.action},
                                  {"detail", detail},
                                  {"revision", applied.revision},
@@ -243,6 +244,7 @@ Outcome<void> Control::commit(const Difference& difference, const Terms& terms,
     MC_ASSERT(*committed == revision, "nobody else commits");
     return {};
   }
+  ++changes_failed_;
   log_.error("change refused by the database; nothing was changed",
              {{"action", terms.action}, {"by", terms.who}, {"error", committed.error().message}});
   return refuse(kind_of(committed.error().trouble), committed.error().message);

@@ -39,6 +39,12 @@ struct Terms {
   std::optional<bool> cut_established;
 };
 
+/// How many changes were asked for since the start and came as far as the database.
+struct ChangeCounts {
+  std::uint64_t made = 0;
+  std::uint64_t failed = 0;  // the database did not take them
+};
+
 /// What a request did, or would do.
 struct Applied {
   store::Revision revision = 0;
@@ -85,6 +91,7 @@ class Control {
   [[nodiscard]] const Listeners& listeners() const { return listeners_; }
   [[nodiscard]] const proxy::DataPlane& plane() const { return *plane_; }
   [[nodiscard]] bool stopping() const { return stopping_; }
+  [[nodiscard]] ChangeCounts changes() const { return {changes_made_, changes_failed_}; }
   [[nodiscard]] const std::string& database_path() const { return database_path_; }
 
   /// A complete copy of the database as a new file at `destination`.
@@ -122,6 +129,8 @@ class Control {
   std::unique_ptr<store::Store> store_;
   std::optional<store::ChangeSet> seed_;  // of a new database, until it is committed
   std::atomic<bool> stopping_{false};
+  std::atomic<std::uint64_t> changes_made_{0};
+  std::atomic<std::uint64_t> changes_failed_{0};
 
   mutable std::mutex state_lock_;  // held to copy or swap the pointer
   std::shared_ptr<const State> state_;

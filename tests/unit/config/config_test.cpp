@@ -177,6 +177,10 @@ max_connections = 1000
 [log]
 level = "debug"
 format = "json"
+
+[metrics]
+addr = "127.0.0.1:9100"
+routes_max = 20
 )");
   REQUIRE(c.listeners.size() == 2);
   const auto& routes = c.listeners[0].routes;
@@ -212,6 +216,31 @@ format = "json"
   CHECK(c.proxy.max_connections == 1000);
   CHECK(c.log.level == LogLevel::kDebug);
   CHECK(c.log.format == LogFormat::kJson);
+  REQUIRE(c.metrics.has_value());
+  CHECK(c.metrics->addr.to_string() == "127.0.0.1:9100");
+  CHECK(c.metrics->routes_max == 20);
+}
+
+TEST_CASE("Metrics are served where the configuration says, and else nowhere") {
+  CHECK_FALSE(config(kDatabase, kListener).metrics.has_value());
+  const Config c = config("[metrics]\naddr = \":9100\"\n", kDatabase, kListener);
+  REQUIRE(c.metrics.has_value());
+  CHECK(c.metrics->routes_max == 1000);
+  CHECK(problem_in("[metrics]").contains("metrics.addr is required"));
+  CHECK(problem_in("[metrics]\naddr = 9100").contains("metrics.addr"));
+  CHECK(problem_in("[metrics]\naddr = \"localhost\"").contains("metrics.addr = \"localhost\""));
+  CHECK(problem_in("[metrics]\naddr = \":9100\"\nroutes = 1").contains("did you mean"));
+  CHECK(problem_in("[metrics]\naddr = \":9100\"\nroutes_max = 10001")
+            .contains("out of range; write a number from 0 to 10000"));
+}
+
+TEST_CASE("Metrics cannot be served where something else listens") {
+  CHECK(problem_in("[metrics]\naddr = \":443\"")
+            .contains("the listener on line 6 has this address already"));
+  CHECK(
+      problem("[grpc]\naddr = \":9090\"\ntls_cert = \"/c\"\ntls_key = \"/k\"\nclient_ca = \"/a\"\n",
+              "[metrics]\naddr = \":9090\"\n", kDatabase, kListener)
+          .contains("grpc.addr has this address already"));
 }
 
 TEST_CASE("All problems are told at once, in the order of the file") {

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// Where Prometheus fetches a text: a small HTTP server on a thread of its own, which answers GET
+// /metrics and nothing else. It is open to whoever reaches the port, so it bounds what each can
+// take: connections, time, and the making of texts. And it answers when descriptors have run out,
+// which is when the metrics are wanted most. Knows nothing of metrics.
+//
+// Why not the server that comes with prometheus-cpp: see ARCHITECTURE.md.
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+#include "base/fd.hpp"
+#include "base/result.hpp"
+#include "base/socket_address.hpp"
+#include "metrics/limits.hpp"
+#include "metrics/request.hpp"
+
+namespace mc::metrics {
+
+/// The socket at which metrics are served. Errors name metrics.addr and the remedy.
+Result<Fd> open_listener(const SocketAddress& address);
+
+class Endpoint {
+ public:
+  /// Makes the text of a scrape, on the endpoint's thread.
+  using Text = std::function<std::string()>;
+
+  /// Serves at a socket of open_listener(). What `text` refers to must outlive the endpoint.
+  static Result<std::unique_ptr<Endpoint>> start(Fd listener, Text text);
+
+  Endpoint(const Endpoint&) = delete;
+  Endpoint& operator=(const Endpoint&) = delete;
+  /// Ends the connections that are open, and the thread; waits for no client.
+  ~Endpoint();
+
+  /// Where it listens: port 0 has become the one that the kernel chose. Any thread.
+  [[nodiscard]] const SocketAddress& address() const { return address_; }
+  /// The socket that it listens with.
+  [[nodiscard]] int fd() const { return listener_.get(); }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  struct Connection {
+    enum class Stage : std::uint8_t { kReading, kWriting, kEnding };
+
+    Fd fd;
+    Clock::time_point deadline;
+    Stage stage = Stage::kReading;
+    std::string request;
+    std::string head;                         // of the answer
+    std::shared_ptr<const std::string> body;  // may be shared with others
+    std::size_t sent = 0;                     // of head and body
+  };
+  enum class Progress : std::uint8_t { kWaits, kEnded };
+
+  Endpoint(Fd listener, Fd stop, const SocketAddress& address, Text text);
+
+  void run();
+  [[nodiscard]] int wait_ms() const;
+  void accept_one();
+  Fd accept();
+  void make_room();
+  Progress advance(Connection& connection);
+  Progress read(Connection& connection);
+  Progress write(Connection& connection);
+  static Progress drain(const Connection& connection);
+  void answer(Connection& connection, Request request);
+  std::shared_ptr<const std::string> fresh_text();
+
+  const Fd listener_;
+  /// An eventfd: readable when the thread is to end.
+  const Fd stop_;
+  const SocketAddress address_;
+  const Text make_text_;
+  // The thread's own.
+  Fd spare_;  // given up for a client when there are no more descriptors, and taken again
+  std::vector<Connection> connections_;  // in the order in which they came
+  Clock::time_point rest_until_{};       // no accepting before
+  std::shared_ptr<const std::string> text_;
+  Clock::time_point text_made_at_{};
+  std::thread thread_;
+};
+
+}  // namespace mc::metrics

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "metrics/request.hpp"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "metrics/limits.hpp"
+
+namespace mc::metrics {
+namespace {
+
+std::string_view status_of(Request request) {
+  switch (request) {
+    case Request::kScrape:
+      return "200 OK";
+    case Request::kElsewhere:
+      return "404 Not Found";
+    case Request::kOtherMethod:
+      return "405 Method Not Allowed\r\nAllow: GET";
+    case Request::kTooLarge:
+      return "431 Request Header Fields Too Large";
+    case Request::kIncomplete:
+    case Request::kMalformed:
+      break;
+  }
+  return "400 Bad Request";
+}
+
+}  // namespace
+
+Request read_request(std::string_view bytes) {
+  const auto end = bytes.find("\r\n\r\n");
+  if (end == bytes.npos && bytes.size() <= kRequestBytesMax) return Request::kIncomplete;
+  if (end == bytes.npos || end > kRequestBytesMax) return Request::kTooLarge;
+  const std::string_view line = bytes.substr(0, bytes.find("\r\n"));
+  const auto first = line.find(' ');
+  const auto last = line.rfind(' ');
+  if (first == line.npos || first == last) return Request::kMalformed;
+  const std::string_view method = line.substr(0, first);
+  const std::string_view target = line.substr(first + 1, last - first - 1);
+  const std::string_view version = line.substr(last + 1);
+  if (version != "HTTP/1.1" && version != "HTTP/1.0") return Request::kMalformed;
+  if (method.empty() || target.empty() || target.contains(' ')) return Request::kMalformed;
+  if (method != "GET") return Request::kOtherMethod;
+  return target.substr(0, target.find('?')) == "/metrics" ? Request::kScrape : Request::kElsewhere;
+}
+
+std::string head_of_answer(Request request, std::size_t body_bytes) {
+  // The version is that of Prometheus's text format.
+  return fmt::format(
+      "HTTP/1.1 {}\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\n"
+      "Content-Length: {}\r\nConnection: close\r\n\r\n",
+      status_of(request), body_bytes);
+}
+
+std::string_view body_of(Request request) {
+  switch (request) {
+    case Request::kElsewhere:
+      return "The metrics are at /metrics.\n";
+    case Request::kOtherMethod:
+      return "Only GET is answered, and only at /metrics.\n";
+    case Request::kTooLarge:
+      return "The head of the request is too large.\n";
+    default:
+      return "This is no request in HTTP/1.1.\n";
+  }
+}
+
+}  // namespace mc::metrics

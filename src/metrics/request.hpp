@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// As much of HTTP/1.1 as a scrape needs: one GET, one answer, and the connection ends. Pure; any
+// thread.
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace mc::metrics {
+
+/// What a client asks for.
+enum class Request : std::uint8_t {
+  kIncomplete,   // the head of the request has not ended
+  kScrape,       // GET /metrics
+  kElsewhere,    // GET of another path
+  kOtherMethod,  // anything but GET
+  kMalformed,    // not HTTP/1.0 or 1.1
+  kTooLarge,     // a head of more than kRequestBytesMax
+};
+
+/// Reads the bytes that a client has sent so far.
+Request read_request(std::string_view bytes);
+
+/// The answer to a complete request, but for the body: what comes between is an empty line, which
+/// is included. `body_bytes` is the size of body_of() or, for kScrape, of the metrics.
+std::string head_of_answer(Request request, std::size_t body_bytes);
+
+/// What a person reads who asked for anything but a scrape.
+std::string_view body_of(Request request);
+
+}  // namespace mc::metrics
