@@ -3,8 +3,8 @@
 
 Debian packages that the tests need, besides the program under test: python3-pytest,
 python3-pytest-xdist; and as real clients and servers: openssl, curl, gnutls-bin, nodejs, chromium,
-libnss3-tools, nghttp2-server, zsh; for the admin API python3-grpcio, python3-protobuf, protobuf-compiler, and npm,
-which fetches buf from its registry once (tools.py). A program that is not there fails its test; nothing is skipped.
+libnss3-tools, nghttp2-server, zsh; prometheus for its promtool; for the admin API python3-grpcio,
+python3-protobuf, protobuf-compiler, and npm, which fetches buf from its registry once (tools.py). A program that is not there fails its test; nothing is skipped.
 
 Run them with:  /usr/bin/python3 -m pytest -n 4 tests/e2e
 $MC_PROXY names another binary than build/dev/mc-proxy; MC_PROXY_SLOW=1 says it has a sanitizer.

@@ -427,7 +427,7 @@ def completions(tmp_path: Path, *words: str) -> set[str]:
 
 def test_bash_completes_commands_and_options(tmp_path: Path) -> None:
     top = completions(tmp_path, "mc-proxy", "")
-    assert {"server", "status", "snapshot", "routes", "firewall", "check", "version", "completion"} <= top
+    assert {"server", "status", "snapshot", "routes", "firewall", "log-level", "check", "version", "completion"} <= top
     routes = completions(tmp_path, "mc-proxy", "routes", "")
     assert {"list", "add", "remove", "replace"} <= routes
     assert "server" not in routes

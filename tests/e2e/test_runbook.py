@@ -46,6 +46,9 @@ geoip_db = "/srv/mc-proxy/GeoLite2-Country.mmdb"
 
 [proxy]
 shutdown_timeout = "1s"
+
+[metrics]
+addr = "127.0.0.1:9100"
 """
 
 # Every directory that the page writes to is one of the machine's own.
@@ -295,7 +298,12 @@ def test_every_command_of_the_runbook_does_what_the_page_says(machine: Machine) 
     assert "dial_refused" in machine.page("A backend is unreachable", 0)
     assert "openssl" in machine.page("A backend is unreachable", 1)
 
-    assert "level=WARN" in machine.page("Read the log")
+    assert "level=WARN" in machine.page("Read the log", 0)
+    assert machine.page("Read the log", 1).splitlines() == [
+        "info", "debug, was info; info again after a restart", "info, was debug",
+    ]  # fmt: skip
+    assert 'msg="log level changed" log_level=debug' in machine.log()
+    assert "mc_proxy_connections_accepted_total{listener=\":443\"}" in machine.page("Metrics and alerts")
     machine.ok("(sleep 60 | openssl s_client -connect 127.0.0.1:443 -servername app.example.com) >/dev/null 2>&1 &")
     machine.until(lambda: ":443 routes=3 active=1" in machine.ok("mc-proxy status"), "the connection is open")
     assert "active=1" in machine.page("Too many connections", 0)
