@@ -3,7 +3,7 @@
 
 #include <fmt/format.h>
 
-#include <utility>
+#include <algorithm>
 
 #include "metrics/limits.hpp"
 
@@ -31,8 +31,8 @@ std::string_view status_of(Request request) {
 
 Request read_request(std::string_view bytes) {
   const auto end = bytes.find("\r\n\r\n");
-  if (end == bytes.npos && bytes.size() <= kRequestBytesMax) return Request::kIncomplete;
-  if (end == bytes.npos || end > kRequestBytesMax) return Request::kTooLarge;
+  if (std::min(end, bytes.size()) > kRequestBytesMax) return Request::kTooLarge;
+  if (end == bytes.npos) return Request::kIncomplete;
   const std::string_view line = bytes.substr(0, bytes.find("\r\n"));
   const auto first = line.find(' ');
   const auto last = line.rfind(' ');

@@ -49,6 +49,7 @@ class Client {
     std::array<char, 65536> buffer;
     for (;;) {
       const ssize_t got = ::recv(fd_.get(), buffer.data(), buffer.size(), 0);
+      if (got < 0) all += " (reset)";
       if (got <= 0) return all;
       all.append(buffer.data(), static_cast<std::size_t>(got));
     }
@@ -86,7 +87,9 @@ TEST_CASE("what a client sends beyond its request does not cost it the answer") 
   const auto endpoint = serve([] { return std::string("up 1\n"); });
   const Client client(endpoint->address());
   const std::string body(100'000, 'x');
-  CHECK(client.ask("POST /metrics HTTP/1.1\r\n\r\n" + body).contains("405 Method Not Allowed"));
+  const std::string answer = client.ask("POST /metrics HTTP/1.1\r\n\r\n" + body);
+  CHECK(answer.contains("405 Method Not Allowed"));
+  CHECK_FALSE(answer.ends_with("(reset)"));
 }
 
 TEST_CASE("silent connections make way for those that ask") {
@@ -152,7 +155,7 @@ TEST_CASE("an endpoint ends at once, whatever its clients do") {
   const auto begun = std::chrono::steady_clock::now();
   endpoint.reset();
   CHECK(std::chrono::steady_clock::now() - begun < kAnswerWaitMax / 2);
-  CHECK(silent.rest().empty());
+  CHECK_FALSE(silent.rest().contains("HTTP"));  // whether it was accepted yet or not
   CHECK(slow.rest().size() < text.size());
 }
 
