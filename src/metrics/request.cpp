@@ -3,8 +3,6 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-
 #include "metrics/limits.hpp"
 
 namespace mc::metrics {
@@ -30,9 +28,10 @@ std::string_view status_of(Request request) {
 }  // namespace
 
 Request read_request(std::string_view bytes) {
-  const auto end = bytes.find("\r\n\r\n");
-  if (std::min(end, bytes.size()) > kRequestBytesMax) return Request::kTooLarge;
-  if (end == bytes.npos) return Request::kIncomplete;
+  const std::string_view head = bytes.substr(0, kRequestBytesMax);
+  if (!head.contains("\r\n\r\n")) {
+    return bytes.size() < kRequestBytesMax ? Request::kIncomplete : Request::kTooLarge;
+  }
   const std::string_view line = bytes.substr(0, bytes.find("\r\n"));
   const auto first = line.find(' ');
   const auto last = line.rfind(' ');
