@@ -31,13 +31,13 @@ struct ServerParts {
   std::unique_ptr<admin::Server>& api;
   std::unique_ptr<metrics::Endpoint>& metrics;
   lifecycle::Notifier& notifier;
-  lifecycle::KeeperLine keeper;
+  lifecycle::KeeperLine& keeper;
   Log& log;
 };
 
 class MainLoop final : private lifecycle::Incumbent {
  public:
-  explicit MainLoop(ServerParts parts) : parts_(std::move(parts)) {}
+  explicit MainLoop(const ServerParts& parts) : parts_(parts) {}
 
   /// From now on a successor can take over. Before run().
   Result<void> await_successors();

@@ -196,11 +196,16 @@ Result<void> lay(const config::Config& config, TakeOver take_over, Foundation& f
 // The parts of a server, from the first to the last session.
 class Server {
  public:
-  Server(const config::Config& config, Foundation& foundation, Log& log)
-      : config_(config), foundation_(foundation), log_(log) {}
+  Server(const config::Config& config, Foundation& foundation, lifecycle::KeeperLine keeper,
+         Log& log)
+      : config_(config),
+        foundation_(foundation),
+        log_(log),
+        keeper_(std::move(keeper)),
+        notifier_(keeper_.fd()) {}
 
   Result<void> start();
-  Result<void> run(lifecycle::KeeperLine keeper, int signals, lifecycle::Confinement confinement);
+  Result<void> run(int signals, lifecycle::Confinement confinement);
 
  private:
   Result<void> start_plane();
@@ -213,6 +218,7 @@ class Server {
   const config::Config& config_;
   Foundation& foundation_;
   Log& log_;
+  lifecycle::KeeperLine keeper_;
   lifecycle::Notifier notifier_;
   std::uint64_t connections_ = 0;
   std::unique_ptr<control::Control> control_;
@@ -267,9 +273,8 @@ Result<void> Server::start_metrics() {
   return {};
 }
 
-Result<void> Server::run(lifecycle::KeeperLine keeper, int signals,
-                         lifecycle::Confinement confinement) {
-  MainLoop loop({config_, *control_, *plane_, api_, metrics_, notifier_, std::move(keeper), log_});
+Result<void> Server::run(int signals, lifecycle::Confinement confinement) {
+  MainLoop loop({config_, *control_, *plane_, api_, metrics_, notifier_, keeper_, log_});
   if (auto waits = loop.await_successors(); !waits.has_value()) return waits;
   lifecycle::confine_late(confinement);
   if (auto serves = begin_to_serve(); !serves.has_value()) return serves;
@@ -340,9 +345,9 @@ int run_server(const ServeOptions& options, lifecycle::InheritedSockets inherite
   lifecycle::Confinement confinement = lifecycle::confine_early(directories_of(*config));
   const Fd signals = block_signals();
   Log log({.level = config->log.level, .format = config->log.format});
-  Server server(*config, foundation, log);
+  Server server(*config, foundation, std::move(keeper), log);
   if (done.has_value()) done = server.start();
-  if (done.has_value()) done = server.run(std::move(keeper), signals.get(), confinement);
+  if (done.has_value()) done = server.run(signals.get(), confinement);
   if (done.has_value()) return kDone;
   log.error("not started", {{"error", done.error().message}});
   return kFailed;

@@ -9,18 +9,27 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <cstring>
+#include <iterator>
+#include <string_view>
 #include <utility>
+#include <vector>
 
+#include "lifecycle/handover_wire.hpp"
 #include "lifecycle/limits.hpp"
+#include "lifecycle/notifier.hpp"
 #include "lifecycle/service_job.hpp"
 
 namespace mc::lifecycle {
 namespace {
 
-constexpr char kLeft = 'l';  // the server's answer to kLeave
+// The server's answer to kLeave; all else that it says is for systemd.
+constexpr std::string_view kLeft = "left";
+
+constexpr int kLookAgainMs = 100;
 
 sigset_t signals_of_interest() {
   sigset_t signals;
@@ -50,8 +59,14 @@ class Keeper {
 
   int run() {
     for (;;) {
+      pollfd watched[] = {{.fd = signals_.get(), .events = POLLIN, .revents = 0},
+                          {.fd = line_.get(), .events = POLLIN, .revents = 0}};
+      if (::poll(watched, std::size(watched), -1) < 0) continue;
+      if (watched[1].revents != 0) hear();
       signalfd_siginfo info{};
-      if (::read(signals_.get(), &info, sizeof info) != sizeof info) continue;
+      if (watched[0].revents == 0 || ::read(signals_.get(), &info, sizeof info) != sizeof info) {
+        continue;
+      }
       if (take(static_cast<int>(info.ssi_signo))) return 0;
       int status = 0;
       if (::waitpid(server_, &status, WNOHANG) == server_) return end_like(status);
@@ -87,18 +102,36 @@ class Keeper {
     static_cast<void>(::send(line_.get(), &text, sizeof text, MSG_NOSIGNAL | MSG_DONTWAIT));
   }
 
+  // Whether the server lets the keeper go.
   bool leave() {
     order(Order::kLeave);
-    pollfd answer{.fd = line_.get(), .events = POLLIN, .revents = 0};
-    char text = 0;
-    return ::poll(&answer, 1, static_cast<int>(kLeaveMax.count())) == 1 &&
-           ::recv(line_.get(), &text, sizeof text, MSG_DONTWAIT) == 1 && text == kLeft;
+    const auto give_up = std::chrono::steady_clock::now() + kLeaveMax;
+    while (!is_left_ && line_ && std::chrono::steady_clock::now() < give_up) {
+      pollfd answer{.fd = line_.get(), .events = POLLIN, .revents = 0};
+      if (::poll(&answer, 1, kLookAgainMs) == 1) hear();
+    }
+    return is_left_;
+  }
+
+  void hear() {
+    const auto message = receive_message(line_.get());
+    if (!message.has_value()) return;
+    if (message->text.empty()) {
+      line_.reset();  // the server ends; SIGCHLD tells how
+    } else if (message->text == kLeft) {
+      is_left_ = true;
+    } else {
+      std::vector<int> descriptors;
+      for (const Fd& fd : message->descriptors) descriptors.push_back(fd.get());
+      notify_manager(message->text, descriptors);
+    }
   }
 
   Fd signals_;
   Fd line_;
   pid_t server_;
   bool stopping_ = false;
+  bool is_left_ = false;
 };
 
 }  // namespace
@@ -108,14 +141,14 @@ Order KeeperLine::next() {
   const ssize_t size = ::recv(socket_.get(), &text, sizeof text, MSG_DONTWAIT);
   if (size == 1) return static_cast<Order>(text);
   if (size < 0 && (errno == EAGAIN || errno == EINTR)) return Order::kNothing;
-  socket_.reset();
+  is_gone_ = true;
   return Order::kStop;
 }
 
 void KeeperLine::let_go() {
   ::prctl(PR_SET_PDEATHSIG, 0);
-  static_cast<void>(::send(socket_.get(), &kLeft, sizeof kLeft, MSG_NOSIGNAL | MSG_DONTWAIT));
-  socket_.reset();
+  static_cast<void>(send_message(socket_.get(), kLeft));
+  is_gone_ = true;
 }
 
 std::variant<KeeperLine, int> keep(InheritedSockets& sockets) {
@@ -124,7 +157,8 @@ std::variant<KeeperLine, int> keep(InheritedSockets& sockets) {
   ::sigprocmask(SIG_BLOCK, &signals, &before);
   int line[2] = {-1, -1};
   Fd signal_fd(::signalfd(-1, &signals, SFD_CLOEXEC));
-  if (!signal_fd || ::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, line) != 0) {
+  if (!signal_fd ||
+      ::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, line) != 0) {
     std::fprintf(stderr, "mc-proxy: the keeper cannot be made: %s\n", std::strerror(errno));
     return 1;
   }

@@ -5,6 +5,8 @@
 // this process has ended, and so it ends at once, while the server stays, serves until the next one
 // takes over, and then finishes its sessions. A stop that is no restart waits for the sessions.
 //
+// What the server tells systemd goes through the keeper (notifier.hpp).
+//
 // If the keeper dies in any other way, the server is killed with it; if the server ends, the keeper
 // ends with its exit code.
 
@@ -32,8 +34,8 @@ class KeeperLine {
   KeeperLine() = default;
   explicit KeeperLine(Fd socket) : socket_(std::move(socket)) {}
 
-  /// Readable (poll(2)) when there is an order; -1 without a keeper.
-  [[nodiscard]] int fd() const { return socket_.get(); }
+  /// Readable (poll(2)) when there is an order; -1 without a keeper, and when it is gone.
+  [[nodiscard]] int fd() const { return is_gone_ ? -1 : socket_.get(); }
   /// The next order; kNothing if there is none. A keeper that is gone says kStop.
   Order next();
   /// Lets the keeper go: it ends, and this process no more with it. The unit's notifications are
@@ -41,7 +43,8 @@ class KeeperLine {
   void let_go();
 
  private:
-  Fd socket_;
+  Fd socket_;  // stays open: the notifier has its number
+  bool is_gone_ = false;
 };
 
 /// Makes a server process of this one's copy. Answers twice: in the server with its line, and in

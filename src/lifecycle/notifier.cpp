@@ -7,8 +7,8 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <cstdlib>
 
+#include "lifecycle/handover_wire.hpp"
 #include "lifecycle/limits.hpp"
 
 namespace mc::lifecycle {
@@ -30,10 +30,18 @@ std::uint64_t monotonic_microseconds() {
 
 }  // namespace
 
-bool Notifier::is_heard() { return std::getenv("NOTIFY_SOCKET") != nullptr; }
+void notify_manager(const std::string& text, const std::vector<int>& descriptors) {
+  static_cast<void>(::sd_pid_notify_with_fds(0, 0, text.c_str(), descriptors.data(),
+                                             static_cast<unsigned>(descriptors.size())));
+}
 
-void Notifier::tell(const std::string& text) {
-  if (!muted_) static_cast<void>(::sd_notify(0, text.c_str()));
+void Notifier::tell(const std::string& text, const std::vector<int>& descriptors) {
+  if (muted_) return;
+  if (keeper_ >= 0) {
+    static_cast<void>(send_message(keeper_, text, descriptors));
+  } else {
+    notify_manager(text, descriptors);
+  }
 }
 
 void Notifier::ready() { tell("READY=1"); }
@@ -53,7 +61,6 @@ void Notifier::status(const std::string& text) {
 void Notifier::watchdog() { tell("WATCHDOG=1"); }
 
 void Notifier::store(const std::vector<StoredSocket>& sockets) {
-  if (muted_) return;
   for (auto next = sockets.begin(); next != sockets.end();) {
     std::vector<int> fds;
     const SocketAddress& address = next->address;
@@ -62,8 +69,7 @@ void Notifier::store(const std::vector<StoredSocket>& sockets) {
       fds.push_back((next++)->fd);
     }
     const std::string text = fmt::format("FDSTORE=1\nFDNAME={}", name_in_store(address));
-    static_cast<void>(::sd_pid_notify_with_fds(0, 0, text.c_str(), fds.data(),
-                                               static_cast<unsigned>(fds.size())));
+    tell(text, fds);
   }
 }
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// What the service manager is told (sd_notify(3)). Says nothing where none listens. Any thread; one
-// at a time.
+// What the service manager is told (sd_notify(3)), through the keeper if there is one: the manager
+// then listens to its main process alone, and a server that the keeper has left is not heard any
+// more. Says nothing where nobody listens. Any thread; one at a time.
 
 #include <string>
 #include <string_view>
@@ -17,10 +18,13 @@ struct StoredSocket {
   SocketAddress address;
 };
 
+/// Tells the service manager, if there is one, as this process.
+void notify_manager(const std::string& text, const std::vector<int>& descriptors);
+
 class Notifier {
  public:
-  /// Whether a service manager listens (NOTIFY_SOCKET).
-  [[nodiscard]] static bool is_heard();
+  /// `keeper`: the line to it, which outlives this; -1: there is none.
+  explicit Notifier(int keeper) : keeper_(keeper) {}
 
   void ready();
   /// The configuration's part that can be is read anew; ready() tells the end.
@@ -41,8 +45,9 @@ class Notifier {
   void mute() { muted_ = true; }
 
  private:
-  void tell(const std::string& text);
+  void tell(const std::string& text, const std::vector<int>& descriptors = {});
 
+  const int keeper_;
   bool muted_ = false;
   std::string status_;
 };
