@@ -383,7 +383,7 @@ void Reader::read_metrics(const Section& root) {
   const Section section(*table->value, table->path, kMetricsKeys, problems_);
   Metrics metrics;
   section.read_integer("routes_max", 0, kMetricsRoutesMax, metrics.routes_max);
-  const auto place = section.require("addr", TomlType::kString, "\"127.0.0.1:9100\"");
+  const auto place = section.require("addr", TomlType::kString, "\"127.0.0.1:19100\"");
   if (!place) return;
   const auto addr = parse_with(SocketAddress::parse_listen, *place, problems_);
   if (!addr) return;

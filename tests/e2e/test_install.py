@@ -26,6 +26,8 @@ lib/tmpfiles.d/mc-proxy.conf
 share/bash-completion/completions/mc-proxy
 share/doc/mc-proxy/README.md
 share/doc/mc-proxy/RUNBOOK.md
+share/doc/mc-proxy/examples/alerts.yml
+share/doc/mc-proxy/examples/grafana-dashboard.json
 share/doc/mc-proxy/examples/mc-proxy.toml
 share/man/man1/mc-proxy.1
 share/man/man5/mc-proxy.toml.5

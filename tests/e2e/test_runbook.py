@@ -48,7 +48,7 @@ geoip_db = "/srv/mc-proxy/GeoLite2-Country.mmdb"
 shutdown_timeout = "1s"
 
 [metrics]
-addr = "127.0.0.1:9100"
+addr = "127.0.0.1:19100"
 """
 
 # Every directory that the page writes to is one of the machine's own.
