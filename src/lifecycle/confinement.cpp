@@ -45,22 +45,6 @@ constexpr bool kSanitized = false;
 constexpr std::uint32_t kRootsFiles =
     (1U << CAP_CHOWN) | (1U << CAP_DAC_OVERRIDE) | (1U << CAP_FOWNER);
 
-std::string drop_capabilities() {
-  const bool is_root = ::geteuid() == 0;
-  __user_cap_header_struct header{.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
-  std::array<__user_cap_data_struct, _LINUX_CAPABILITY_U32S_3> sets{};
-  if (is_root) {
-    if (::syscall(SYS_capget, &header, sets.data()) != 0) return std::strerror(errno);
-    sets[0].permitted &= kRootsFiles;
-    sets[0].effective = sets[0].permitted;
-    sets[0].inheritable = 0;
-    sets[1] = {};
-  }
-  static_cast<void>(::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0));
-  if (::syscall(SYS_capset, &header, sets.data()) != 0) return std::strerror(errno);
-  return is_root ? "of root, those for files" : "none";
-}
-
 // ---- Landlock: landlock(7)
 
 // By the version of the interface that has them.
@@ -240,10 +224,26 @@ std::string field_of(const std::string& status, std::string_view name) {
 
 }  // namespace
 
+std::string give_up_capabilities() {
+  const bool is_root = ::geteuid() == 0;
+  __user_cap_header_struct header{.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+  std::array<__user_cap_data_struct, _LINUX_CAPABILITY_U32S_3> sets{};
+  if (is_root) {
+    if (::syscall(SYS_capget, &header, sets.data()) != 0) return std::strerror(errno);
+    sets[0].permitted &= kRootsFiles;
+    sets[0].effective = sets[0].permitted;
+    sets[0].inheritable = 0;
+    sets[1] = {};
+  }
+  static_cast<void>(::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0));
+  if (::syscall(SYS_capset, &header, sets.data()) != 0) return std::strerror(errno);
+  return is_root ? "of root, those for files" : "none";
+}
+
 Confinement confine_early(const std::vector<std::string>& writable_directories) {
   Confinement done;
   static_cast<void>(::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));  // fails on no kernel of ours
-  done.capabilities = drop_capabilities();
+  done.capabilities = give_up_capabilities();
   done.landlock = landlock(writable_directories);
   return done;
 }

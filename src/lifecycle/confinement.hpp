@@ -16,6 +16,10 @@ struct Confinement {
   std::string seccomp;       // "80 system calls refused" or why not
 };
 
+/// Gives up all capabilities but, for root, what reaching other users' files takes. Of this thread,
+/// and those that it makes later. Tells what is left.
+std::string give_up_capabilities();
+
 /// Gives up all capabilities but, for root, what reaching other users' files takes; forbids new
 /// privileges; forbids to change files but below these directories, and to execute any. Before
 /// threads are made: they inherit it.

@@ -18,6 +18,7 @@
 #include <utility>
 #include <vector>
 
+#include "lifecycle/confinement.hpp"
 #include "lifecycle/handover_wire.hpp"
 #include "lifecycle/limits.hpp"
 #include "lifecycle/notifier.hpp"
@@ -173,6 +174,7 @@ std::variant<KeeperLine, int> keep(InheritedSockets& sockets) {
   if (server > 0) {
     servers_end.reset();
     sockets = {};
+    static_cast<void>(give_up_capabilities());
     return Keeper(std::move(signal_fd), std::move(keepers_end), server).run();
   }
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);

@@ -303,11 +303,6 @@ ring::Task<Reason> Session::relay() {
   }
 
   context_.loop.timers().disarm(*this);
-  bytes_up_ = up.bytes();
-  bytes_down_ = down.bytes();
-  counters().session_ms.observe(context_.loop.now() - started_);
-  counters().session_bytes_up.observe(bytes_up_);
-  counters().session_bytes_down.observe(bytes_down_);
   // The descriptors may be closed only when the kernel holds them no more: a close under a standing
   // poll would send neither FIN nor RST.
   client.watch.stop();
@@ -315,6 +310,13 @@ ring::Task<Reason> Session::relay() {
   while (client.watch.in_flight() || backend.watch.in_flight() || up.busy() || down.busy()) {
     co_await event;
   }
+  counters().bytes_up.add(up.settle());
+  counters().bytes_down.add(down.settle());
+  bytes_up_ = up.bytes();
+  bytes_down_ = down.bytes();
+  counters().session_ms.observe(context_.loop.now() - started_);
+  counters().session_bytes_up.observe(bytes_up_);
+  counters().session_bytes_down.observe(bytes_down_);
   co_return reason;
 }
 

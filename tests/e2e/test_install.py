@@ -177,7 +177,7 @@ def test_the_manual_has_every_command_and_every_option_and_no_others() -> None:
         assert not own - options, f"mc-proxy.1 tells of {own - options}, which `{name}` does not have"
         used |= options
         for argument in re.findall(r"^  (\w+) ", text.partition("\nPositionals:\n")[2].split("\n\n")[0], re.M):
-            assert re.search(rf"^\.Ar .*\b{argument}\b", page[name], re.M), f"{name}: {argument}"
+            assert re.search(rf"^\.(Op )?Ar .*\b{argument}\b", page[name], re.M), f"{name}: {argument}"
     assert common <= used, f"mc-proxy.1 tells of {common - used}, which no command has"
     headings = {name for name, source in page.items() if source.startswith(".Ss ")}
     assert headings == {" ".join(path) for path in known}
