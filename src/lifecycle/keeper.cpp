@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <csignal>
@@ -54,6 +55,9 @@ int end_like(int status) {
 }
 
 class Keeper {
+  using Clock = std::chrono::steady_clock;
+  static constexpr auto kNever = Clock::time_point::max();
+
  public:
   Keeper(Fd signals, Fd line, pid_t server)
       : signals_(std::move(signals)), line_(std::move(line)), server_(server) {}
@@ -62,7 +66,9 @@ class Keeper {
     for (;;) {
       pollfd watched[] = {{.fd = signals_.get(), .events = POLLIN, .revents = 0},
                           {.fd = line_.get(), .events = POLLIN, .revents = 0}};
-      if (::poll(watched, std::size(watched), -1) < 0) continue;
+      if (Clock::now() >= give_up_at_) return end_like(SIGABRT);
+      if (::poll(watched, std::size(watched), give_up_at_ == kNever ? -1 : kLookAgainMs) < 0)
+        continue;
       if (watched[1].revents != 0) hear();
       signalfd_siginfo info{};
       if (watched[0].revents == 0 || ::read(signals_.get(), &info, sizeof info) != sizeof info) {
@@ -84,7 +90,7 @@ class Keeper {
           order(Order::kCut);
           return false;
         }
-        if (restart_is_under_way() && leave()) return true;
+        if (is_restart() && leave()) return true;
         order(Order::kStop);
         return false;
       case SIGHUP:
@@ -92,10 +98,22 @@ class Keeper {
         return false;
       case SIGABRT:  // the watchdog's: the core should be that of the process that is stuck
         ::kill(server_, SIGABRT);
+        ::kill(server_, SIGCONT);
+        give_up_at_ = std::min(give_up_at_, Clock::now() + kAbortMax);
         return false;
       default:
         return false;
     }
+  }
+
+  static bool is_restart() {
+    const auto answer = restart_is_under_way();
+    if (answer.has_value()) return *answer;
+    std::fprintf(stderr,
+                 "<4>mc-proxy: systemd does not say whether this is a restart (%s), so connections "
+                 "are given shutdown_timeout before the next start; is dbus installed?\n",
+                 answer.error().message.c_str());
+    return false;
   }
 
   void order(Order order) {
@@ -106,8 +124,8 @@ class Keeper {
   // Whether the server lets the keeper go.
   bool leave() {
     order(Order::kLeave);
-    const auto give_up = std::chrono::steady_clock::now() + kLeaveMax;
-    while (!is_left_ && line_ && std::chrono::steady_clock::now() < give_up) {
+    const auto give_up = Clock::now() + kLeaveMax;
+    while (!is_left_ && line_ && Clock::now() < give_up) {
       pollfd answer{.fd = line_.get(), .events = POLLIN, .revents = 0};
       if (::poll(&answer, 1, kLookAgainMs) == 1) hear();
     }
@@ -133,6 +151,7 @@ class Keeper {
   pid_t server_;
   bool stopping_ = false;
   bool is_left_ = false;
+  Clock::time_point give_up_at_ = kNever;  // waiting for an end that was ordered by SIGABRT
 };
 
 }  // namespace

@@ -31,6 +31,10 @@ inline constexpr std::chrono::seconds kSuccessorMax{60};
 /// How long the keeper waits for its server to acknowledge that it is left.
 inline constexpr std::chrono::milliseconds kLeaveMax{2000};
 
+/// How long a server that hangs may take to end by SIGABRT, with a core of its memory, before it is
+/// killed.
+inline constexpr std::chrono::seconds kAbortMax{10};
+
 /// How long the keeper waits for systemd to say what is going on.
 inline constexpr std::chrono::seconds kBusMax{2};
 

@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "lifecycle/service_job.hpp"
 
+#include <fmt/format.h>
 #include <systemd/sd-bus.h>
 #include <systemd/sd-daemon.h>
-#include <systemd/sd-login.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cstdint>
 #include <cstdlib>
+#include <cstring>
 #include <memory>
-#include <string_view>
+#include <utility>
 
 #include "lifecycle/limits.hpp"
 
@@ -31,56 +33,86 @@ using Bus = std::unique_ptr<sd_bus, CloseBus>;
 using BusMessage = std::unique_ptr<sd_bus_message, DropMessage>;
 using Text = std::unique_ptr<char, Free>;
 
-Bus open_bus() {
+std::unexpected<Error> fail_with(const char* what, int result) {
+  return fail(fmt::format("{}: {}", what, std::strerror(-result)));
+}
+
+Result<Bus> open_bus() {
   sd_bus* bus = nullptr;
-  if (::sd_bus_open_system(&bus) < 0) return nullptr;
+  if (const int result = ::sd_bus_open_system(&bus); result < 0) {
+    return fail_with("system bus", result);
+  }
   Bus opened(bus);
-  ::sd_bus_set_method_call_timeout(bus, std::chrono::microseconds(kBusMax).count());
+  ::sd_bus_set_method_call_timeout(
+      bus, static_cast<std::uint64_t>(std::chrono::microseconds(kBusMax).count()));
   return opened;
 }
 
-// The object of the job that systemd has for the unit; empty if there is none.
-std::string job_of(sd_bus& bus, const std::string& unit) {
-  char* path = nullptr;
-  if (::sd_bus_path_encode("/org/freedesktop/systemd1/unit", unit.c_str(), &path) < 0) return {};
-  const Text owned(path);
+// The object of the unit that a process belongs to.
+Result<std::string> unit_of(sd_bus& bus, pid_t pid) {
   sd_bus_message* answer = nullptr;
-  if (::sd_bus_get_property(&bus, kSystemd, path, "org.freedesktop.systemd1.Unit", "Job", nullptr,
-                            &answer, "(uo)") < 0) {
-    return {};
-  }
+  int result = ::sd_bus_call_method(&bus, kSystemd, "/org/freedesktop/systemd1",
+                                    "org.freedesktop.systemd1.Manager", "GetUnitByPID", nullptr,
+                                    &answer, "u", static_cast<std::uint32_t>(pid));
+  if (result < 0) return fail_with("unit of the process", result);
+  const BusMessage message(answer);
+  const char* unit = nullptr;
+  result = ::sd_bus_message_read(answer, "o", &unit);
+  if (result < 0) return fail_with("unit of the process", result);
+  return std::string(unit);
+}
+
+// The object of the job that systemd has for the unit; empty if there is none.
+Result<std::string> job_of(sd_bus& bus, const std::string& unit) {
+  sd_bus_message* answer = nullptr;
+  int result = ::sd_bus_get_property(&bus, kSystemd, unit.c_str(), "org.freedesktop.systemd1.Unit",
+                                     "Job", nullptr, &answer, "(uo)");
+  if (result < 0) return fail_with("job of the unit", result);
   const BusMessage message(answer);
   std::uint32_t id = 0;
   const char* job = nullptr;
-  if (::sd_bus_message_read(answer, "(uo)", &id, &job) < 0 || id == 0) return {};
-  return job;
+  result = ::sd_bus_message_read(answer, "(uo)", &id, &job);
+  if (result < 0) return fail_with("job of the unit", result);
+  return std::string(id == 0 ? "" : job);
 }
 
-std::string type_of(sd_bus& bus, const std::string& job) {
+Result<std::string> type_of(sd_bus& bus, const std::string& job) {
   char* type = nullptr;
-  if (::sd_bus_get_property_string(&bus, kSystemd, job.c_str(), "org.freedesktop.systemd1.Job",
-                                   "JobType", nullptr, &type) < 0) {
-    return {};
-  }
-  return Text(type).get();
+  const int result = ::sd_bus_get_property_string(
+      &bus, kSystemd, job.c_str(), "org.freedesktop.systemd1.Job", "JobType", nullptr, &type);
+  if (result < 0) return fail_with("type of the job", result);
+  return std::string(Text(type).get());
 }
 
 }  // namespace
 
 std::string service_of(pid_t pid) {
-  char* unit = nullptr;
-  if (::sd_pid_get_unit(pid, &unit) < 0) return {};
-  const std::string name = Text(unit).get();
-  return name.ends_with(".service") ? name : std::string();
+  if (::sd_booted() <= 0) return {};
+  const auto bus = open_bus();
+  if (!bus.has_value()) return {};
+  const auto unit = unit_of(**bus, pid);
+  if (!unit.has_value()) return {};
+  char* name = nullptr;
+  if (::sd_bus_get_property_string(bus->get(), kSystemd, unit->c_str(),
+                                   "org.freedesktop.systemd1.Unit", "Id", nullptr, &name) < 0) {
+    return {};
+  }
+  const std::string id = Text(name).get();
+  return id.ends_with(".service") ? id : std::string();
 }
 
-bool restart_is_under_way() {
+Result<bool> restart_is_under_way() {
   if (::sd_booted() <= 0) return false;
-  const std::string unit = service_of(::getpid());
-  const Bus bus = unit.empty() ? nullptr : open_bus();
-  if (bus == nullptr) return false;
-  const std::string job = job_of(*bus, unit);
-  return !job.empty() && type_of(*bus, job) == "restart";
+  const auto bus = open_bus();
+  if (!bus.has_value()) return std::unexpected(bus.error());
+  const auto unit = unit_of(**bus, ::getpid());
+  if (!unit.has_value()) return std::unexpected(unit.error());
+  const auto job = job_of(**bus, *unit);
+  if (!job.has_value()) return std::unexpected(job.error());
+  if (job->empty()) return false;
+  const auto type = type_of(**bus, *job);
+  if (!type.has_value()) return std::unexpected(type.error());
+  return *type == "restart";
 }
 
 }  // namespace mc::lifecycle

@@ -7,11 +7,13 @@
 
 #include <string>
 
+#include "base/result.hpp"
+
 namespace mc::lifecycle {
 
-/// Whether systemd is restarting the unit of this process, and will so start it again. False too
-/// where that cannot be known: no systemd, no bus, no answer within kBusMax.
-bool restart_is_under_way();
+/// Whether systemd is restarting the unit of this process, and will so start it again. An error
+/// where systemd runs but does not say: no bus, no answer within kBusMax.
+Result<bool> restart_is_under_way();
 
 /// The system's service unit that a process belongs to, "mc-proxy.service"; empty if to none.
 std::string service_of(pid_t pid);

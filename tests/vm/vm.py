@@ -177,8 +177,8 @@ def nspawn(deb: Path, work: Path, arguments: str) -> int:
         command = [
             "systemd-nspawn", "--quiet", "--boot", f"--directory={root}", f"--machine={name}", "--private-network",
             f"--bind={work}/out:/out", f"--bind={work}/payload:/payload", "--link-journal=no", "--console=read-only",
-            # io_uring and setting limits, which a container's default filter has not.
-            "--system-call-filter=@aio @resources",
+            # io_uring, limits and Landlock, which a container's default filter has not.
+            "--system-call-filter=@aio @resources landlock_create_ruleset landlock_add_rule landlock_restrict_self",
         ]  # fmt: skip
         groups: list[Path] = []
         if not Path("/run/systemd/system").is_dir():
