@@ -275,9 +275,12 @@ Result<void> Server::start_metrics() {
 
 Result<void> Server::run(int signals, lifecycle::Confinement confinement) {
   MainLoop loop({config_, *control_, *plane_, api_, metrics_, notifier_, keeper_, log_});
-  if (auto waits = loop.await_successors(); !waits.has_value()) return waits;
-  lifecycle::confine_late(confinement);
   if (auto serves = begin_to_serve(); !serves.has_value()) return serves;
+  // It serves already, and must not end for this.
+  if (const auto waits = loop.await_successors(); !waits.has_value()) {
+    log_.error("no successor will find this server", {{"error", waits.error().message}});
+  }
+  lifecycle::confine_late(confinement);
   announce(confinement);
   notifier_.ready();
   loop.run(signals);

@@ -41,9 +41,10 @@ constexpr bool kSanitized = false;
 
 // ---- capabilities
 
-// What root needs for files of other users: a database that belongs to mc-proxy.
-constexpr std::uint32_t kRootsFiles =
-    (1U << CAP_CHOWN) | (1U << CAP_DAC_OVERRIDE) | (1U << CAP_FOWNER);
+// What root needs for files of other users, such as a database that belongs to mc-proxy; and for
+// the rings, whose memory Linux 6.14 and newer count against all of a user's processes.
+constexpr std::uint32_t kOfRoot =
+    (1U << CAP_CHOWN) | (1U << CAP_DAC_OVERRIDE) | (1U << CAP_FOWNER) | (1U << CAP_IPC_LOCK);
 
 // ---- Landlock: landlock(7)
 
@@ -105,6 +106,8 @@ constexpr auto kNeverCalled = std::to_array<std::string_view>({
     "kcmp",
     "move_pages",
     "migrate_pages",
+    // new ways in; all sockets are bound
+    "bind",
     // who this process is
     "setuid",
     "setgid",
@@ -225,19 +228,20 @@ std::string field_of(const std::string& status, std::string_view name) {
 }  // namespace
 
 std::string give_up_capabilities() {
-  const bool is_root = ::geteuid() == 0;
   __user_cap_header_struct header{.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
   std::array<__user_cap_data_struct, _LINUX_CAPABILITY_U32S_3> sets{};
-  if (is_root) {
-    if (::syscall(SYS_capget, &header, sets.data()) != 0) return std::strerror(errno);
-    sets[0].permitted &= kRootsFiles;
-    sets[0].effective = sets[0].permitted;
-    sets[0].inheritable = 0;
-    sets[1] = {};
-  }
+  if (::syscall(SYS_capget, &header, sets.data()) != 0) return std::strerror(errno);
+  const std::uint32_t kept = ::geteuid() == 0 ? sets[0].permitted & kOfRoot : 0;
   static_cast<void>(::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0));
-  if (::syscall(SYS_capset, &header, sets.data()) != 0) return std::strerror(errno);
-  return is_root ? "of root, those for files" : "none";
+  const auto before = sets;
+  sets[0] = {.effective = kept, .permitted = kept, .inheritable = 0};
+  sets[1] = {};
+  if (::syscall(SYS_capset, &header, sets.data()) != 0) {
+    return before[0].permitted == 1U << CAP_NET_BIND_SERVICE && before[1].permitted == 0
+               ? "net_bind_service, and bind(2) is refused"
+               : std::strerror(errno);
+  }
+  return kept != 0 ? "of root, those for files and locked memory" : "none";
 }
 
 Confinement confine_early(const std::vector<std::string>& writable_directories) {

@@ -16,13 +16,12 @@ struct Confinement {
   std::string seccomp;       // "80 system calls refused" or why not
 };
 
-/// Gives up all capabilities but, for root, what reaching other users' files takes. Of this thread,
-/// and those that it makes later. Tells what is left.
+/// Gives up all capabilities but, for root, what reaching other users' files and the memory of
+/// rings take. Of this thread, and those that it makes later. Tells what is left.
 std::string give_up_capabilities();
 
-/// Gives up all capabilities but, for root, what reaching other users' files takes; forbids new
-/// privileges; forbids to change files but below these directories, and to execute any. Before
-/// threads are made: they inherit it.
+/// Gives up capabilities as above; forbids new privileges; forbids to change files but below these
+/// directories, and to execute any. Before threads are made: they inherit it.
 Confinement confine_early(const std::vector<std::string>& writable_directories);
 
 /// Refuses, on all threads, the system calls that a running server does not make. After the rings

@@ -109,12 +109,7 @@ void Handover::give_up(const char* why) {
   const Stage reached = std::exchange(stage_, Stage::kNone);
   if (reached == Stage::kNone) return;  // it only looked who is here
   if (reached >= Stage::kAccepting) incumbent_.accept_again();
-  if (reached >= Stage::kDatabase) {
-    incumbent_.take_database_back();
-    // The successor may have put its own there.
-    listener_.reset();
-    if (const auto listening = listen(); !listening) log_.error(listening.error().message);
-  }
+  if (reached >= Stage::kDatabase) incumbent_.take_database_back();
   log_.warn("the successor did not take over; this server goes on",
             {{"successor", successor_pid_}, {"why", why}});
 }

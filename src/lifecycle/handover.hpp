@@ -49,8 +49,8 @@ class Incumbent {
 
 class Handover {
  public:
-  /// Waits for a successor beside the database that this process has the lock of. `incumbent` and
-  /// `log` outlive it.
+  /// Waits for a successor beside the database that this process has the lock of; to be called once
+  /// it serves, for the place is its predecessor's until then. `incumbent` and `log` outlive it.
   static Result<std::unique_ptr<Handover>> open(const std::string& database_path,
                                                 Incumbent& incumbent, Log& log);
   Handover(const Handover&) = delete;

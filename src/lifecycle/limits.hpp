@@ -40,6 +40,6 @@ inline constexpr std::chrono::seconds kBusMax{2};
 
 /// Signals that say the same within this time are one: `kill -HUP $(pidof mc-proxy)` reaches the
 /// keeper and the server, and the keeper passes it on.
-inline constexpr std::chrono::milliseconds kSignalSettle{50};
+inline constexpr std::chrono::milliseconds kSignalSettle{200};
 
 }  // namespace mc::lifecycle

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <sys/resource.h>
 #include <sys/utsname.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstdio>
@@ -51,6 +52,14 @@ std::string explain_refusal(const SetupError& error, const Machine& machine) {
     default:
       break;
   }
+  if (machine.sysctls_hidden) {
+    return because(error,
+                   "the sysctl kernel.io_uring_disabled, which cannot be seen from here, forbids "
+                   "it, or a seccomp filter does",
+                   "Look with: sysctl kernel.io_uring_disabled; if it is 0 or not there, allow "
+                   "io_uring_setup, io_uring_enter and io_uring_register (systemd: "
+                   "SystemCallFilter=@aio)");
+  }
   if (machine.seccomp_mode == 2) {
     return because(
         error, "a seccomp filter refuses it (the default profile of Docker and containerd does)",
@@ -69,6 +78,7 @@ Machine Machine::probe() {
   utsname names{};
   if (::uname(&names) == 0) machine.kernel_release = names.release;
   machine.io_uring_disabled = read_sysctl("/proc/sys/kernel/io_uring_disabled");
+  machine.sysctls_hidden = ::access("/proc/sys/kernel", F_OK) != 0;
   machine.seccomp_mode = read_seccomp_mode();
   rlimit limit{};
   if (::getrlimit(RLIMIT_MEMLOCK, &limit) == 0) {

@@ -19,9 +19,10 @@ struct SetupError {
 /// What the machine says about itself that bears on io_uring.
 struct Machine {
   std::string kernel_release;  // uname(2), "6.1.0-18-amd64"
-  int io_uring_disabled =
-      -1;                // sysctl kernel.io_uring_disabled; -1: this kernel has no such sysctl
-  int seccomp_mode = 0;  // /proc/self/status: 0 none, 2 filter
+  // The sysctl kernel.io_uring_disabled; -1: this kernel has no such sysctl.
+  int io_uring_disabled = -1;
+  bool sysctls_hidden = false;      // nothing is known of sysctls here (systemd: ProcSubset=pid)
+  int seccomp_mode = 0;             // /proc/self/status: 0 none, 2 filter
   std::uint64_t memlock_bytes = 0;  // RLIMIT_MEMLOCK, soft; UINT64_MAX: unlimited
 
   static Machine probe();

@@ -419,10 +419,10 @@ def test_a_running_server_has_given_up_what_it_does_not_need(proxy: Administered
     fields = dict(re.findall(r"^(\w+):\t(.*)$", status, re.MULTILINE))
     assert fields["NoNewPrivs"] == "1"
     assert fields["Seccomp"] == "2"
-    files_of_root = 1 << 0 | 1 << 1 | 1 << 3  # chown, dac_override, fowner
-    assert int(fields["CapEff"], 16) & ~files_of_root == 0
+    of_root = 1 << 0 | 1 << 1 | 1 << 3 | 1 << 14  # chown, dac_override, fowner, ipc_lock
+    assert int(fields["CapEff"], 16) & ~of_root == 0
     for task in Path(f"/proc/{proxy.pid}/task").iterdir():
         of_task = dict(re.findall(r"^(\w+):\t(.*)$", (task / "status").read_text(), re.MULTILINE))
-        assert (of_task["Seccomp"], int(of_task["CapEff"], 16) & ~files_of_root) == ("2", 0), of_task["Name"]
+        assert (of_task["Seccomp"], int(of_task["CapEff"], 16) & ~of_root) == ("2", 0), of_task["Name"]
     line = proxy.wait_log(msg="confined")
     assert line["landlock"].startswith("abi ")

@@ -37,6 +37,14 @@ TEST_CASE("each cause of a missing io_uring is told apart and names its remedy")
     says(error, "kernel.io_uring_disabled is 2");
     says(error, "sysctl -w kernel.io_uring_disabled=0");
   }
+  SECTION("sysctls that cannot be seen") {
+    machine.io_uring_disabled = -1;
+    machine.sysctls_hidden = true;
+    machine.seccomp_mode = 2;
+    const auto error = explain({EPERM, "io_uring_setup"}, machine);
+    says(error, "cannot be seen from here");
+    says(error, "Look with: sysctl kernel.io_uring_disabled");
+  }
   SECTION("the sysctl at 1") {
     machine.io_uring_disabled = 1;
     const auto error = explain({EPERM, "io_uring_setup"}, machine);
