@@ -130,8 +130,9 @@ Result<void> DataPlane::seat_workers() {
 void DataPlane::work(Seat& seat) {
   name_and_pin(seat.index, seat.cpu);
   auto worker =
-      Worker::create(WorkerParts{options_.settings, published_.reader(seat.index), seat.counters,
-                                 seat.signs, connections_, log_, line_share(seats_.size())},
+      Worker::create(WorkerParts{static_cast<std::uint32_t>(seat.index), options_.settings,
+                                 published_.reader(seat.index), seat.counters, seat.signs,
+                                 connections_, log_, line_share(seats_.size())},
                      std::move(seat.sockets));
   if (worker.has_value()) {
     {
@@ -189,17 +190,67 @@ bool DataPlane::turning() {
   return all;
 }
 
-void DataPlane::cut(const std::shared_ptr<const policy::Firewall>& whom) {
-  MC_ASSERT(whom, "a cut needs a firewall to go by");
-  const auto ordered = [&whom](Seat& seat) {
-    const std::lock_guard lock(seat.worker_life);
-    return seat.worker == nullptr || seat.worker->cut(whom);
-  };
+// ---- orders
+
+// One for each worker that lives; where one does not, its order ends as soon as it is made.
+void DataPlane::order(const std::function<std::unique_ptr<SessionOrder>()>& make) {
   for (const auto& seat : seats_) {
-    while (!ordered(*seat))
-      std::this_thread::sleep_for(std::chrono::milliseconds(kCutOrderRetryMs));
+    auto order = make();
+    const auto taken = [&seat, &order] {
+      const std::lock_guard lock(seat->worker_life);
+      return seat->worker == nullptr || seat->worker->order(order);
+    };
+    while (!taken()) std::this_thread::sleep_for(kOrderRetry);
   }
 }
+
+void DataPlane::cut(const std::shared_ptr<const policy::Firewall>& whom) {
+  MC_ASSERT(whom, "a cut needs a firewall to go by");
+  order([&whom] { return std::make_unique<CutOrder>(whom); });
+}
+
+std::shared_ptr<Findings> DataPlane::treat(const ConnectionFilter& filter, Treatment treatment) {
+  auto findings = std::make_shared<Findings>(filter);
+  order([&] { return std::make_unique<FilterOrder>(findings, treatment); });
+  return findings;
+}
+
+void DataPlane::wake_workers() {
+  for (const auto& seat : seats_) {
+    const std::lock_guard lock(seat->worker_life);
+    if (seat->worker != nullptr) seat->worker->wake();
+  }
+}
+
+void DataPlane::list(const ConnectionFilter& filter,
+                     const std::function<bool(std::span<const Connection>)>& take) {
+  const auto findings = treat(filter, Treatment::kList);
+  for (;;) {
+    const Findings::Taken taken = findings->take();
+    if (taken.wanted) wake_workers();
+    if (!take(taken.rows)) break;
+    if (taken.over) return;
+  }
+  findings->give_up();
+  wake_workers();
+}
+
+std::uint64_t DataPlane::finish(Findings& findings, const Wanted& wanted) {
+  do {
+    if (!wanted()) findings.give_up();
+  } while (!findings.take().over);
+  return findings.count();
+}
+
+std::uint64_t DataPlane::close(const ConnectionFilter& filter, const Wanted& wanted) {
+  return finish(*treat(filter, Treatment::kClose), wanted);
+}
+
+std::uint64_t DataPlane::count(const ConnectionFilter& filter, const Wanted& wanted) {
+  return finish(*treat(filter, Treatment::kCount), wanted);
+}
+
+// ---- all workers
 
 bool DataPlane::accepting() const {
   if (!open_.load(std::memory_order_relaxed)) return false;

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 // All workers, from the first bind to the last session. Control threads talk to the rings through
-// here: publish a policy, cut sessions, drain, read counters.
+// here: publish a policy, list and cut sessions, drain, read counters.
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <span>
 #include <thread>
 #include <vector>
 
@@ -85,9 +87,24 @@ class DataPlane {
   /// Resets every open session whose client `whom` (not null) does not admit, in whatever stage it
   /// is; its reason is kFirewallCut. Publish the policy with this firewall first: then no such
   /// client can come after the cut. Returns when the workers have the order, which is at once
-  /// unless kCutOrders of them wait already; they carry it out in slices (kCutSeenPerTurn) and keep
+  /// unless they have kOrdersMax already; they carry it out in slices (kVisitsPerTurn) and keep
   /// `whom` until then. A worker that drains obeys too.
   void cut(const std::shared_ptr<const policy::Firewall>& whom);
+
+  /// Whether the caller still wants what it asked for.
+  using Wanted = std::function<bool()>;
+
+  /// Shows all open connections that match, each once, in no order, as they are at their turn.
+  /// `take` gets some at a time, on the calling thread; it may take its time, and ends it by
+  /// answering false. What comes or goes meanwhile may be there or not.
+  void list(const ConnectionFilter& filter,
+            const std::function<bool(std::span<const Connection>)>& take);
+  /// Resets all open connections that match (kClosedByOperator), in slices as cut() does. Returns
+  /// when it is done, with how many they were; the first time that `wanted` answers false the rest
+  /// is left open.
+  std::uint64_t close(const ConnectionFilter& filter, const Wanted& wanted);
+  /// How many close() would reset.
+  std::uint64_t count(const ConnectionFilter& filter, const Wanted& wanted);
 
   /// Whether clients are served as they come: no drain was ordered, every worker runs, and no
   /// listener of one rests for want of descriptors or memory.
@@ -113,6 +130,10 @@ class DataPlane {
   Result<void> seat_workers();
   void order_accepting(Worker::Accepting wanted);
   void work(Seat& seat);
+  void order(const std::function<std::unique_ptr<SessionOrder>()>& make);
+  std::shared_ptr<Findings> treat(const ConnectionFilter& filter, Treatment treatment);
+  std::uint64_t finish(Findings& findings, const Wanted& wanted);
+  void wake_workers();
 
   DataPlaneOptions options_;
   Log& log_;

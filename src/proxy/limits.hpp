@@ -2,6 +2,7 @@
 #pragma once
 // The data plane's limits, each with its reason.
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 
@@ -39,19 +40,31 @@ inline constexpr int kBacklog = 4096;
 // How long a listener rests after EMFILE and its kin before it tries to accept again.
 inline constexpr std::uint64_t kAcceptPauseMs = 100;
 
-// Sessions that a worker looks at in one turn of a firewall cut: some 0.2 ms of cache misses
-// and firewall lookups. A million sessions on two workers take some 120 turns.
-inline constexpr std::size_t kCutSeenPerTurn = 4096;
+// Sessions that a worker looks at in one turn for an order (SessionOrder): some 0.2 ms of cache
+// misses and lookups. A million sessions on two workers take some 120 turns.
+inline constexpr std::size_t kVisitsPerTurn = 4096;
 
-// Sessions that it cuts in one turn. Linux 6.18 hands out 20 completions a turn, and a relay's end
-// takes two: more would pile up before those of the other sessions. Measured with 4000 relays, 43
-// us each: with 8 a turn the others waited for some 2 ms, with 32 for 80 ms, at the same speed.
-inline constexpr std::size_t kCutSessionsPerTurn = 8;
+// Sessions that an order resets in one turn. Linux 6.18 hands out 20 completions a turn, and a
+// relay's end takes two: more would pile up before those of the other sessions. Measured with 4000
+// relays, 43 us each: with 8 a turn the others waited for some 2 ms, with 32 for 80 ms, at the same
+// speed.
+inline constexpr std::size_t kResetsPerTurn = 8;
 
-// Firewall cuts that may wait for a worker. Each keeps its firewall in memory (32 MB for a million
-// addresses), so whoever orders more of them waits, and asks again this often.
-inline constexpr std::size_t kCutOrders = 16;
-inline constexpr std::uint64_t kCutOrderRetryMs = 1;
+// Sessions that a listing copies in one turn: some 0.2 ms, most of it for the texts.
+inline constexpr std::size_t kRowsPerTurn = 512;
+
+// Copied sessions that wait for the thread that asked for a listing, at some 300 bytes each; what
+// each worker copies in a turn may come on top. Where nobody takes them the order rests.
+inline constexpr std::size_t kRowsWaitingMax = 4 * kRowsPerTurn;
+
+// How long that thread waits at a time before it looks whether its caller is still there.
+inline constexpr std::chrono::milliseconds kFindingsWaitMax{100};
+
+// Orders that a worker has at a time, one slice of one of them in each turn. A cut keeps its
+// firewall in memory (32 MB for a million addresses), so whoever orders more waits, and asks again
+// this often.
+inline constexpr std::size_t kOrdersMax = 16;
+inline constexpr std::chrono::milliseconds kOrderRetry{1};
 
 // Lines of one kind (see LineLimiter) that all workers together write in a second; the others are
 // counted, and the log says how many. Nobody reads more, and journald, at its defaults, keeps some

@@ -57,6 +57,8 @@ std::string_view to_string(Reason reason) {
       return "no_resources";
     case Reason::kFirewallCut:
       return "firewall_cut";
+    case Reason::kClosedByOperator:
+      return "closed_by_operator";
     case Reason::kShutdown:
       return "shutdown";
   }

@@ -37,7 +37,8 @@ enum class Reason : std::uint8_t {
   kDialFailed,   // the connection to the backend failed otherwise (no route to host, no port left…)
   kNoResources,  // this process ran out of descriptors or memory for the backend's socket
   kFirewallCut,  // cut, because the firewall has come to block the client
-  kShutdown,     // cut when shutdown_timeout had passed, or by a second signal
+  kClosedByOperator,  // reset by an operator's order (CloseConnections)
+  kShutdown,          // cut when shutdown_timeout had passed, or by a second signal
 };
 
 inline constexpr std::size_t kReasons = static_cast<std::size_t>(Reason::kShutdown) + 1;

@@ -154,14 +154,13 @@ RelayDirection::Step RelayDirection::end_of_stream() {
   return Step::kBlocked;
 }
 
-std::uint64_t RelayDirection::settle() {
-  if (pipe_ == nullptr || !pipe_->operation.answered()) return 0;
+void RelayDirection::settle() {
+  if (pipe_ == nullptr || !pipe_->operation.answered()) return;
   const int moved = pipe_->operation.take();
   // Into an empty pipe is not delivered yet.
-  if (moved <= 0 || pipe_->bytes == 0) return 0;
+  if (moved <= 0 || pipe_->bytes == 0) return;
   pipe_->bytes -= static_cast<std::size_t>(moved);
   bytes_ += static_cast<std::size_t>(moved);
-  return static_cast<std::uint64_t>(moved);
 }
 
 void RelayDirection::release_pipe() {

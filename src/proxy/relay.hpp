@@ -62,8 +62,8 @@ class RelayDirection {
   [[nodiscard]] bool busy() const { return pipe_ != nullptr && pipe_->operation.in_flight(); }
   [[nodiscard]] std::uint64_t bytes() const { return bytes_; }
   /// After the last turn, once nothing is busy: counts what the last splice of the ring delivered
-  /// after all, and answers how much that was.
-  std::uint64_t settle();
+  /// after all.
+  void settle();
 
  private:
   enum class Step : std::uint8_t { kMoved, kBlocked };  // kMoved: another step may get further

@@ -25,13 +25,13 @@ ring::Detached serve(WorkerContext& context, std::size_t listener, Fd client, So
 
 Session::Session(WorkerContext& context, std::size_t listener, Fd client, const SocketAddress& peer)
     : context_(context),
+      number_(++context.last_id.number),
       started_(context.loop.now()),
       active_(started_),
       client_(std::move(client)),
       peer_(peer),
-      listener_(static_cast<std::uint32_t>(listener)),
-      place_(static_cast<std::uint32_t>(context.sessions.size())) {
-  context_.sessions.push_back(this);
+      listener_(static_cast<std::uint32_t>(listener)) {
+  context_.sessions.add(*this);
   context_.connections.fetch_add(1, std::memory_order_relaxed);
   counters().active.add();
   if (!context_.log.enabled(LogLevel::kDebug)) return;
@@ -43,10 +43,7 @@ Session::Session(WorkerContext& context, std::size_t listener, Fd client, const 
 Session::~Session() {
   counters().active.subtract();
   context_.connections.fetch_sub(1, std::memory_order_relaxed);
-  Session* const last = context_.sessions.back();
-  last->place_ = place_;
-  context_.sessions[place_] = last;
-  context_.sessions.pop_back();
+  context_.sessions.remove(*this);
 }
 
 // ---- deadlines and interruption
@@ -208,6 +205,7 @@ Reason Session::why_stalled() const {
 
 ring::Task<Reason> Session::dial() {
   const ring::Milliseconds began = context_.loop.now();
+  stage_ = SessionStage::kDial;
   const Reason opened = open_backend();
   if (opened != Reason::kNone) co_return opened;
   set_deadline(context_.settings.connect_timeout, Reason::kDialTimeout);
@@ -266,6 +264,7 @@ ring::Task<Reason> Session::relay() {
   client.readable = true;  // the hello is in its queue
   client.start();
   backend.start();
+  stage_ = SessionStage::kRelay;
   active_ = context_.loop.now();
   if (context_.settings.idle_timeout.count() > 0) {
     set_deadline(context_.settings.idle_timeout / 2, Reason::kIdleTimeout);
@@ -275,17 +274,9 @@ ring::Task<Reason> Session::relay() {
   while (reason == Reason::kNone) {
     client.absorb();
     backend.absorb();
-    const std::uint64_t up_before = up.bytes();
-    const std::uint64_t down_before = down.bytes();
     const auto up_turn = up.turn();
     const auto down_turn = down.turn();
-    const std::uint64_t up_moved = up.bytes() - up_before;
-    const std::uint64_t down_moved = down.bytes() - down_before;
-    if (up_moved + down_moved != 0) {
-      active_ = context_.loop.now();
-      counters().bytes_up.add(up_moved);
-      counters().bytes_down.add(down_moved);
-    }
+    take_progress(up.bytes(), down.bytes());
 
     const bool more =
         up_turn == RelayDirection::Turn::kMore || down_turn == RelayDirection::Turn::kMore;
@@ -302,6 +293,8 @@ ring::Task<Reason> Session::relay() {
     }
   }
 
+  deadline_reason_ = Reason::kNone;
+  stop_reason_ = reason;  // an order that comes now comes too late
   context_.loop.timers().disarm(*this);
   // The descriptors may be closed only when the kernel holds them no more: a close under a standing
   // poll would send neither FIN nor RST.
@@ -310,14 +303,22 @@ ring::Task<Reason> Session::relay() {
   while (client.watch.in_flight() || backend.watch.in_flight() || up.busy() || down.busy()) {
     co_await event;
   }
-  counters().bytes_up.add(up.settle());
-  counters().bytes_down.add(down.settle());
-  bytes_up_ = up.bytes();
-  bytes_down_ = down.bytes();
+  up.settle();
+  down.settle();
+  take_progress(up.bytes(), down.bytes());
   counters().session_ms.observe(context_.loop.now() - started_);
   counters().session_bytes_up.observe(bytes_up_);
   counters().session_bytes_down.observe(bytes_down_);
   co_return reason;
+}
+
+void Session::take_progress(std::uint64_t up, std::uint64_t down) {
+  if (up == bytes_up_ && down == bytes_down_) return;
+  counters().bytes_up.add(up - bytes_up_);
+  counters().bytes_down.add(down - bytes_down_);
+  bytes_up_ = up;
+  bytes_down_ = down;
+  active_ = context_.loop.now();
 }
 
 Reason Session::relay_result(const RelaySide& client, const RelaySide& backend,
@@ -354,6 +355,23 @@ std::string Session::route_pattern() const {
 }
 
 ListenerCounters& Session::counters() const { return context_.counters.per_listener[listener_]; }
+
+Connection Session::describe() const {
+  const auto since = [now = context_.loop.now()](ring::Milliseconds then) {
+    return std::chrono::milliseconds(now - then);
+  };
+  return {.id = id(),
+          .listener = listener_,
+          .client = peer_,
+          .sni = name_,
+          .route = route_pattern(),
+          .backend = backend(),
+          .stage = stage_,
+          .age = since(started_),
+          .idle = since(active_),
+          .bytes_up = bytes_up_,
+          .bytes_down = bytes_down_};
+}
 
 void Session::count(Reason reason) {
   counters().of(reason).add();

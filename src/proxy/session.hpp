@@ -5,8 +5,10 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <variant>
 
 #include "base/fd.hpp"
@@ -46,9 +48,26 @@ class Session final : private ring::Timer {
   /// counts, but a deadline's gives way to an order: it may yet turn out to have been met.
   void interrupt(Reason reason);
 
+  /// Whether it was told to end, or ends by itself: an order to end it would come too late.
+  [[nodiscard]] bool is_ending() const {
+    return stop_reason_ != Reason::kNone && stop_reason_ != deadline_reason_;
+  }
+
+  // What a filter goes by, and what operators are shown.
+
+  [[nodiscard]] ConnectionId id() const { return {context_.last_id.worker, number_}; }
+  [[nodiscard]] std::size_t listener() const { return listener_; }
   [[nodiscard]] IpAddress client_ip() const { return peer_.ip(); }
+  /// The name that the client asks for; empty before its hello.
+  [[nodiscard]] std::string_view name() const { return name_; }
+  [[nodiscard]] std::optional<SocketAddress> backend() const {
+    return routed() ? std::optional(backend_address_) : std::nullopt;
+  }
+  [[nodiscard]] Connection describe() const;
 
  private:
+  friend class SessionList<Session>;
+
   // What the bytes of the hello say: how many are needed (SO_RCVLOWAT), or how the stage ends.
   using Judgement = std::variant<tls::Incomplete, Reason>;
   Judgement judge(std::span<const std::uint8_t> bytes);
@@ -58,6 +77,7 @@ class Session final : private ring::Timer {
   Reason open_backend();
   void dialled(std::chrono::milliseconds duration);
   [[nodiscard]] Reason dial_result(int result);
+  void take_progress(std::uint64_t up, std::uint64_t down);
   [[nodiscard]] Reason relay_result(const RelaySide& client, const RelaySide& backend,
                                     const RelayDirection& up, const RelayDirection& down) const;
 
@@ -84,6 +104,7 @@ class Session final : private ring::Timer {
   std::shared_ptr<policy::RouteUsage> usage_;  // of the route, which may go before the session does
   std::uint64_t bytes_up_ = 0;
   std::uint64_t bytes_down_ = 0;
+  std::uint64_t number_;  // of the worker's sessions
   ring::Milliseconds started_;
   ring::Milliseconds active_;  // when a byte was moved last
   Fd client_;
@@ -91,11 +112,12 @@ class Session final : private ring::Timer {
   SocketAddress peer_;
   SocketAddress backend_address_;
   std::uint32_t listener_;
-  std::uint32_t place_;         // in context_.sessions
+  std::uint32_t place_ = 0;     // in context_.sessions
   std::uint32_t queued_ = 0;    // in both send queues, in the middle of the idle time
   int dial_error_ = 0;          // errno
   std::uint8_t suffix_at_ = 0;  // of a wildcard route: where in name_ its suffix begins
   policy::MatchKind route_kind_{};
+  SessionStage stage_ = SessionStage::kHello;
   bool ech_offered_ = false;
   Reason deadline_reason_ = Reason::kNone;
   Reason stop_reason_ = Reason::kNone;

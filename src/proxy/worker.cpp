@@ -35,9 +35,10 @@ Worker::Worker(WorkerParts parts, std::unique_ptr<ring::Loop> loop,
       copy_buffer_(kCopyBytes),
       limiter_(*loop_, parts.settings.listener_names, parts.log_lines_max,
                parts.counters.lines_suppressed, parts.log),
+      last_id_{.worker = parts.index},
       context_{*loop_,    *peek_buffers_, parser_,        parts.policy,   pipes_,
                *engine_,  copy_buffer_,   parts.counters, parts.settings, parts.connections,
-               parts.log, sessions_,      limiter_},
+               parts.log, sessions_,      last_id_,       limiter_},
       signs_(parts.signs) {
   for (ListeningSocket& socket : sockets) {
     listeners_.push_back(
@@ -69,11 +70,12 @@ void Worker::drain(ring::Milliseconds deadline) {
   loop_->wake();
 }
 
-bool Worker::cut(std::shared_ptr<const policy::Firewall> whom) {
+bool Worker::order(std::unique_ptr<SessionOrder>& order) {
   {
     const std::lock_guard lock(mailbox_);
-    if (cuts_ordered_.size() == kCutOrders) return false;
-    cuts_ordered_.push_back(std::move(whom));
+    if (orders_ == kOrdersMax) return false;
+    ++orders_;
+    ordered_.push_back(std::move(order));
     has_mail_.store(true, std::memory_order_release);
   }
   loop_->wake();
@@ -83,7 +85,8 @@ bool Worker::cut(std::shared_ptr<const policy::Firewall> whom) {
 void Worker::obey() {
   open_or_suspend();
   begin_drain();
-  if (cut_.has_value() || next_cut()) cut_slice();
+  take_orders();
+  if (!under_way_.empty()) carry_out_a_slice();
 }
 
 void Worker::open_or_suspend() {
@@ -114,29 +117,45 @@ void Worker::begin_drain() {
   loop_->timers().arm(*this, drain_by);
 }
 
-bool Worker::next_cut() {
-  if (!has_mail_.load(std::memory_order_acquire)) return false;
+void Worker::take_orders() {
+  if (!has_mail_.load(std::memory_order_acquire)) return;
   const std::lock_guard lock(mailbox_);
-  cut_.emplace(std::move(cuts_ordered_.front()), SessionWalk(sessions_.size()));
-  cuts_ordered_.pop_front();
-  has_mail_.store(!cuts_ordered_.empty(), std::memory_order_relaxed);
-  return true;
+  has_mail_.store(false, std::memory_order_relaxed);
+  for (auto& order : ordered_) {
+    under_way_.push_back(std::make_unique<UnderWay>(std::move(order), sessions_));
+  }
+  ordered_.clear();
 }
 
-void Worker::cut_slice() {
-  std::size_t sessions_cut = 0;
-  for (std::size_t seen = 0; seen < kCutSeenPerTurn && sessions_cut < kCutSessionsPerTurn; ++seen) {
-    const auto place = cut_->walk.next(sessions_.size());
-    if (!place.has_value()) {
-      cut_.reset();
-      break;
+// Of the first order that can go on, which then is the last in the row.
+void Worker::carry_out_a_slice() {
+  for (std::size_t left = under_way_.size(); left > 0; --left) {
+    std::ranges::rotate(under_way_, under_way_.begin() + 1);
+    const SessionOrder::Next next = under_way_.back()->order->next();
+    if (next == SessionOrder::Next::kRest) continue;
+    if (next == SessionOrder::Next::kGiveUp || !do_slice(*under_way_.back())) {
+      under_way_.pop_back();
+      const std::lock_guard lock(mailbox_);
+      --orders_;
     }
-    Session& session = *sessions_[*place];
-    if (cut_->whom->check(session.client_ip()) == policy::Verdict::kAllowed) continue;
-    session.interrupt(Reason::kFirewallCut);
-    ++sessions_cut;
+    loop_->wake();  // for the next slice
+    return;
   }
-  loop_->wake();  // for the next slice, or the next order
+}
+
+// Whether there are more to do.
+bool Worker::do_slice(UnderWay& under_way) {
+  SessionOrder& order = *under_way.order;
+  const std::size_t acts_max = order.acts_per_slice();
+  bool more = true;
+  std::size_t acts = 0;
+  for (std::size_t visits = 0; more && visits < kVisitsPerTurn && acts < acts_max; ++visits) {
+    Session* const session = under_way.walk.next();
+    more = session != nullptr;
+    if (more && order.visit(*session) == SessionOrder::Visit::kActed) ++acts;
+  }
+  order.slice_done();
+  return more;
 }
 
 void Worker::expired() {

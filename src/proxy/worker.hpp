@@ -4,16 +4,16 @@
 // through them. It shares nothing that is written on the way of a byte.
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <expected>
 #include <memory>
 #include <mutex>
-#include <optional>
 #include <vector>
 
 #include "proxy/listener.hpp"
-#include "proxy/session_walk.hpp"
+#include "proxy/session_list.hpp"
+#include "proxy/session_order.hpp"
 #include "proxy/sockets.hpp"
 #include "proxy/worker_context.hpp"
 #include "ring/setup_error.hpp"
@@ -28,6 +28,7 @@ struct WorkerSigns {
 
 /// What a worker is given, by reference, by the data plane that outlives it.
 struct WorkerParts {
+  std::uint32_t index;
   const Settings& settings;
   PublishedPolicy::Reader& policy;
   Counters& counters;
@@ -60,14 +61,17 @@ class Worker final : private ring::Timer {
   /// Any thread.
   void drain(ring::Milliseconds deadline);
 
-  /// Reset the sessions whose client `whom` does not admit. Any thread. False if kCutOrders wait
-  /// already: ask again.
-  bool cut(std::shared_ptr<const policy::Firewall> whom);
+  /// Takes the order, and carries it out one slice at a time. Any thread. False, and the order is
+  /// left where it is, if it has kOrdersMax already: ask again.
+  bool order(std::unique_ptr<SessionOrder>& order);
 
  private:
-  struct Cut {
-    std::shared_ptr<const policy::Firewall> whom;
-    SessionWalk walk;
+  struct UnderWay {
+    UnderWay(std::unique_ptr<SessionOrder> what, SessionList<Session>& sessions)
+        : order(std::move(what)), walk(sessions) {}
+
+    std::unique_ptr<SessionOrder> order;
+    SessionList<Session>::Walk walk;
   };
 
   Worker(WorkerParts parts, std::unique_ptr<ring::Loop> loop,
@@ -77,8 +81,9 @@ class Worker final : private ring::Timer {
   void open_or_suspend();
   void show_signs();
   void begin_drain();
-  bool next_cut();
-  void cut_slice();
+  void take_orders();
+  void carry_out_a_slice();
+  bool do_slice(UnderWay& under_way);
   void expired() override;
   [[nodiscard]] bool done() const;
 
@@ -88,8 +93,9 @@ class Worker final : private ring::Timer {
   PipePool pipes_;
   std::unique_ptr<SpliceEngine> engine_;
   std::vector<std::uint8_t> copy_buffer_;
-  std::vector<Session*> sessions_;
+  SessionList<Session> sessions_;
   LineLimiter limiter_;
+  ConnectionId last_id_;
   WorkerContext context_;
   WorkerSigns& signs_;
   std::vector<std::unique_ptr<Listener>> listeners_;
@@ -98,10 +104,11 @@ class Worker final : private ring::Timer {
   ring::Milliseconds obeyed_ = 0;                            // the last order that was carried out
   std::atomic<ring::Milliseconds> drain_by_{0};              // the order: 0, none
 
-  std::optional<Cut> cut_;  // under way
+  std::vector<std::unique_ptr<UnderWay>> under_way_;  // the next one first
   std::mutex mailbox_;
-  std::deque<std::shared_ptr<const policy::Firewall>> cuts_ordered_;  // under mailbox_; the next
-  std::atomic<bool> has_mail_{false};                                 // whether there are any
+  std::vector<std::unique_ptr<SessionOrder>> ordered_;  // under mailbox_
+  std::size_t orders_ = 0;             // under mailbox_: those ordered, and those under way
+  std::atomic<bool> has_mail_{false};  // whether any is ordered
 };
 
 }  // namespace mc::proxy

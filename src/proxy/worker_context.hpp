@@ -14,9 +14,11 @@
 #include "base/log.hpp"
 #include "policy/policy.hpp"
 #include "policy/published.hpp"
+#include "proxy/connection.hpp"
 #include "proxy/counters.hpp"
 #include "proxy/line_limiter.hpp"
 #include "proxy/pipe_pool.hpp"
+#include "proxy/session_list.hpp"
 #include "proxy/splice_engine.hpp"
 #include "ring/buffer_group.hpp"
 #include "ring/loop.hpp"
@@ -50,8 +52,9 @@ struct WorkerContext {
   const Settings& settings;
   std::atomic<std::uint64_t>& connections;  // open sessions of all workers
   Log& log;                                 // any thread
-  std::vector<Session*>& sessions;          // of this worker
-  LineLimiter& limiter;
+  SessionList<Session>& sessions;           // of this worker
+  ConnectionId& last_id;                    // that a session of this worker got
+  LineLimiter& limiter;                     // of what is logged of refused clients
 };
 
 }  // namespace mc::proxy

@@ -9,11 +9,16 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <chrono>
+#include <map>
 #include <memory>
 #include <numeric>
+#include <set>
+#include <span>
 #include <string>
 #include <thread>
 #include <utility>
@@ -207,6 +212,14 @@ class Plane {
     table_ = table;
   }
   [[nodiscard]] const policy::RouteTable& table() const { return table_; }
+  [[nodiscard]] std::vector<Connection> list(const ConnectionFilter& filter) {
+    std::vector<Connection> all;
+    plane_->list(filter, [&all](std::span<const Connection> some) {
+      all.insert(all.end(), some.begin(), some.end());
+      return true;
+    });
+    return all;
+  }
   [[nodiscard]] std::string log() {
     log_.flush();
     std::string text(1 << 20, '\0');
@@ -263,6 +276,8 @@ class FewDescriptors {
  private:
   rlimit before_{};
 };
+
+bool always() { return true; }
 
 std::size_t occurrences(const std::string& text, std::string_view wanted) {
   std::size_t count = 0;
@@ -329,7 +344,7 @@ TEST_CASE("a cut takes effect on workers that have nothing else to do, and twice
 TEST_CASE("every order to cut is carried out, also when many come at once") {
   Plane plane({});
   std::vector<Client> clients;
-  for (std::uint32_t i = 0; i < 5 * kCutOrders; ++i) {
+  for (std::uint32_t i = 0; i < 5 * kOrdersMax; ++i) {
     clients.push_back(plane.connect(IpAddress::v4(0x7f010001 + i)));
   }
   const Client carol = plane.connect(kCarol);
@@ -350,7 +365,7 @@ TEST_CASE("every order to cut is carried out, also when many come at once") {
 }
 
 TEST_CASE("a cut takes as many turns as it needs, to see all sessions and to end those it must") {
-  constexpr std::size_t kMost = std::max(kCutSeenPerTurn, 3 * kCutSessionsPerTurn) + 100;
+  constexpr std::size_t kMost = std::max(kVisitsPerTurn, 3 * kResetsPerTurn) + 100;
   Plane plane({}, 1);
   std::vector<Client> clients;
   clients.push_back(plane.connect(kAlice));  // the first, so the last that a cut comes to
@@ -416,6 +431,187 @@ TEST_CASE("a worker that drains obeys an order to cut, and one that has ended ne
   plane->cut(blocking({kBob}));
   CHECK(plane.ended(Reason::kFirewallCut) == 1);
   CHECK(plane.ended(Reason::kCompleted) == 1);
+}
+
+// ---- list, count and close
+
+TEST_CASE("a listing shows every open connection, in whatever stage it is") {
+  EchoBackend echo;
+  SilentBackend silent;
+  Plane plane({{"*.test", echo.address()}, {"silent.test", silent.address()}}, 2, 2);
+  const Client waiting = plane.connect(kAlice);
+  const Client dialling = plane.connect(kBob);
+  dialling.send(hello("silent.test"));
+  const Client relayed = plane.connect(kCarol, 1);
+  relayed.echo(hello("a.b.test"));
+  relayed.echo(Bytes(1000, 7));
+  const policy::RouteUsage& dialed = *plane.route("silent.test").usage;
+  until([&] { return plane->totals().active == 3 && dialed.active == 1; });
+
+  std::map<IpAddress, Connection> shown;
+  std::set<ConnectionId> ids;
+  for (const Connection& connection : plane.list({})) {
+    shown[connection.client.ip()] = connection;
+    ids.insert(connection.id);
+  }
+  REQUIRE(shown.size() == 3);
+  CHECK(ids.size() == 3);
+  CHECK(shown[kAlice].stage == SessionStage::kHello);
+  CHECK(shown[kAlice].sni.empty());
+  CHECK(shown[kAlice].route.empty());
+  CHECK_FALSE(shown[kAlice].backend.has_value());
+  CHECK(shown[kBob].stage == SessionStage::kDial);
+  CHECK(shown[kBob].sni == "silent.test");
+  CHECK(shown[kBob].backend == silent.address());
+  CHECK(shown[kBob].bytes_up == 0);
+  CHECK(shown[kCarol].stage == SessionStage::kRelay);
+  CHECK(shown[kCarol].listener == 1);
+  CHECK(shown[kCarol].sni == "a.b.test");
+  CHECK(shown[kCarol].route == "*.test");
+  CHECK(shown[kCarol].backend == echo.address());
+  CHECK(shown[kCarol].bytes_up == hello("a.b.test").size() + 1000);
+  CHECK(shown[kCarol].bytes_down == hello("a.b.test").size() + 1000);
+  CHECK(shown[kCarol].idle <= shown[kCarol].age);
+}
+
+TEST_CASE("a filter chooses by each of its fields, and by all of them together") {
+  EchoBackend echo;
+  EchoBackend other;
+  Plane plane(
+      {{"a.test", echo.address()}, {"b.test", other.address()}, {"*.c.test", echo.address()}}, 2,
+      2);
+  std::vector<Client> clients;
+  const auto open = [&](const IpAddress& from, std::string_view name, std::size_t listener) {
+    clients.push_back(plane.connect(from, listener));
+    clients.back().echo(hello(name));
+  };
+  open(kAlice, "a.test", 0);
+  open(kAlice, "b.test", 1);
+  open(kBob, "x.c.test", 0);
+  open(kCarol, "a.test", 1);
+  const Client silent = plane.connect(kBob, 1);
+  until([&] { return plane->totals().active == 5; });
+
+  const auto block = [](std::string_view text) { return *IpPrefix::parse(text); };
+  CHECK(plane.list({}).size() == 5);
+  CHECK(plane.list({.listener = 1}).size() == 3);
+  CHECK(plane.list({.sni = "a.test"}).size() == 2);
+  CHECK(plane.list({.sni = "*.test"}).size() == 4);
+  CHECK(plane.list({.sni = "*.c.test"}).size() == 1);
+  CHECK(plane.list({.source = block("127.0.0.2/32")}).size() == 2);
+  CHECK(plane.list({.source = block("127.0.0.2/31")}).size() == 4);
+  CHECK(plane.list({.source = block("::/0")}).empty());
+  CHECK(plane.list({.backend = other.address()}).size() == 1);
+  CHECK(plane.list({.listener = 1, .sni = "a.test", .source = block("127.0.0.4/32")}).size() == 1);
+  CHECK(plane.list({.listener = 0, .sni = "a.test", .source = block("127.0.0.4/32")}).empty());
+  const auto one = plane.list({.backend = other.address()});
+  REQUIRE(one.size() == 1);
+  CHECK(plane.list({.id = one.front().id}).front().sni == "b.test");
+  CHECK(plane->count({.sni = "a.test"}, always) == 2);
+  for (const Client& client : clients) CHECK(client.lives());
+}
+
+TEST_CASE("what is closed are those that match, once each, and the others live on") {
+  EchoBackend echo;
+  Plane plane({{"*", echo.address()}});
+  std::vector<Client> closed;
+  std::vector<Client> others;
+  constexpr std::size_t kOfEach = 3 * kResetsPerTurn;
+  for (std::size_t i = 0; i < kOfEach; ++i) {
+    closed.push_back(plane.connect(kAlice));
+    closed.back().echo(hello("a.test"));
+    others.push_back(plane.connect(kAlice));
+    others.back().echo(hello("b.test"));
+  }
+  CHECK(plane->close({.sni = "a.test"}, always) == kOfEach);
+  CHECK(plane->close({.sni = "a.test"}, always) == 0);
+  for (const Client& client : closed) CHECK(client.was_reset());
+  until([&] { return plane->totals().active == kOfEach; });
+  CHECK(plane.ended(Reason::kClosedByOperator) == kOfEach);
+  CHECK(echo.resets() == kOfEach);
+  for (const Client& client : others) client.echo(Bytes(100, 3));
+  CHECK(occurrences(plane.log(), "reason=closed_by_operator") == kOfEach);
+}
+
+TEST_CASE("a close that nobody waits for any more leaves the rest open") {
+  Plane plane({}, 1);
+  std::vector<Client> clients;
+  while (clients.size() < 5000) clients.push_back(plane.connect(kAlice));
+  until([&] { return plane->totals().active == clients.size(); });
+  const std::uint64_t closed = plane->close({}, [] { return false; });
+  CHECK(closed < clients.size());
+  until([&] { return plane->totals().active == clients.size() - closed; });
+  CHECK(plane.list({}).size() == clients.size() - closed);
+}
+
+TEST_CASE("a listing that nobody reads rests, and holds up neither traffic nor other orders") {
+  EchoBackend echo;
+  Plane plane({{"*", echo.address()}}, 1);
+  std::vector<Client> clients;
+  while (clients.size() < kRowsWaitingMax + 3 * kRowsPerTurn) {
+    clients.push_back(plane.connect(kBob));
+  }
+  until([&] { return plane->totals().active == clients.size(); });
+  std::atomic<bool> reads{false};
+  std::atomic<bool> has_rows{false};
+  std::atomic<std::size_t> largest{0};
+  std::set<ConnectionId> ids;
+  std::size_t rows = 0;
+  std::thread reader([&] {
+    plane->list({}, [&](std::span<const Connection> some) {
+      has_rows = has_rows || !some.empty();
+      reads.wait(false);
+      largest = std::max(largest.load(), some.size());
+      rows += some.size();
+      for (const Connection& connection : some) ids.insert(connection.id);
+      return true;
+    });
+  });
+  until([&] { return has_rows.load(); });
+  const Client newcomer = plane.connect(kAlice);
+  newcomer.echo(hello("a.test"));
+  CHECK(plane.list({.source = *IpPrefix::parse("127.0.0.2/32")}).size() == 1);
+  plane->cut(blocking({kAlice}));
+  CHECK(newcomer.was_reset());
+  clients.erase(clients.end() - 50, clients.end());
+  until([&] { return plane->totals().active == clients.size(); });
+  reads = true;
+  reads.notify_one();
+  reader.join();
+  // Each once; of those that left in between, some may have been seen before.
+  CHECK(rows == ids.size());
+  CHECK(rows >= clients.size());
+  CHECK(rows <= clients.size() + 50);
+  CHECK(largest <= kRowsWaitingMax + kRowsPerTurn);
+}
+
+TEST_CASE("a listing ends when its reader wants no more, and many may be under way") {
+  Plane plane({});
+  std::vector<Client> clients;
+  while (clients.size() < 2000) clients.push_back(plane.connect(kBob));
+  until([&] { return plane->totals().active == clients.size(); });
+  std::vector<std::thread> readers;
+  for (std::size_t i = 0; i < 3 * kOrdersMax; ++i) {
+    readers.emplace_back([&plane] {
+      plane->list({}, [](std::span<const Connection> rows) { return rows.empty(); });
+    });
+  }
+  for (std::thread& reader : readers) reader.join();
+  CHECK(plane.list({}).size() == clients.size());
+}
+
+TEST_CASE("a listing ends with its workers, also while they drain") {
+  EchoBackend echo;
+  Plane plane({{"*", echo.address()}});
+  const Client client = plane.connect(kAlice);
+  client.echo(hello("a.test"));
+  plane->drain(std::chrono::minutes(5));
+  CHECK(plane.list({}).size() == 1);
+  client.finish();
+  pollfd ended{.fd = plane->ended_fd(), .events = POLLIN, .revents = 0};
+  REQUIRE(::poll(&ended, 1, 1000 * static_cast<int>(kPatience.count())) == 1);
+  CHECK(plane.list({}).empty());
+  CHECK(plane->close({}, always) == 0);
 }
 
 // ---- usage and totals

@@ -31,8 +31,8 @@ TEST_CASE("an order ends a session although its deadline came first and was met 
   const Fd client = serve_client_with_hello(stage);
   REQUIRE(stage.sessions.size() == 1);
   // All in one turn: the deadline passes, the order comes, and the peek has its answer already.
-  stage.sessions.front()->interrupt(Reason::kHelloTimeout);
-  stage.sessions.front()->interrupt(order);
+  (*stage.sessions.begin())->interrupt(Reason::kHelloTimeout);
+  (*stage.sessions.begin())->interrupt(order);
   test::turn_until(*stage.loop, [&] { return stage.sessions.empty(); });
   CHECK(stage.counters.per_listener[0].of(order).value() == 1);
 }
@@ -40,8 +40,8 @@ TEST_CASE("an order ends a session although its deadline came first and was met 
 TEST_CASE("a deadline that comes after an order does not take its place") {
   testing::Stage stage;
   const Fd client = serve_client_with_hello(stage);
-  stage.sessions.front()->interrupt(Reason::kFirewallCut);
-  stage.sessions.front()->interrupt(Reason::kHelloTimeout);
+  (*stage.sessions.begin())->interrupt(Reason::kFirewallCut);
+  (*stage.sessions.begin())->interrupt(Reason::kHelloTimeout);
   test::turn_until(*stage.loop, [&] { return stage.sessions.empty(); });
   CHECK(stage.counters.per_listener[0].of(Reason::kFirewallCut).value() == 1);
 }
@@ -49,8 +49,8 @@ TEST_CASE("a deadline that comes after an order does not take its place") {
 TEST_CASE("of two orders the first counts") {
   testing::Stage stage;
   const Fd client = serve_client_with_hello(stage);
-  stage.sessions.front()->interrupt(Reason::kShutdown);
-  stage.sessions.front()->interrupt(Reason::kFirewallCut);
+  (*stage.sessions.begin())->interrupt(Reason::kShutdown);
+  (*stage.sessions.begin())->interrupt(Reason::kFirewallCut);
   test::turn_until(*stage.loop, [&] { return stage.sessions.empty(); });
   CHECK(stage.counters.per_listener[0].of(Reason::kShutdown).value() == 1);
 }

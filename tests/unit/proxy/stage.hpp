@@ -57,11 +57,12 @@ struct Stage {
   Counters counters{1};
   Settings settings{.listener_names = {"here"}, .connections_max = 100};
   std::atomic<std::uint64_t> connections{0};
-  std::vector<Session*> sessions;
+  SessionList<Session> sessions;
+  ConnectionId last_id;
   LineLimiter limiter{*loop, settings.listener_names, 20, counters.lines_suppressed, log};
-  WorkerContext context{*loop,   *buffers,    parser,   policies.reader(0), pipes,
-                        *engine, copy_buffer, counters, settings,           connections,
-                        log,     sessions,    limiter};
+  WorkerContext context{*loop,       *buffers, parser,   policies.reader(0), pipes, *engine,
+                        copy_buffer, counters, settings, connections,        log,   sessions,
+                        last_id,     limiter};
 };
 
 }  // namespace mc::proxy::testing

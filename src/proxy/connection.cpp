@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "proxy/connection.hpp"
+
+#include <fmt/format.h>
+
+#include <charconv>
+
+#include "policy/route.hpp"
+#include "proxy/session.hpp"
+
+namespace mc::proxy {
+namespace {
+
+template <class Number>
+bool read_number(std::string_view text, Number& number) {
+  // One way to write each: no sign, no leading zero.
+  if (text.size() > 1 && text.front() == '0') return false;
+  const char* const end = text.data() + text.size();
+  const auto [stopped, error] = std::from_chars(text.data(), end, number);
+  return error == std::errc() && stopped == end;
+}
+
+}  // namespace
+
+std::optional<ConnectionId> ConnectionId::parse(std::string_view text) {
+  const auto dash = text.find('-');
+  if (dash == text.npos) return std::nullopt;
+  ConnectionId id;
+  if (!read_number(text.substr(0, dash), id.worker)) return std::nullopt;
+  if (!read_number(text.substr(dash + 1), id.number)) return std::nullopt;
+  return id;
+}
+
+std::string ConnectionId::to_string() const { return fmt::format("{}-{}", worker, number); }
+
+bool covers(std::string_view pattern, std::string_view name) {
+  if (pattern == policy::kFallbackPattern) return !name.empty();
+  if (!pattern.starts_with(policy::kWildcardPrefix)) return name == pattern;
+  const std::string_view suffix = pattern.substr(1);  // ".example.com"
+  return name.size() > suffix.size() && name.ends_with(suffix);
+}
+
+bool ConnectionFilter::matches(const Session& session) const {
+  if (id.has_value() && session.id() != *id) return false;
+  if (listener.has_value() && session.listener() != *listener) return false;
+  if (source.has_value() && !source->contains(session.client_ip())) return false;
+  if (backend.has_value() && session.backend() != backend) return false;
+  return !sni.has_value() || covers(*sni, session.name());
+}
+
+}  // namespace mc::proxy

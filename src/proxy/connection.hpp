@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// An open connection as it is shown to operators, and the filter by which they choose some. Values;
+// any thread.
+
+#include <chrono>
+#include <compare>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/ip.hpp"
+#include "base/socket_address.hpp"
+
+namespace mc::proxy {
+
+class Session;
+
+/// Names a connection for as long as the process lives: no other gets the same one.
+struct ConnectionId {
+  std::uint32_t worker = 0;
+  std::uint64_t number = 0;  // of the worker's sessions, from 1; 0: there is no session
+
+  /// Reads what to_string() writes.
+  static std::optional<ConnectionId> parse(std::string_view text);
+  /// "0-17".
+  [[nodiscard]] std::string to_string() const;
+
+  auto operator<=>(const ConnectionId&) const = default;
+};
+
+/// What a session is at.
+enum class SessionStage : std::uint8_t {
+  kHello,  // waits for the client's hello
+  kDial,   // connects to the backend
+  kRelay,  // moves bytes
+};
+
+struct Connection {
+  ConnectionId id;
+  std::size_t listener = 0;  // its place in the configuration
+  SocketAddress client;
+  std::string sni;                       // normalised; empty before the hello
+  std::string route;                     // the pattern that matched; empty where none has (yet)
+  std::optional<SocketAddress> backend;  // of that route
+  SessionStage stage = SessionStage::kHello;
+  std::chrono::milliseconds age{};   // since it was accepted
+  std::chrono::milliseconds idle{};  // since a byte was moved, or the stage before relay began
+  std::uint64_t bytes_up = 0;        // client to backend, so far
+  std::uint64_t bytes_down = 0;      // backend to client, so far
+};
+
+/// Which connections are meant: those that match all that is set.
+struct ConnectionFilter {
+  std::optional<ConnectionId> id;
+  std::optional<std::size_t> listener;
+  /// A pattern as routes have them: "app.example.com", "*.example.com", or "*" for whatever has
+  /// shown a name. Normalised.
+  std::optional<std::string> sni;
+  std::optional<IpPrefix> source;
+  std::optional<SocketAddress> backend;
+
+  [[nodiscard]] bool matches(const Session& session) const;
+};
+
+/// Whether `name` is covered by `pattern`, both normalised.
+bool covers(std::string_view pattern, std::string_view name);
+
+}  // namespace mc::proxy
