@@ -132,7 +132,7 @@ void DataPlane::work(Seat& seat) {
   auto worker =
       Worker::create(WorkerParts{static_cast<std::uint32_t>(seat.index), options_.settings,
                                  published_.reader(seat.index), seat.counters, seat.signs,
-                                 connections_, log_, line_share(seats_.size())},
+                                 connections_, events_, log_, line_share(seats_.size())},
                      std::move(seat.sockets));
   if (worker.has_value()) {
     {

@@ -121,6 +121,9 @@ class DataPlane {
 
   [[nodiscard]] Totals totals() const;
 
+  /// Where what happens to connections can be watched.
+  [[nodiscard]] EventHub& events() { return events_; }
+
  private:
   struct Seat;
 
@@ -138,6 +141,7 @@ class DataPlane {
   DataPlaneOptions options_;
   Log& log_;
   PublishedPolicy published_;
+  EventHub events_;
   std::atomic<std::uint64_t> connections_{0};
   std::atomic<std::size_t> running_{0};
   std::atomic<bool> open_{false};

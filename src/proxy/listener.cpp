@@ -136,6 +136,11 @@ void Listener::refuse(Fd client, const SocketAddress& peer, Reason reason) {
   reset_on_close(client.get());
   client.reset();
   context_.counters.per_listener[index_].of(reason).add();
+  if (context_.events.wants(EventKind::kRefused)) {
+    context_.events.emit({.kind = EventKind::kRefused,
+                          .connection = {.listener = index_, .client = peer},
+                          .reason = reason});
+  }
   if (!context_.log.enabled(LogLevel::kInfo) || !context_.limiter.admits(index_, reason)) return;
   context_.log.info("connection refused", {{"listener", context_.settings.listener_names[index_]},
                                            {"client", peer.to_string()},

@@ -266,6 +266,9 @@ ring::Task<Reason> Session::relay() {
   backend.start();
   stage_ = SessionStage::kRelay;
   active_ = context_.loop.now();
+  if (context_.events.wants(EventKind::kOpened)) {
+    context_.events.emit({.kind = EventKind::kOpened, .connection = describe()});
+  }
   if (context_.settings.idle_timeout.count() > 0) {
     set_deadline(context_.settings.idle_timeout / 2, Reason::kIdleTimeout);
   }
@@ -382,8 +385,18 @@ void Session::count(Reason reason) {
   usage_->active.fetch_sub(1, std::memory_order_relaxed);
 }
 
+void Session::tell_end(Reason reason) {
+  const EventKind kind = !routed()                 ? EventKind::kRefused
+                         : is_dial_failure(reason) ? EventKind::kDialFailed
+                                                   : EventKind::kClosed;
+  if (!context_.events.wants(kind)) return;
+  context_.events.emit(
+      {.kind = kind, .connection = describe(), .reason = reason, .dial_error = dial_error_});
+}
+
 void Session::report(Reason reason) {
   count(reason);
+  tell_end(reason);
   const bool dial_failed = is_dial_failure(reason);
   const LogLevel level = dial_failed ? LogLevel::kWarn : LogLevel::kInfo;
   if (!context_.log.enabled(level)) return;

@@ -41,7 +41,7 @@ class Session final : private ring::Timer {
   ring::Task<Reason> relay();
   /// Closes both sockets, in order or by reset.
   void close(Reason reason);
-  /// The session's one line in the log, and its counters.
+  /// The session's one line in the log, its counters, and its last event.
   void report(Reason reason);
 
   /// Makes the session end soon, with this reason, whatever it is waiting for. The first reason
@@ -93,6 +93,7 @@ class Session final : private ring::Timer {
   [[nodiscard]] std::string route_pattern() const;
   [[nodiscard]] ListenerCounters& counters() const;
   void count(Reason reason);
+  void tell_end(Reason reason);
 
   /// `co_await interruptible(operation)`: as `co_await operation`, and interrupt() reaches it.
   template <class Operation>

@@ -2,6 +2,7 @@
 #include "proxy/worker.hpp"
 
 #include <algorithm>
+#include <thread>
 #include <utility>
 
 #include "proxy/limits.hpp"
@@ -36,9 +37,10 @@ Worker::Worker(WorkerParts parts, std::unique_ptr<ring::Loop> loop,
       limiter_(*loop_, parts.settings.listener_names, parts.log_lines_max,
                parts.counters.lines_suppressed, parts.log),
       last_id_{.worker = parts.index},
+      events_(parts.events),
       context_{*loop_,    *peek_buffers_, parser_,        parts.policy,   pipes_,
                *engine_,  copy_buffer_,   parts.counters, parts.settings, parts.connections,
-               parts.log, sessions_,      last_id_,       limiter_},
+               parts.log, sessions_,      last_id_,       events_,        limiter_},
       signs_(parts.signs) {
   for (ListeningSocket& socket : sockets) {
     listeners_.push_back(
@@ -54,8 +56,10 @@ void Worker::run() {
     context_.policy.online();
     obey();
     loop_->dispatch();
+    if (!events_.flush()) loop_->wake();
     show_signs();
   }
+  while (!events_.flush()) std::this_thread::yield();
   context_.policy.offline();
   limiter_.report();
 }

@@ -34,6 +34,7 @@ struct WorkerParts {
   Counters& counters;
   WorkerSigns& signs;
   std::atomic<std::uint64_t>& connections;
+  EventHub& events;
   Log& log;
   std::uint32_t log_lines_max;  // of a kind, in a second; see LineLimiter
 };
@@ -96,6 +97,7 @@ class Worker final : private ring::Timer {
   SessionList<Session> sessions_;
   LineLimiter limiter_;
   ConnectionId last_id_;
+  EventSource events_;
   WorkerContext context_;
   WorkerSigns& signs_;
   std::vector<std::unique_ptr<Listener>> listeners_;

@@ -16,6 +16,7 @@
 #include "policy/published.hpp"
 #include "proxy/connection.hpp"
 #include "proxy/counters.hpp"
+#include "proxy/event_hub.hpp"
 #include "proxy/line_limiter.hpp"
 #include "proxy/pipe_pool.hpp"
 #include "proxy/session_list.hpp"
@@ -54,7 +55,8 @@ struct WorkerContext {
   Log& log;                                 // any thread
   SessionList<Session>& sessions;           // of this worker
   ConnectionId& last_id;                    // that a session of this worker got
-  LineLimiter& limiter;                     // of what is logged of refused clients
+  EventSource& events;
+  LineLimiter& limiter;  // of what is logged of refused clients
 };
 
 }  // namespace mc::proxy

@@ -528,7 +528,7 @@ TEST_CASE("what is closed are those that match, once each, and the others live o
   for (const Client& client : closed) CHECK(client.was_reset());
   until([&] { return plane->totals().active == kOfEach; });
   CHECK(plane.ended(Reason::kClosedByOperator) == kOfEach);
-  CHECK(echo.resets() == kOfEach);
+  until([&] { return echo.resets() == kOfEach; });
   for (const Client& client : others) client.echo(Bytes(100, 3));
   CHECK(occurrences(plane.log(), "reason=closed_by_operator") == kOfEach);
 }
@@ -612,6 +612,83 @@ TEST_CASE("a listing ends with its workers, also while they drain") {
   REQUIRE(::poll(&ended, 1, 1000 * static_cast<int>(kPatience.count())) == 1);
   CHECK(plane.list({}).empty());
   CHECK(plane->close({}, always) == 0);
+}
+
+// ---- events
+
+TEST_CASE("each end of a connection is one event, told apart as in the log") {
+  EchoBackend echo;
+  const SocketAddress nobody = address_of(listening_socket(0));
+  Plane plane({{"*.test", echo.address()}, {"dead.test", nobody}});
+  EventHub::Watch watch(plane->events(), {EventKind::kOpened, EventKind::kClosed,
+                                          EventKind::kRefused, EventKind::kDialFailed});
+  Events seen;
+  const auto next = [&] {
+    until([&] {
+      const auto more = watch.read(100).events;
+      seen.insert(seen.end(), more.begin(), more.end());
+      return !seen.empty();
+    });
+    const auto event = seen.front();
+    seen.erase(seen.begin());
+    return event;
+  };
+
+  const Client client = plane.connect(kAlice);
+  client.echo(hello("a.test"));
+  const auto opened = next();
+  CHECK(opened->kind == EventKind::kOpened);
+  CHECK(opened->connection.sni == "a.test");
+  CHECK(opened->connection.backend == echo.address());
+  client.echo(Bytes(100, 3));
+  client.finish();
+  const auto closed = next();
+  CHECK(closed->kind == EventKind::kClosed);
+  CHECK(closed->reason == Reason::kCompleted);
+  CHECK(closed->connection.id == opened->connection.id);
+  CHECK(closed->connection.client.ip() == kAlice);
+  CHECK(closed->connection.route == "*.test");
+  CHECK(closed->connection.bytes_up == hello("a.test").size() + 100);
+
+  const Client dead = plane.connect(kBob);
+  dead.send(hello("dead.test"));
+  CHECK(dead.was_reset());
+  const auto failed = next();
+  CHECK(failed->kind == EventKind::kDialFailed);
+  CHECK(failed->reason == Reason::kDialRefused);
+  CHECK(failed->dial_error == ECONNREFUSED);
+  CHECK(failed->connection.backend == nobody);
+
+  const Client stray = plane.connect(kBob);
+  stray.send(hello("nowhere.example"));
+  CHECK(stray.was_reset());
+  const auto refused = next();
+  CHECK(refused->kind == EventKind::kRefused);
+  CHECK(refused->reason == Reason::kNoRoute);
+  CHECK(refused->connection.sni == "nowhere.example");
+
+  plane.publish(plane.table(), blocking({kCarol}));
+  const Client blocked = plane.connect(kCarol);
+  CHECK(blocked.was_reset());
+  const auto denied = next();
+  CHECK(denied->kind == EventKind::kRefused);
+  CHECK(denied->reason == Reason::kBlockedIp);
+  CHECK(denied->connection.client.ip() == kCarol);
+  CHECK(denied->connection.id.number == 0);
+}
+
+TEST_CASE("what ends with its worker is told too") {
+  EchoBackend echo;
+  Plane plane({{"*", echo.address()}});
+  EventHub::Watch watch(plane->events(), {EventKind::kClosed});
+  const Client client = plane.connect(kAlice);
+  client.echo(hello("a.test"));
+  plane->drain(std::chrono::milliseconds(0));
+  pollfd ended{.fd = plane->ended_fd(), .events = POLLIN, .revents = 0};
+  REQUIRE(::poll(&ended, 1, 1000 * static_cast<int>(kPatience.count())) == 1);
+  const auto seen = watch.read(10).events;
+  REQUIRE(seen.size() == 1);
+  CHECK(seen.front()->reason == Reason::kShutdown);
 }
 
 // ---- usage and totals

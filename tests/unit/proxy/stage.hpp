@@ -59,10 +59,12 @@ struct Stage {
   std::atomic<std::uint64_t> connections{0};
   SessionList<Session> sessions;
   ConnectionId last_id;
+  EventHub hub;
+  EventSource events{hub};
   LineLimiter limiter{*loop, settings.listener_names, 20, counters.lines_suppressed, log};
   WorkerContext context{*loop,       *buffers, parser,   policies.reader(0), pipes, *engine,
                         copy_buffer, counters, settings, connections,        log,   sessions,
-                        last_id,     limiter};
+                        last_id,     events,   limiter};
 };
 
 }  // namespace mc::proxy::testing

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// What happens to connections, as it happens, for those who watch. Workers hand over what happened
+// in a turn at its end, and wait for nobody: neither for a lock nor for a watcher. The last events
+// of each kind are kept, as long as anybody watches that kind; whoever reads slower than they come
+// misses the oldest, and is told how many.
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "proxy/connection.hpp"
+#include "proxy/reason.hpp"
+
+namespace mc::proxy {
+
+/// The ends of a connection are told apart as in the log.
+enum class EventKind : std::uint8_t {
+  kOpened,      // client and backend are connected
+  kClosed,      // a connection with a route ended: "connection closed"
+  kRefused,     // one without: "connection refused"
+  kDialFailed,  // its backend could not be reached: "dial failed"
+};
+inline constexpr std::size_t kEventKinds = 4;
+
+/// A number for each kind.
+using EventCounts = std::array<std::uint64_t, kEventKinds>;
+
+struct Event {
+  EventKind kind;
+  std::chrono::system_clock::time_point time;
+  Connection connection;          // id.number is 0 where it was refused before it had a session
+  Reason reason = Reason::kNone;  // how it ended
+  int dial_error = 0;             // errno, of kDialFailed
+};
+using Events = std::vector<std::shared_ptr<const Event>>;
+
+/// Any thread.
+class EventHub {
+ public:
+  class Watch;
+
+  EventHub() = default;
+  EventHub(const EventHub&) = delete;
+  EventHub& operator=(const EventHub&) = delete;
+
+  /// Whether anybody watches events of this kind.
+  [[nodiscard]] bool wants(EventKind kind) const {
+    return watchers_[static_cast<std::size_t>(kind)].load(std::memory_order_relaxed) > 0;
+  }
+
+  /// Takes the events, in their order, and the numbers of those that were lost before, out of what
+  /// it is given. False, and nothing is taken, if somebody else is at it: try again.
+  bool try_take(Events& events, EventCounts& lost);
+
+ private:
+  // Of one kind.
+  struct Kept {
+    struct Slot {
+      std::uint64_t number;  // of all events, so that kinds can be put in order
+      std::shared_ptr<const Event> event;
+    };
+    std::deque<Slot> slots;   // at most kEventsKept
+    std::uint64_t begin = 0;  // how many came before slots.front()
+    std::uint64_t lost = 0;   // before they came here
+  };
+
+  std::array<std::atomic<std::uint32_t>, kEventKinds> watchers_{};  // written under lock_
+  std::mutex lock_;
+  std::array<Kept, kEventKinds> kept_;
+  std::uint64_t taken_ = 0;
+};
+
+/// One who watches, from now on. The hub outlives it. One thread.
+class EventHub::Watch {
+ public:
+  Watch(EventHub& hub, std::vector<EventKind> kinds);
+  ~Watch();
+  Watch(const Watch&) = delete;
+  Watch& operator=(const Watch&) = delete;
+
+  struct Seen {
+    Events events;       // the next ones, in their order
+    EventCounts lost{};  // that came before those of their kind, and are gone
+  };
+  /// Does not wait. At most `most` events.
+  Seen read(std::size_t most);
+
+ private:
+  struct Place {
+    EventKind kind;
+    std::uint64_t next = 0;  // of its kind
+    std::uint64_t lost = 0;  // that were told already, or were before
+  };
+
+  [[nodiscard]] Kept& kept(const Place& place) const {
+    return hub_.kept_[static_cast<std::size_t>(place.kind)];
+  }
+  Place* earliest();
+
+  EventHub& hub_;
+  std::vector<Place> places_;
+};
+
+/// A worker's side of the hub; its thread only.
+class EventSource {
+ public:
+  explicit EventSource(EventHub& hub) : hub_(hub) {}
+
+  [[nodiscard]] bool wants(EventKind kind) const { return hub_.wants(kind); }
+  /// Keeps the event until flush(). Its time is set here.
+  void emit(Event event);
+  /// Whether all is handed over; if not, try again in the next turn.
+  bool flush() { return events_.empty() || hub_.try_take(events_, lost_); }
+
+ private:
+  EventHub& hub_;
+  Events events_;  // at most kEventsPendingMax
+  EventCounts lost_{};
+};
+
+}  // namespace mc::proxy
