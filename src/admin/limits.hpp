@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstddef>
 
+#include "control/limits.hpp"
 #include "proxy/limits.hpp"
 
 namespace mc::admin {
@@ -66,8 +67,9 @@ inline constexpr std::chrono::milliseconds kLocalConnectWaitMax{5000};
 inline constexpr std::chrono::milliseconds kProbeWaitMax{5000};
 
 /// Threads that serve calls, which bounds the calls at one time: more than the operators and their
-/// scripts there are, and changes go one after the other anyway.
-inline constexpr int kThreadsMax = 32;
+/// scripts there are, and changes go one after the other anyway. A stream keeps one for as long as
+/// it lasts, so each sort of stream has a bound of its own, below.
+inline constexpr int kThreadsMax = 48;
 
 /// What the messages of all calls together may hold as bytes, before they are parsed.
 inline constexpr std::size_t kCallBytesMax = 4 * std::size_t{kMessageBytesMax};
@@ -86,6 +88,36 @@ inline constexpr std::size_t kSnapshotChunkBytes = 1024 * 1024;
 
 /// How long a client may take to read a snapshot: 100 MB through 1.5 Mbit/s.
 inline constexpr std::chrono::minutes kSnapshotWaitMax{10};
+
+/// Watches of events at one time: some people and programs. Each keeps a thread, and looks for news
+/// this often: soon enough for a person, and seldom enough that ten changes of policy a second cost
+/// a watch no more than one read of the audit table each.
+inline constexpr std::size_t kWatchesMax = 8;
+inline constexpr std::chrono::milliseconds kWatchPeriod{50};
+
+/// What a watch takes from the audit table (1.5 KB each at most) and from the hub at a time.
+inline constexpr std::size_t kChangesPerRead = 1000;
+inline constexpr std::size_t kEventsPerRead = 256;
+
+/// Calls at one time that list or close connections. Each has an order with every worker, whose
+/// other places are for cuts by the firewall.
+inline constexpr std::size_t kConnectionCallsMax = 4;
+static_assert(2 * kConnectionCallsMax <= proxy::kOrdersMax);
+static_assert(control::kWaitingMax + kSnapshotsMax + kWatchesMax + kConnectionCallsMax + 16 <=
+                  kThreadsMax,
+              "some threads are left for those who only want to know");
+
+/// Connections in one message: of the largest kind (1 KB, most of it host names) they are a
+/// fraction of the 4 MiB that clients take.
+inline constexpr std::size_t kConnectionsPerMessage = 500;
+
+/// How long a client may take to read a listing: a person with a pager.
+inline constexpr std::chrono::minutes kListingWaitMax{10};
+
+/// How often a connection with a call is asked whether the client's machine is still there, and how
+/// long for an answer: one that vanished would keep a watch's place for ever.
+inline constexpr std::chrono::milliseconds kKeepaliveTime{60'000};
+inline constexpr std::chrono::milliseconds kKeepaliveWaitMax{20'000};
 
 /// How long a stop waits for calls that are under way. No change is by then, so what is left are
 /// answers on their way, and watches of the health service, which would stay for ever.

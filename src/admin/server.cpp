@@ -106,6 +106,9 @@ Result<void> Server::listen(ServerOptions options) {
                              static_cast<int>(options.handshake_max.count()));
   builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS,
                              static_cast<int>(options.idle_max.count()));
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, static_cast<int>(kKeepaliveTime.count()));
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS,
+                             static_cast<int>(kKeepaliveWaitMax.count()));
 
   if (!options.socket.empty()) {
     if (auto opened = open_local(options); !opened.has_value()) return opened;
@@ -153,6 +156,7 @@ Server::~Server() {
   // First: they hand connections to the server, which would not close those that come too late.
   if (local_ != nullptr) local_->close();
   if (tcp_ != nullptr) tcp_->close();
+  if (service_ != nullptr) service_->end_streams();
   if (server_ != nullptr) {
     server_->Shutdown(std::chrono::system_clock::now() + kShutdownGrace);
     server_->Wait();

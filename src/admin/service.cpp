@@ -127,6 +127,28 @@ class Place {
   const std::size_t before_;
 };
 
+// Cancels a call that lasts too long: a client that does not read would keep its place for ever.
+class Deadline {
+ public:
+  Deadline(grpc::ServerContext& context, std::chrono::minutes from_now) {
+    alarm_.Set(std::chrono::system_clock::now() + from_now, [&context](bool expired) {
+      if (expired) context.TryCancel();
+    });
+  }
+  ~Deadline() { alarm_.Cancel(); }
+  Deadline(const Deadline&) = delete;
+  Deadline& operator=(const Deadline&) = delete;
+
+ private:
+  grpc::Alarm alarm_;
+};
+
+grpc::Status too_many_connection_calls() {
+  return {grpc::StatusCode::RESOURCE_EXHAUSTED,
+          fmt::format("{} calls list or close connections already; try again when one is done",
+                      kConnectionCallsMax)};
+}
+
 // What CreateSnapshot makes beside the database, before it gets its number.
 std::string snapshot_stem(const std::string& database) { return database + ".snapshot-"; }
 
@@ -356,9 +378,7 @@ grpc::Status Service::GetStatus(grpc::ServerContext*, const api::GetStatusReques
     fill_busiest(state->routes[i], routes_max, listener);
   }
   if (const auto& geoip = state->firewall.geoip()) to_api(*geoip, *response->mutable_geoip());
-  response->set_state(control_.stopping() ? api::SERVER_STATE_STOPPING
-                      : plane.accepting() ? api::SERVER_STATE_SERVING
-                                          : api::SERVER_STATE_PAUSED);
+  response->set_state(state_of(control_));
   return grpc::Status::OK;
 }
 
@@ -384,14 +404,8 @@ grpc::Status Service::CreateSnapshot(grpc::ServerContext* context,
     return {grpc::StatusCode::INTERNAL,
             fmt::format("snapshot {}: {}", quote(path), std::strerror(error))};
   }
-  // A client that does not read would keep its place for ever.
-  grpc::Alarm alarm;
-  alarm.Set(std::chrono::system_clock::now() + kSnapshotWaitMax, [context](bool expired) {
-    if (expired) context->TryCancel();
-  });
-  const grpc::Status sent = send_file(file.get(), *writer);
-  alarm.Cancel();
-  return sent;
+  const Deadline deadline(*context, kSnapshotWaitMax);
+  return send_file(file.get(), *writer);
 }
 
 grpc::Status Service::ReloadGeoIP(grpc::ServerContext* context, const api::ReloadGeoIPRequest*,
@@ -401,6 +415,69 @@ grpc::Status Service::ReloadGeoIP(grpc::ServerContext* context, const api::Reloa
   to_api(**reloaded, *response->mutable_geoip());
   response->set_revision(control_.state()->revision);
   return grpc::Status::OK;
+}
+
+// ---- connections
+
+grpc::Status Service::ListConnections(grpc::ServerContext* context,
+                                      const api::ListConnectionsRequest* request,
+                                      grpc::ServerWriter<api::ListConnectionsResponse>* writer) {
+  const auto filter = control::read_filter(to_control(request->filter()), control_.listeners());
+  if (!filter.has_value()) return to_status(filter.error(), path_in_filter);
+  const Place place(connection_calls_);
+  if (place.others() >= kConnectionCallsMax) return too_many_connection_calls();
+  const Deadline deadline(*context, kListingWaitMax);
+  grpc::Status status;
+  control_.plane().list(*filter, [&](std::span<const proxy::Connection> rows) {
+    if (context->IsCancelled()) status = {grpc::StatusCode::CANCELLED, "the client has left"};
+    const auto now = std::chrono::system_clock::now();
+    while (status.ok() && !rows.empty()) {
+      const auto some = rows.first(std::min(rows.size(), kConnectionsPerMessage));
+      rows = rows.subspan(some.size());
+      api::ListConnectionsResponse message;
+      for (const proxy::Connection& row : some) {
+        to_api(row, control_.listeners(), now, *message.add_connections());
+      }
+      if (!writer->Write(message)) status = {grpc::StatusCode::CANCELLED, "the client has left"};
+    }
+    return status.ok();
+  });
+  return status;
+}
+
+grpc::Status Service::CloseConnections(grpc::ServerContext* context,
+                                       const api::CloseConnectionsRequest* request,
+                                       api::CloseConnectionsResponse* response) {
+  const control::ConnectionFilterText text = to_control(request->filter());
+  if (text.empty() && !request->all()) {
+    return invalid_argument("filter",
+                            "empty, which means every connection; set `all` to close them");
+  }
+  if (!text.empty() && request->all()) {
+    return invalid_argument("all", "set together with a filter; leave one of them out");
+  }
+  const auto filter = control::read_filter(text, control_.listeners());
+  if (!filter.has_value()) return to_status(filter.error(), path_in_filter);
+  const Place place(connection_calls_);
+  if (place.others() >= kConnectionCallsMax) return too_many_connection_calls();
+  const auto wanted = [context] { return !context->IsCancelled(); };
+  response->set_closed(request->dry_run()
+                           ? control_.plane().count(*filter, wanted)
+                           : control_.close_connections(*filter, text, who(*context), wanted));
+  return grpc::Status::OK;
+}
+
+// ---- events
+
+grpc::Status Service::WatchEvents(grpc::ServerContext* context,
+                                  const api::WatchEventsRequest* request,
+                                  grpc::ServerWriter<api::WatchEventsResponse>* writer) {
+  const Place place(watches_);
+  if (place.others() >= kWatchesMax) {
+    return {grpc::StatusCode::RESOURCE_EXHAUSTED,
+            fmt::format("{} watch already; try again when one has left", kWatchesMax)};
+  }
+  return EventStream(control_, streams_end_, *context, *writer).run(*request);
 }
 
 // ---- the log

@@ -13,6 +13,7 @@
 #include <mutex>
 #include <string>
 
+#include "admin/event_stream.hpp"
 #include "admin/local_socket.hpp"
 #include "base/log.hpp"
 #include "control/control.hpp"
@@ -63,6 +64,18 @@ class Service final : public mc_proxy::v1::ProxyAdminService::Service {
   grpc::Status SetLogLevel(grpc::ServerContext* context,
                            const mc_proxy::v1::SetLogLevelRequest* request,
                            mc_proxy::v1::SetLogLevelResponse* response) override;
+  grpc::Status ListConnections(
+      grpc::ServerContext* context, const mc_proxy::v1::ListConnectionsRequest* request,
+      grpc::ServerWriter<mc_proxy::v1::ListConnectionsResponse>* writer) override;
+  grpc::Status CloseConnections(grpc::ServerContext* context,
+                                const mc_proxy::v1::CloseConnectionsRequest* request,
+                                mc_proxy::v1::CloseConnectionsResponse* response) override;
+  grpc::Status WatchEvents(grpc::ServerContext* context,
+                           const mc_proxy::v1::WatchEventsRequest* request,
+                           grpc::ServerWriter<mc_proxy::v1::WatchEventsResponse>* writer) override;
+
+  /// Ends the streams that would last for ever. No call is served well afterwards.
+  void end_streams() { streams_end_.tell(); }
 
  private:
   /// Who calls: the subject of the client's certificate, or the user at the Unix socket.
@@ -85,6 +98,9 @@ class Service final : public mc_proxy::v1::ProxyAdminService::Service {
   const std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
   std::atomic<std::size_t> snapshots_{0};         // under way; at most kSnapshotsMax
   std::atomic<std::uint64_t> snapshots_made_{0};  // so that no two have one name
+  std::atomic<std::size_t> connection_calls_{0};  // under way; at most kConnectionCallsMax
+  std::atomic<std::size_t> watches_{0};           // likewise, kWatchesMax
+  StreamsEnd streams_end_;
 };
 
 }  // namespace mc::admin

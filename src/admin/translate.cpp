@@ -41,6 +41,18 @@ api::FirewallRuleType to_api(control::RuleType type) {
   return api::FIREWALL_RULE_TYPE_UNSPECIFIED;
 }
 
+api::ConnectionStage to_api(proxy::SessionStage stage) {
+  switch (stage) {
+    case proxy::SessionStage::kHello:
+      return api::CONNECTION_STAGE_HELLO;
+    case proxy::SessionStage::kDial:
+      return api::CONNECTION_STAGE_DIAL;
+    case proxy::SessionStage::kRelay:
+      return api::CONNECTION_STAGE_RELAY;
+  }
+  std::unreachable();
+}
+
 grpc::StatusCode code_of(control::RefusalKind kind) {
   switch (kind) {
     case control::RefusalKind::kInvalid:
@@ -83,6 +95,12 @@ std::string_view name_of(control::Field field) {
       return "type";
     case control::Field::kRuleValue:
       return "value";
+    case control::Field::kSni:
+      return "sni";
+    case control::Field::kSource:
+      return "source";
+    case control::Field::kConnectionId:
+      return "id";
   }
   std::unreachable();
 }
@@ -180,6 +198,34 @@ std::optional<LogLevel> to_log(api::LogLevel level) {
   }
 }
 
+void to_api(const proxy::Connection& connection, const control::Listeners& listeners,
+            std::chrono::system_clock::time_point now, api::Connection& out) {
+  if (connection.id.number != 0) out.set_id(connection.id.to_string());
+  out.set_listener_addr(listeners.name(connection.listener));
+  out.set_client(connection.client.to_string());
+  out.set_sni(connection.sni);
+  if (connection.backend.has_value()) out.set_backend(connection.backend->to_string());
+  out.set_route(connection.route);
+  out.set_stage(to_api(connection.stage));
+  *out.mutable_started_at() = to_timestamp(now - connection.age);
+  *out.mutable_idle() = to_duration(connection.idle);
+  out.set_bytes_up(connection.bytes_up);
+  out.set_bytes_down(connection.bytes_down);
+}
+
+control::ConnectionFilterText to_control(const api::ConnectionFilter& filter) {
+  return {.listener = filter.listener_addr(),
+          .sni = filter.sni(),
+          .source = filter.source(),
+          .backend = filter.backend(),
+          .id = filter.id()};
+}
+
+api::ServerState state_of(const control::Control& control) {
+  if (control.stopping()) return api::SERVER_STATE_STOPPING;
+  return control.plane().accepting() ? api::SERVER_STATE_SERVING : api::SERVER_STATE_PAUSED;
+}
+
 google::protobuf::Timestamp to_timestamp(std::chrono::system_clock::time_point time) {
   const auto since_epoch = time.time_since_epoch();
   const auto seconds = std::chrono::floor<std::chrono::seconds>(since_epoch);
@@ -216,6 +262,10 @@ std::string path_in_single(const control::Violation& violation) {
 
 std::string path_in_remove_route(const control::Violation& violation) {
   return std::string(name_of(violation.field));
+}
+
+std::string path_in_filter(const control::Violation& violation) {
+  return fmt::format("filter.{}", name_of(violation.field));
 }
 
 std::string path_in_routes(const control::Violation& violation) {

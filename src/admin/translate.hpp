@@ -30,6 +30,11 @@ void to_api(const policy::GeoIp& geoip, mc_proxy::v1::GeoIPStatus& out);
 mc_proxy::v1::LogLevel to_api(LogLevel level);
 /// Nothing for what is none of the levels.
 std::optional<LogLevel> to_log(mc_proxy::v1::LogLevel level);
+/// The connection as it was at `now`.
+void to_api(const proxy::Connection& connection, const control::Listeners& listeners,
+            std::chrono::system_clock::time_point now, mc_proxy::v1::Connection& out);
+control::ConnectionFilterText to_control(const mc_proxy::v1::ConnectionFilter& filter);
+mc_proxy::v1::ServerState state_of(const control::Control& control);
 google::protobuf::Timestamp to_timestamp(std::chrono::system_clock::time_point time);
 google::protobuf::Duration to_duration(std::chrono::nanoseconds duration);
 
@@ -44,6 +49,9 @@ std::string path_in_remove_route(const control::Violation& violation);
 std::string path_in_routes(const control::Violation& violation);
 /// Field paths of ApplyChanges: "changes[17].add_route.route.backend". `request` outlives it.
 FieldPath path_in(const mc_proxy::v1::ApplyChangesRequest& request);
+
+/// Field paths of the requests with a filter: "filter.source".
+std::string path_in_filter(const control::Violation& violation);
 
 /// The refusal as gRPC tells it, with a google.rpc.BadRequest where fields are wrong.
 grpc::Status to_status(const control::Refusal& refusal, const FieldPath& path);

@@ -56,8 +56,18 @@ struct RemoveRule {
 using Change =
     std::variant<std::monostate, AddRoute, PutRoute, RemoveRoute, AddRule, PutRule, RemoveRule>;
 
-/// The field of a change that a violation is about.
-enum class Field : std::uint8_t { kChange, kListener, kHostname, kBackend, kRuleType, kRuleValue };
+/// The field of a change, or of a filter, that a violation is about.
+enum class Field : std::uint8_t {
+  kChange,
+  kListener,
+  kHostname,
+  kBackend,
+  kRuleType,
+  kRuleValue,
+  kSni,
+  kSource,
+  kConnectionId,
+};
 
 struct Violation {
   std::size_t index = 0;  // of the change, or of the route in a replacement

@@ -267,6 +267,21 @@ void Control::cut(const std::vector<Rule>& rules) {
       state()->firewall.geoip()));
 }
 
+// ---- connections
+
+std::uint64_t Control::close_connections(const proxy::ConnectionFilter& filter,
+                                         const ConnectionFilterText& text, std::string_view who,
+                                         const proxy::DataPlane::Wanted& wanted) {
+  const std::uint64_t closed = plane_->close(filter, wanted);
+  log_.info("connections closed", {{"filter", text.describe()}, {"closed", closed}, {"by", who}});
+  return closed;
+}
+
+Result<std::vector<store::AuditRecord>> Control::changes_after(store::Revision revision,
+                                                               std::size_t most) const {
+  return store_->audit_after(revision, most);
+}
+
 // ---- GeoIP
 
 // A database that could not be read when the server started, and that nobody needed, is tried again

@@ -16,11 +16,13 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/log.hpp"
 #include "base/result.hpp"
 #include "config/config.hpp"
 #include "control/change.hpp"
+#include "control/connection_filter.hpp"
 #include "control/draft.hpp"
 #include "control/state.hpp"
 #include "policy/geoip.hpp"
@@ -90,9 +92,20 @@ class Control {
   [[nodiscard]] std::shared_ptr<const State> state() const;
   [[nodiscard]] const Listeners& listeners() const { return listeners_; }
   [[nodiscard]] const proxy::DataPlane& plane() const { return *plane_; }
+  [[nodiscard]] proxy::DataPlane& plane() { return *plane_; }
   [[nodiscard]] bool stopping() const { return stopping_; }
   [[nodiscard]] ChangeCounts changes() const { return {changes_made_, changes_failed_}; }
   [[nodiscard]] const std::string& database_path() const { return database_path_; }
+
+  /// Resets the open connections that match, and logs it: `text` is what the filter was read from.
+  /// Answers how many, as proxy::DataPlane::close() does.
+  std::uint64_t close_connections(const proxy::ConnectionFilter& filter,
+                                  const ConnectionFilterText& text, std::string_view who,
+                                  const proxy::DataPlane::Wanted& wanted);
+
+  /// The oldest `most` changes after this revision that the audit table has.
+  [[nodiscard]] Result<std::vector<store::AuditRecord>> changes_after(store::Revision revision,
+                                                                      std::size_t most) const;
 
   /// A complete copy of the database as a new file at `destination`.
   Result<void> snapshot(const std::string& destination) const;

@@ -6,10 +6,11 @@
 // before anybody is told. Within a second or so its pages move on to the database file
 // (move_log()), which so is complete nearly all the time and the log short.
 //
-// A Store belongs to one thread at a time; the control plane's lock is above it. snapshot() alone
-// may run beside everything else.
+// A Store belongs to one thread at a time; the control plane's lock is above it. snapshot() and
+// audit_after() alone may run beside everything else.
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <expected>
 #include <memory>
@@ -72,6 +73,12 @@ struct AuditEntry {
   std::string detail;
 };
 
+/// What the audit table keeps of a commit: the entry, and the revision that it made.
+struct AuditRecord {
+  Revision revision = 0;
+  AuditEntry entry;
+};
+
 /// Why a commit was refused, for whoever treats one reason otherwise than another.
 enum class Trouble : std::uint8_t {
   kNoRoom,    // on the disk
@@ -128,6 +135,11 @@ class Store {
   /// The same for a database that this process has not open, whether a server has or not. Changes
   /// nothing; needs to be allowed to write in the database's directory, as all readers are.
   static Result<void> snapshot_file(const std::string& path, const std::string& destination);
+
+  /// The oldest `most` of the audit entries after this revision, in order. Those that are beyond
+  /// kAuditEntriesMax are not there. Any thread, while the owner commits.
+  [[nodiscard]] Result<std::vector<AuditRecord>> audit_after(Revision revision,
+                                                             std::size_t most) const;
 
  private:
   struct Statements;

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// One call of WatchEvents, from its first message to its last. It looks for news by itself, every
+// kWatchPeriod: so neither workers nor changes of policy have to wake anybody. Changes of policy
+// are read from the audit table, where none can be missed; the server's state is compared; what
+// happens to connections comes from the hub.
+
+#include <google/protobuf/timestamp.pb.h>
+#include <grpcpp/server_context.h>
+#include <grpcpp/support/status.h>
+#include <grpcpp/support/sync_stream.h>
+#include <mc_proxy/v1/admin.pb.h>
+
+#include <condition_variable>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+
+#include "control/control.hpp"
+#include "proxy/event_hub.hpp"
+
+namespace mc::admin {
+
+/// Tells all streams of a server that it ends. Any thread.
+class StreamsEnd {
+ public:
+  void tell();
+  /// Waits for the end, but no longer than kWatchPeriod. Whether it is there.
+  bool wait();
+
+ private:
+  std::mutex lock_;
+  std::condition_variable told_;
+  bool ended_ = false;
+};
+
+/// On the thread of its call.
+class EventStream {
+ public:
+  using Writer = grpc::ServerWriter<mc_proxy::v1::WatchEventsResponse>;
+
+  /// All of these outlive it.
+  EventStream(control::Control& control, StreamsEnd& end, grpc::ServerContext& context,
+              Writer& writer)
+      : control_(control), end_(end), context_(context), writer_(writer) {}
+
+  /// Until the client leaves, or the server ends.
+  grpc::Status run(const mc_proxy::v1::WatchEventsRequest& request);
+
+ private:
+  /// What is wrong with the request, or where the watch begins.
+  grpc::Status begin(const mc_proxy::v1::WatchEventsRequest& request);
+  grpc::Status read_kinds(const mc_proxy::v1::WatchEventsRequest& request);
+
+  // Each sends what is new of its sort; whether there may be more at once.
+  bool send_changes();
+  bool send_connections();
+  void send_state();
+
+  void send_change(const store::AuditRecord& record);
+  void send_lost(mc_proxy::v1::EventKind kind, std::uint64_t count);
+  void send(const mc_proxy::v1::WatchEventsResponse& message);
+
+  control::Control& control_;
+  StreamsEnd& end_;
+  grpc::ServerContext& context_;
+  Writer& writer_;
+  grpc::Status failure_;  // why it must end
+  bool wants_changes_ = false;
+  bool wants_state_ = false;
+  store::Revision revision_ = 0;  // the last that was sent
+  mc_proxy::v1::ServerState state_ = mc_proxy::v1::SERVER_STATE_UNSPECIFIED;  // likewise
+  std::optional<proxy::EventHub::Watch> watch_;
+};
+
+}  // namespace mc::admin

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "control/connection_filter.hpp"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <optional>
+#include <string_view>
+#include <utility>
+
+#include "base/quote.hpp"
+#include "config/rules.hpp"
+
+namespace mc::control {
+namespace {
+
+using Words = std::array<std::pair<std::string_view, const std::string*>, 5>;
+
+Words words(const ConnectionFilterText& text) {
+  return {{{"id", &text.id},
+           {"listener", &text.listener},
+           {"sni", &text.sni},
+           {"source", &text.source},
+           {"backend", &text.backend}}};
+}
+
+Result<IpPrefix> parse_source(const std::string& text) {
+  if (text.contains('/')) return IpPrefix::parse(text);
+  const auto address = IpAddress::parse(text);
+  if (!address.has_value()) return std::unexpected(address.error());
+  return IpPrefix::parse(fmt::format("{}/{}", address->to_string(), address->is_v4() ? 32 : 128));
+}
+
+Result<proxy::ConnectionId> parse_id(const std::string& text) {
+  const auto id = proxy::ConnectionId::parse(text);
+  if (id.has_value()) return *id;
+  return fail(fmt::format(
+      "{}: not the id of a connection; write one as it is listed, like \"0-17\"", quote(text)));
+}
+
+}  // namespace
+
+bool ConnectionFilterText::empty() const {
+  for (const auto& [name, text] : words(*this)) {
+    if (!text->empty()) return false;
+  }
+  return true;
+}
+
+std::string ConnectionFilterText::describe() const {
+  std::string said;
+  for (const auto& [name, text] : words(*this)) {
+    if (!text->empty()) said += fmt::format("{}{}={}", said.empty() ? "" : " ", name, *text);
+  }
+  return said.empty() ? "all" : said;
+}
+
+Outcome<proxy::ConnectionFilter> read_filter(const ConnectionFilterText& text,
+                                             const Listeners& listeners) {
+  Refusal refusal{.kind = RefusalKind::kInvalid};
+  const auto read = [&refusal](Field field, const std::string& word, auto parse, auto& into) {
+    if (word.empty()) return;
+    auto parsed = parse(word);
+    if (parsed.has_value()) {
+      into = *std::move(parsed);
+    } else {
+      refusal.violations.push_back({0, field, std::move(parsed.error().message)});
+    }
+  };
+  proxy::ConnectionFilter filter;
+  read(Field::kSni, text.sni, config::parse_hostname, filter.sni);
+  read(Field::kSource, text.source, parse_source, filter.source);
+  read(Field::kBackend, text.backend, config::parse_backend, filter.backend);
+  read(Field::kConnectionId, text.id, parse_id, filter.id);
+  if (!refusal.violations.empty()) return std::unexpected(std::move(refusal));
+  if (!text.listener.empty()) {
+    filter.listener = listeners.find(text.listener);
+    if (!filter.listener.has_value()) {
+      return refuse(RefusalKind::kNotFound, listeners.unknown(text.listener));
+    }
+  }
+  return filter;
+}
+
+}  // namespace mc::control

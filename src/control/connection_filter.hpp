@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// Which open connections somebody means, read from texts that nobody has validated yet. Pure; any
+// thread.
+
+#include <string>
+
+#include "control/change.hpp"
+#include "control/state.hpp"
+#include "proxy/connection.hpp"
+
+namespace mc::control {
+
+/// Those that are empty say nothing.
+struct ConnectionFilterText {
+  std::string listener;  // as configured
+  std::string sni;       // as a route's host name
+  std::string source;    // an address or a block
+  std::string backend;
+  std::string id;
+
+  [[nodiscard]] bool empty() const;
+  /// For the log: "listener=:443 sni=*.example.com", or "all".
+  [[nodiscard]] std::string describe() const;
+};
+
+/// The filter, or every fault of the texts.
+Outcome<proxy::ConnectionFilter> read_filter(const ConnectionFilterText& text,
+                                             const Listeners& listeners);
+
+}  // namespace mc::control
