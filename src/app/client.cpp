@@ -19,14 +19,29 @@
 namespace mc::app {
 namespace {
 
-std::unexpected<int> give_up(const std::string& why, int code) {
-  complain("mc-proxy: " + why);
-  return std::unexpected(code);
+std::unexpected<Client::Failure> give_up(std::string why, int code) {
+  return std::unexpected(Client::Failure{std::move(why), code});
+}
+
+std::string to_json(const google::protobuf::Message& message,
+                    google::protobuf::util::JsonPrintOptions options) {
+  options.always_print_primitive_fields = true;
+  options.preserve_proto_field_names = true;
+  std::string text;
+  const auto converted = google::protobuf::util::MessageToJsonString(message, &text, options);
+  return converted.ok() ? text : "{}";
 }
 
 }  // namespace
 
 std::expected<Client, int> Client::connect(const ClientOptions& options) {
+  auto client = open(options);
+  if (client.has_value()) return *std::move(client);
+  complain("mc-proxy: " + client.error().message);
+  return std::unexpected(client.error().code);
+}
+
+std::expected<Client, Client::Failure> Client::open(const ClientOptions& options) {
   gpr_set_log_function([](gpr_log_func_args*) {});  // what matters of it, the messages here say
   google::protobuf::SetLogHandler(nullptr);
   Client client;
@@ -81,15 +96,18 @@ int Client::fail(const grpc::Status& status, const FieldName& name) const {
     }
     return kFailed;
   }
-  std::string why =
-      local_ ? admin::explain(status, where_)
-             : admin::explain(status, where_, {options_.ca, options_.certificate, options_.key});
+  std::string why = explain(status);
   // "changes[3]: " counts in a request that the user did not write.
   if (name && why.starts_with("changes[")) why.erase(0, why.find(": ") + 2);
   complain("mc-proxy: " + why);
   const bool unreachable = status.error_code() == grpc::StatusCode::UNAVAILABLE ||
                            status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED;
   return unreachable ? kUnreachable : kFailed;
+}
+
+std::string Client::explain(const grpc::Status& status) const {
+  return local_ ? admin::explain(status, where_)
+                : admin::explain(status, where_, {options_.ca, options_.certificate, options_.key});
 }
 
 std::expected<std::string, int> Client::listener_or_only(const std::string& listener) {
@@ -102,8 +120,9 @@ std::expected<std::string, int> Client::listener_or_only(const std::string& list
   for (const auto& one : status.listeners()) {
     names += (names.empty() ? "" : ", ") + quote(one.addr());
   }
-  return give_up(fmt::format("which listener? The server has {}; say it with --listener", names),
-                 kUsage);
+  complain(
+      fmt::format("mc-proxy: which listener? The server has {}; say it with --listener", names));
+  return std::unexpected(int{kUsage});
 }
 
 bool is_ascii(std::string_view text) {
@@ -125,11 +144,11 @@ bool all_ascii(std::initializer_list<std::string_view> texts) {
 void print_json(const google::protobuf::Message& message) {
   google::protobuf::util::JsonPrintOptions options;
   options.add_whitespace = true;
-  options.always_print_primitive_fields = true;
-  options.preserve_proto_field_names = true;
-  std::string text;
-  const auto converted = google::protobuf::util::MessageToJsonString(message, &text, options);
-  std::fputs(converted.ok() ? text.c_str() : "{}\n", stdout);
+  std::fputs(to_json(message, options).c_str(), stdout);
+}
+
+bool print_json_line(const google::protobuf::Message& message) {
+  return std::puts(to_json(message, {}).c_str()) >= 0;
 }
 
 }  // namespace mc::app

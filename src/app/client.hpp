@@ -14,6 +14,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <type_traits>
 
 #include "app/commands.hpp"
 
@@ -23,8 +24,16 @@ class Client {
  public:
   using Stub = mc_proxy::v1::ProxyAdminService::Stub;
 
+  /// Why something could not be done, and the exit code that says so.
+  struct Failure {
+    std::string message;
+    int code;
+  };
+
   /// The server that the options name. On an error it has said why, and answers the exit code.
   static std::expected<Client, int> connect(const ClientOptions& options);
+  /// The same for whoever says it otherwise.
+  static std::expected<Client, Failure> open(const ClientOptions& options);
 
   /// One call: `client.call(&Stub::AddRoute, request, response)`.
   template <class Request, class Response>
@@ -37,6 +46,29 @@ class Client {
                          (kReads ? kReadWaitMax : kChangeWaitMax));
     return (stub_.get()->*method)(&context, request, &response);
   }
+
+  /// One call that is answered with a stream: `client.read(&Stub::ListConnections, request, take)`.
+  /// `take` gets each message; once it answers false the rest is given up, and the status is OK.
+  /// There is no deadline: `context` can be cancelled by another thread.
+  template <class Request, class Response>
+  grpc::Status read(std::unique_ptr<grpc::ClientReader<Response>> (Stub::*method)(
+                        grpc::ClientContext*, const Request&),
+                    const Request& request,
+                    const std::type_identity_t<std::function<bool(const Response&)>>& take,
+                    grpc::ClientContext& context) {
+    const auto reader = (stub_.get()->*method)(&context, request);
+    Response message;
+    while (reader->Read(&message)) {
+      if (take(message)) continue;
+      context.TryCancel();
+      static_cast<void>(reader->Finish());
+      return grpc::Status::OK;
+    }
+    return reader->Finish();
+  }
+
+  /// Why the call failed, in one line.
+  [[nodiscard]] std::string explain(const grpc::Status& status) const;
 
   /// How a field of the request is called where the user wrote it.
   using FieldName = std::function<std::string(const std::string& field)>;
@@ -67,5 +99,7 @@ bool all_ascii(std::initializer_list<std::string_view> texts);
 
 /// Prints the message as JSON, with the names of the .proto file.
 void print_json(const google::protobuf::Message& message);
+/// The same in one line. Whether it could be written.
+bool print_json_line(const google::protobuf::Message& message);
 
 }  // namespace mc::app

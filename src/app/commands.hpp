@@ -93,6 +93,21 @@ int remove_rules(const ClientOptions& options, const std::vector<std::string>& v
 /// it that until the server's next start.
 int log_level(const ClientOptions& options, const std::string& level);
 
+/// Which open connections are meant: those that match all that is not empty.
+struct ConnectionOptions {
+  std::string listener, sni, source, backend, id;
+  bool all = false;  // to close all of them is meant
+  bool dry_run = false;
+};
+int list_connections(const ClientOptions& options, const ConnectionOptions& which);
+int close_connections(const ClientOptions& options, const ConnectionOptions& which);
+
+/// The kinds of events by name: "policy_changed", ...
+std::vector<std::string> event_kinds();
+/// Prints events until it is interrupted or the server ends. No kinds: all.
+int watch_events(const ClientOptions& options, const std::vector<std::string>& kinds,
+                 std::optional<std::uint64_t> since_revision);
+
 /// Prints a script that completes the words of `app` in a shell: "bash" or "zsh".
 int print_completion(const CLI::App& app, const std::string& shell);
 

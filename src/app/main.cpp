@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <cstring>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -43,6 +44,8 @@ class CommandLine {
     add_snapshot();
     add_routes();
     add_firewall();
+    add_connections();
+    add_events();
     add_log_level();
     add_check();
     add_others();
@@ -200,6 +203,37 @@ class CommandLine {
         ->check(CLI::IsMember({"debug", "info", "warn", "error"}));
   }
 
+  void with_filter(CLI::App* command) {
+    command->add_option("-l,--listener", which_.listener, "Those of this listener, such as :443");
+    command->add_option("--sni", which_.sni, "Those of this name: app.example.com, *.example.com");
+    command->add_option("--source", which_.source, "Those of this address or CIDR block");
+    command->add_option("--backend", which_.backend, "Those to this backend: ip:port");
+    command->add_option("--id", which_.id, "The one with this id, as listed");
+  }
+
+  void add_connections() {
+    CLI::App* const connections =
+        app_.add_subcommand("connections", "Show and close open connections");
+    connections->require_subcommand(1);
+    with_filter(with_server(add(*connections, "list", "Show them; with --json, one in each line",
+                                [this] { return list_connections(client_, which_); })));
+    CLI::App* const close = with_server(add(*connections, "close", "Reset them",
+                                            [this] { return close_connections(client_, which_); }));
+    with_filter(close);
+    close->add_flag("--all", which_.all, "All of them");
+    close->add_flag("--dry-run", which_.dry_run, "Only say how many match");
+  }
+
+  void add_events() {
+    CLI::App* const events = with_server(
+        add(app_, "events", "Show what happens, until interrupted; with --json, one in each line",
+            [this] { return watch_events(client_, values_, since_revision_); }));
+    events->add_option("--kind", values_, "Only events of this kind; may be given several times")
+        ->check(CLI::IsMember(event_kinds()));
+    events->add_option("--since-revision", since_revision_,
+                       "Begin with the changes of policy after this revision");
+  }
+
   void add_check() {
     with_json(
         with_config(add(app_, "check", "Check a configuration file, and what this machine allows",
@@ -223,6 +257,8 @@ class CommandLine {
   ServeOptions serve_;
   ReplaceOptions replace_;
   SnapshotOptions snapshot_;
+  ConnectionOptions which_;
+  std::optional<std::uint64_t> since_revision_;
   std::string listener_, hostname_, backend_, shell_, level_;
   std::vector<std::string> values_;
   std::optional<bool> cut_;
