@@ -79,6 +79,12 @@ api = _Package("mc_proxy.v1")
 health = _Package("grpc.health.v1")
 
 
+def enum_name(message: Message, field: str) -> str:
+    """The name of the value that an enum field has."""
+    values = message.DESCRIPTOR.fields_by_name[field].enum_type.values_by_number
+    return values[getattr(message, field)].name
+
+
 def route(hostname: str, backend: object) -> Message:
     return api.Route(hostname=hostname, backend=getattr(backend, "address", backend))
 
@@ -130,7 +136,8 @@ class Admin:
     the response; one that fails raises grpc.RpcError. See refused().
     """
 
-    def __init__(self, target: str, tls: ClientTls | None = None):
+    def __init__(self, target: str, tls: ClientTls | None = None, window: int | None = None):
+        """`window`: what the server may send of a stream that nobody reads, in bytes; else gRPC decides."""
         options = [
             ("grpc.use_local_subchannel_pool", 1),  # a connection of its own
             ("grpc.enable_http_proxy", 0),
@@ -138,6 +145,8 @@ class Admin:
             ("grpc.max_receive_message_length", 64 << 20),
             ("grpc.initial_reconnect_backoff_ms", 100),
         ]
+        if window is not None:
+            options += [("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", window)]
         self.channel = (
             grpc.secure_channel(target, tls.credentials(), options) if tls else grpc.insecure_channel(target, options)
         )
@@ -162,6 +171,31 @@ class Admin:
         assert all(piece.size == 0 for piece in pieces[1:])
         assert all(0 < len(piece.chunk) <= 1 << 20 for piece in pieces)
         return content
+
+    def ListConnections(self, **filter: object) -> Any:
+        """The stream, which can be iterated once and cancelled."""
+        request = api.ListConnectionsRequest(filter=api.ConnectionFilter(**filter))
+        return self._stream(f"/{SERVICE}/ListConnections", request, api.ListConnectionsResponse)
+
+    def connections(self, **filter: object) -> list[Any]:
+        """What it streams, as one list."""
+        return [connection for message in self.ListConnections(**filter) for connection in message.connections]
+
+    def close_connections(self, **filter: object) -> int:
+        return self.CloseConnections(filter=api.ConnectionFilter(**filter)).closed
+
+    def WatchEvents(self, **fields: object) -> Any:
+        """The stream, which can be iterated once and cancelled."""
+        return self._stream(f"/{SERVICE}/WatchEvents", api.WatchEventsRequest(**fields), api.WatchEventsResponse)
+
+    @contextlib.contextmanager
+    def watch(self, **fields: object) -> Iterator["Watch"]:
+        """WatchEvents with these fields in its request, begun."""
+        stream = self.WatchEvents(**fields)
+        try:
+            yield Watch(stream)
+        finally:
+            stream.cancel()
 
     def health(self, service: str = "") -> str:
         response = self.call_unary(
@@ -194,6 +228,28 @@ class Admin:
         return self.channel.unary_stream(
             path, request_serializer=_serialize, response_deserializer=response.FromString
         )(request, timeout=PATIENCE)
+
+
+class Watch:
+    """A stream of events that has begun."""
+
+    def __init__(self, stream: Iterator[Any]):
+        self._stream = stream
+        kind, self.started = self.next()
+        assert kind == "watch_started"
+
+    def next(self) -> tuple[str, Any]:
+        """The next event: its kind, and what it tells."""
+        message = next(self._stream)
+        assert message.time.seconds > 0
+        kind = message.WhichOneof("event")
+        return kind, getattr(message, kind)
+
+    def expect(self, kind: str) -> Any:
+        """The next event, which is of this kind."""
+        got, event = self.next()
+        assert got == kind, f"{got}: {event}"
+        return event
 
 
 def _serialize(request: Message | bytes) -> bytes:

@@ -152,6 +152,7 @@ def test_reflection_lists_the_services_and_their_methods(client) -> None:
         for name in (
             "ListRoutes", "AddRoute", "RemoveRoute", "ReplaceRoutes", "GetFirewallRules", "AddFirewallRule",
             "RemoveFirewallRule", "ApplyChanges", "GetStatus", "CreateSnapshot", "ReloadGeoIP",
+            "ListConnections", "CloseConnections", "WatchEvents",
         )
     } | {f"{HEALTH}/Check", f"{HEALTH}/Watch"} <= set(methods)  # fmt: skip
 
