@@ -66,15 +66,27 @@ void fill(const proxy::Event& event, const control::Listeners& listeners,
 
 // ---- the end
 
-void StreamsEnd::tell() {
-  const std::lock_guard lock(lock_);
-  ended_ = true;
-  told_.notify_all();
+StreamsEnd::Stream::Stream(StreamsEnd& end) : end_(end) {
+  const std::lock_guard lock(end_.lock_);
+  ++end_.streams_;
 }
 
-bool StreamsEnd::wait() {
+StreamsEnd::Stream::~Stream() {
+  const std::lock_guard lock(end_.lock_);
+  --end_.streams_;
+  end_.changed_.notify_all();
+}
+
+bool StreamsEnd::Stream::wait() {
+  std::unique_lock lock(end_.lock_);
+  return end_.changed_.wait_for(lock, kWatchPeriod, [this] { return end_.ended_; });
+}
+
+void StreamsEnd::tell() {
   std::unique_lock lock(lock_);
-  return told_.wait_for(lock, kWatchPeriod, [this] { return ended_; });
+  ended_ = true;
+  changed_.notify_all();
+  changed_.wait_for(lock, kStreamsGrace, [this] { return streams_ == 0; });
 }
 
 // ---- the stream

@@ -12,6 +12,7 @@
 #include <mc_proxy/v1/admin.pb.h>
 
 #include <condition_variable>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -22,16 +23,30 @@
 
 namespace mc::admin {
 
-/// Tells all streams of a server that it ends. Any thread.
+/// Ends all streams of a server. Any thread.
 class StreamsEnd {
  public:
+  /// A stream's call, as long as it lives.
+  class Stream {
+   public:
+    explicit Stream(StreamsEnd& end);
+    ~Stream();
+    Stream(const Stream&) = delete;
+    Stream& operator=(const Stream&) = delete;
+    /// Waits for the end, but no longer than kWatchPeriod. Whether it is there.
+    bool wait();
+
+   private:
+    StreamsEnd& end_;
+  };
+
+  /// Tells them, and waits until they are gone, but no longer than kStreamsGrace.
   void tell();
-  /// Waits for the end, but no longer than kWatchPeriod. Whether it is there.
-  bool wait();
 
  private:
   std::mutex lock_;
-  std::condition_variable told_;
+  std::condition_variable changed_;
+  std::size_t streams_ = 0;
   bool ended_ = false;
 };
 
@@ -63,7 +78,7 @@ class EventStream {
   void send(const mc_proxy::v1::WatchEventsResponse& message);
 
   control::Control& control_;
-  StreamsEnd& end_;
+  StreamsEnd::Stream end_;
   grpc::ServerContext& context_;
   Writer& writer_;
   grpc::Status failure_;  // why it must end

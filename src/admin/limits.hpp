@@ -119,6 +119,10 @@ inline constexpr std::chrono::minutes kListingWaitMax{10};
 inline constexpr std::chrono::milliseconds kKeepaliveTime{60'000};
 inline constexpr std::chrono::milliseconds kKeepaliveWaitMax{20'000};
 
+/// How long a stop waits for watches to show what happened last, and to say that they end: before
+/// gRPC closes their connections, or clients would be told something else.
+inline constexpr std::chrono::milliseconds kStreamsGrace{200};
+
 /// How long a stop waits for calls that are under way. No change is by then, so what is left are
 /// answers on their way, and watches of the health service, which would stay for ever.
 inline constexpr std::chrono::milliseconds kShutdownGrace{500};

@@ -74,7 +74,7 @@ class Service final : public mc_proxy::v1::ProxyAdminService::Service {
                            const mc_proxy::v1::WatchEventsRequest* request,
                            grpc::ServerWriter<mc_proxy::v1::WatchEventsResponse>* writer) override;
 
-  /// Ends the streams that would last for ever. No call is served well afterwards.
+  /// Ends the streams that would last for ever, before the server is shut down.
   void end_streams() { streams_end_.tell(); }
 
  private:

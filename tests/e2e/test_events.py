@@ -136,7 +136,7 @@ def test_a_watch_outlives_a_restart_by_the_last_revision_that_it_saw(proxy) -> N
         last = watch.expect("policy_changed").revision
         proxy.send_signal(signal.SIGTERM)
         assert enum_name(watch.expect("server_state_changed"), "state") == "SERVER_STATE_STOPPING"
-        with refused(StatusCode.UNAVAILABLE, "the server has ended"):
+        with refused(StatusCode.UNAVAILABLE):  # and why, unless the client notices the end first
             watch.next()
     assert proxy.wait_end() == 0
     proxy.start()
@@ -275,7 +275,7 @@ def test_the_command_prints_json_and_only_the_kinds_that_are_named(proxy, start_
     proxy.stop()
     out, err = command.communicate(timeout=PATIENCE)
     assert (command.returncode, out) == (3, "")
-    assert "the server has ended" in err and "--since-revision 2" in err
+    assert "--since-revision 2" in err
     proxy.start()
 
 
