@@ -3,6 +3,7 @@
 // The subcommands. Each answers with the process's exit code, one of ExitCode, and says on stderr
 // why it is not 0.
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -107,6 +108,13 @@ std::vector<std::string> event_kinds();
 /// Prints events until it is interrupted or the server ends. No kinds: all.
 int watch_events(const ClientOptions& options, const std::vector<std::string>& kinds,
                  std::optional<std::uint64_t> since_revision);
+
+enum class TopMode : std::uint8_t {
+  kLive,  // in a terminal, until `q`
+  kOnce,  // one page as text
+};
+/// Shows the server as it is at moments that are so far apart.
+int top(const ClientOptions& options, TopMode mode, std::chrono::seconds every);
 
 /// Prints a script that completes the words of `app` in a shell: "bash" or "zsh".
 int print_completion(const CLI::App& app, const std::string& shell);

@@ -41,7 +41,7 @@ std::string fit(std::string_view text, std::size_t width) {
   if (text.size() <= width) return std::string(text);
   const std::size_t end = (width - 1) / 2;
   const std::size_t begin = width - 1 - end;
-  return fmt::format("{}…{}", text.substr(0, begin), text.substr(text.size() - end));
+  return fmt::format("{}~{}", text.substr(0, begin), text.substr(text.size() - end));
 }
 
 }  // namespace mc::app

@@ -20,7 +20,7 @@ std::string format_seconds(std::chrono::nanoseconds duration);
 /// "2026-08-20T07:31:05.123Z".
 std::string format_time(const google::protobuf::Timestamp& time);
 
-/// At most `width` (above 1) characters: what is longer loses its middle, "very-lo…ple.com". ASCII.
+/// At most `width` (not 0) characters: what is longer loses its middle, "very-lo~ple.com". ASCII.
 std::string fit(std::string_view text, std::size_t width);
 
 }  // namespace mc::app

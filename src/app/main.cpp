@@ -6,6 +6,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cerrno>
+#include <chrono>
 #include <cstdio>
 #include <cstring>
 #include <functional>
@@ -46,6 +47,7 @@ class CommandLine {
     add_firewall();
     add_connections();
     add_events();
+    add_top();
     add_log_level();
     add_check();
     add_others();
@@ -234,6 +236,19 @@ class CommandLine {
                        "Begin with the changes of policy after this revision");
   }
 
+  void add_top() {
+    CLI::App* const command =
+        with_server(add(app_, "top", "Show the server live in the terminal", [this] {
+          return top(client_, once_ ? TopMode::kOnce : TopMode::kLive,
+                     std::chrono::seconds(interval_));
+        }));
+    command->remove_option(command->get_option("--json"));
+    command->add_flag("--once", once_, "Print one page as text, and end");
+    command->add_option("--interval", interval_, "Seconds between two looks at the server")
+        ->check(CLI::Range(1, 60))
+        ->capture_default_str();
+  }
+
   void add_check() {
     with_json(
         with_config(add(app_, "check", "Check a configuration file, and what this machine allows",
@@ -263,6 +278,8 @@ class CommandLine {
   std::vector<std::string> values_;
   std::optional<bool> cut_;
   bool put_ = false;
+  bool once_ = false;
+  int interval_ = 1;
   std::uint32_t count_ = 0;
 };
 

@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: Apache-2.0
+// mc-proxy top: a running server in a terminal, live.
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <clocale>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <string>
+
+#include "app/client.hpp"
+#include "app/commands.hpp"
+#include "app/top_page.hpp"
+#include "app/top_sampler.hpp"
+
+// Last, and without the macros that are named like half of the standard library.
+#define NCURSES_NOMACROS
+#include <curses.h>
+
+namespace mc::app {
+namespace {
+
+// How long keys are waited for before it is looked whether there is something new to show.
+constexpr int kKeyWaitMs = 100;
+// Of what there is, the ages change.
+constexpr std::chrono::seconds kDrawAgain{1};
+
+constexpr std::size_t kOnceColumns = 100;
+constexpr std::size_t kOnceEntries = 10;
+
+// Set by a signal: the terminal is given back as it was.
+std::atomic<bool> interrupted{false};
+
+// The terminal, as curses has it: one at a time.
+class Screen {
+ public:
+  /// Null, and nothing has changed, if the terminal is none that curses knows.
+  static std::unique_ptr<Screen> open() {
+    std::setlocale(LC_ALL, "");
+    SCREEN* const terminal = ::newterm(nullptr, stdout, stdin);
+    if (terminal == nullptr) return nullptr;
+    return std::unique_ptr<Screen>(new Screen(terminal));
+  }
+  ~Screen() {
+    ::endwin();
+    ::delscreen(terminal_);
+  }
+  Screen(const Screen&) = delete;
+  Screen& operator=(const Screen&) = delete;
+
+  [[nodiscard]] static TopSize size() {
+    return {static_cast<std::size_t>(COLS), static_cast<std::size_t>(LINES)};
+  }
+
+  /// The next draw() paints everything: what a terminal of a new size shows is anybody's guess.
+  static void forget() { ::clearok(stdscr, TRUE); }
+
+  static void draw(const std::vector<TopLine>& lines) {
+    ::erase();
+    for (std::size_t y = 0; y < lines.size(); ++y) {
+      ::move(static_cast<int>(y), 0);
+      for (const TopSpan& span : lines[y]) {
+        ::attrset(static_cast<NCURSES_ATTR_T>(attributes(span.style)));
+        ::addnstr(span.text.c_str(), static_cast<int>(span.text.size()));
+      }
+    }
+    ::refresh();
+  }
+
+  /// The next key, or ERR if none comes in time.
+  static int key() { return ::getch(); }
+
+ private:
+  explicit Screen(SCREEN* terminal) : terminal_(terminal) {
+    ::cbreak();
+    ::noecho();
+    ::keypad(stdscr, TRUE);
+    ::curs_set(0);
+    ::timeout(kKeyWaitMs);
+    if (::has_colors()) {
+      ::start_color();
+      ::use_default_colors();
+      ::init_pair(kRed, COLOR_RED, -1);
+      ::init_pair(kCyan, COLOR_CYAN, -1);
+    }
+  }
+
+  static chtype attributes(TopStyle style) {
+    switch (style) {
+      case TopStyle::kPlain:
+        return A_NORMAL;
+      case TopStyle::kBar:
+        return A_REVERSE;
+      case TopStyle::kTitle:
+        return A_BOLD;
+      case TopStyle::kChosenTitle:
+        return A_BOLD | A_UNDERLINE | color(kCyan);
+      case TopStyle::kBad:
+        return color(kRed);
+    }
+    return A_NORMAL;
+  }
+  static chtype color(short pair) {
+    return ::has_colors() ? static_cast<chtype>(COLOR_PAIR(pair)) : A_NORMAL;
+  }
+
+  static constexpr short kRed = 1;
+  static constexpr short kCyan = 2;
+
+  SCREEN* const terminal_;
+};
+
+template <class Choice>
+Choice next_of(Choice now, std::size_t count, std::size_t step) {
+  return static_cast<Choice>((static_cast<std::size_t>(now) + step) % count);
+}
+
+// Whether to go on.
+bool obey(int key, TopChoice& choice) {
+  switch (key) {
+    case 'q':
+      return false;
+    case 'p':
+    case ' ':
+      choice.paused = !choice.paused;
+      break;
+    case '\t':
+    case KEY_DOWN:
+      choice.pane = next_of(choice.pane, kTopPanes, 1);
+      break;
+    case KEY_BTAB:
+    case KEY_UP:
+      choice.pane = next_of(choice.pane, kTopPanes, kTopPanes - 1);
+      break;
+    case KEY_RIGHT:
+      choice.order = next_of(choice.order, kTopOrders, 1);
+      break;
+    case KEY_LEFT:
+      choice.order = next_of(choice.order, kTopOrders, kTopOrders - 1);
+      break;
+    default:  // none, or a new size, which the next page has
+      break;
+  }
+  return true;
+}
+
+int show(TopSampler& sampler) {
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
+    std::signal(signal, [](int) { interrupted = true; });
+  }
+  const auto screen = Screen::open();
+  if (screen == nullptr) {
+    const char* const term = std::getenv("TERM");
+    complain(
+        fmt::format("mc-proxy: top: the terminal {} is unknown here; set TERM, or ask for one "
+                    "page as text: mc-proxy top --once",
+                    term != nullptr ? term : "without a name"));
+    return kFailed;
+  }
+  TopChoice choice;
+  TopNews news;
+  auto drawn = std::chrono::steady_clock::time_point();
+  for (int key = KEY_RESIZE; !interrupted && obey(key, choice); key = Screen::key()) {
+    const auto now = std::chrono::steady_clock::now();
+    TopNews latest = choice.paused ? news : sampler.latest();
+    const bool is_new = latest.picture != news.picture || latest.trouble != news.trouble;
+    if (key == ERR && !is_new && now < drawn + kDrawAgain) continue;
+    news = std::move(latest);
+    drawn = now;
+    if (key == KEY_RESIZE) Screen::forget();
+    Screen::draw(lay_out(news, choice, Screen::size()));
+  }
+  return kDone;
+}
+
+int print_once(TopSampler& sampler) {
+  const TopNews news = sampler.first();
+  if (!news.trouble.empty()) {
+    complain("mc-proxy: " + news.trouble);
+    return kUnreachable;
+  }
+  for (const TopLine& line : lay_out_once(news, {}, kOnceColumns, kOnceEntries)) {
+    std::string text;
+    for (const TopSpan& span : line) text += span.text;
+    text.erase(text.find_last_not_of(' ') + 1);
+    std::puts(text.c_str());
+  }
+  return kDone;
+}
+
+}  // namespace
+
+int top(const ClientOptions& options, TopMode mode, std::chrono::seconds every) {
+  const bool has_terminal = ::isatty(STDIN_FILENO) == 1 && ::isatty(STDOUT_FILENO) == 1;
+  if (mode == TopMode::kLive && !has_terminal) {
+    complain(
+        "mc-proxy: top needs a terminal; for programs there are `mc-proxy connections list "
+        "--json` and `mc-proxy events --json`, and `mc-proxy top --once` prints one page");
+    return kUsage;
+  }
+  auto client = Client::connect(options);
+  if (!client.has_value()) return client.error();
+  TopSampler sampler(options, *std::move(client), every);
+  return mode == TopMode::kLive ? show(sampler) : print_once(sampler);
+}
+
+}  // namespace mc::app

@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: Apache-2.0
+"""mc-proxy top: what a person in front of a terminal sees of real traffic, and what a pipe gets."""
+
+import re
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from admin import MALLORY, TRENT, AdministeredProxy, expect_echo
+from harness import Backend, binary, echo
+from terminal import Terminal
+
+TAB, LEFT, RIGHT = "\t", "\x1b[D", "\x1b[C"
+LEAVE = b"\x1b[?1049l"  # of a "screen", gives it back as it was
+
+LONG = "a-very-long-name.of-a-customer-with-many-labels.eu-west-1.example.com"
+
+
+@pytest.fixture
+def proxy(start_administered: Callable, start_backend: Callable) -> AdministeredProxy:
+    backend = start_backend(Backend(echo))
+    return start_administered(routes={"*.example.com": backend, "down.example.com": "127.0.0.1:1"})
+
+
+@pytest.fixture
+def top(proxy) -> Iterator[Callable[..., Terminal]]:
+    """top(*words, columns=…, rows=…, term=…) runs the command in a terminal."""
+    with ExitStack() as stack:  # ends before the proxy does
+        yield lambda *words, **terminal: stack.enter_context(
+            Terminal([binary(), "top", "-c", proxy.config, *words], **terminal)
+        )
+
+
+def pane(text: str, title: str, columns: int = 80) -> list[list[str]]:
+    """The rows below a title, as words."""
+    rows: list[list[str]] = []
+    inside = False
+    for line in text.splitlines():
+        if line[:columns].startswith(title):
+            inside = True
+        elif inside and re.match(r"[A-Z]{5}|q quit|$", line[:columns]):
+            break
+        elif inside:
+            rows.append(line[:columns].split())
+    return rows
+
+
+def test_the_screen_shows_who_is_connected_by_listener_name_and_source(proxy, top, enter) -> None:
+    for source, name in ((MALLORY, "app.example.com"), (MALLORY, "shop.example.com"), (TRENT, "app.example.com")):
+        enter(proxy.open_connection(name, source))
+    silent = enter(proxy.connect(TRENT))
+    screen = top()
+    text = screen.wait(lambda text: "SOURCES (2)" in text and "(no hello yet)" in text)
+    assert "connections 4" in text
+    assert re.match(r"mc-proxy v0\.\d+\.\d+  up \d+s  serving  revision 1 +every 1s$", text.splitlines()[0])
+    assert "accepted 4" in text
+    assert pane(text, "LISTENERS (1)") == [[proxy.listener_name(), "4", "0", "B", "0", "B"]]
+    assert [row[:2] for row in pane(text, "NAMES (3)")] == [
+        ["app.example.com", "2"], ["(no", "hello"], ["shop.example.com", "1"],
+    ]  # fmt: skip
+    assert {tuple(row[:2]) for row in pane(text, "SOURCES (2)")} == {(MALLORY, "2"), (TRENT, "2")}
+    assert pane(text, "FAILING BACKENDS (0)") == []
+
+    enter(proxy.open_connection(LONG))
+    screen.wait(lambda text: re.search(r"^a-very-long\S+~\S+\.example\.com +1 ", text, re.MULTILINE) is not None)
+    silent.close()
+    screen.wait("NAMES (3)")
+    screen.press("q")
+    assert screen.end() == 0
+
+
+def test_bytes_move_on_the_screen_as_they_move_in_the_proxy(proxy, top, enter) -> None:
+    client = enter(proxy.open_connection())
+    screen = top()
+    screen.wait("connections 1")
+
+    def shows_traffic(text: str) -> bool:
+        expect_echo(client, b"x" * 100_000)
+        rates = [f"{row[2]} {row[3]}" for row in pane(text, "NAMES")]
+        return "up 0 B/s" not in text and "down 0 B/s" not in text and len(rates) == 1 and rates[0] != "0 B"
+
+    screen.wait(shows_traffic)
+
+
+def test_backends_that_fail_are_shown_in_red_and_refusals_are_counted(proxy, top) -> None:
+    screen = top()
+    screen.wait("FAILING BACKENDS (0)")
+    for _ in range(3):
+        proxy.expect_refused("dial_refused", "down.example.com")
+    text = screen.wait("FAILING BACKENDS (1)")
+    text = screen.wait(lambda shown: [row[1] for row in pane(shown, "FAILING BACKENDS")] == ["3"])
+    ((backend, _, _, why),) = pane(text, "FAILING BACKENDS")
+    assert (backend, why) == ("127.0.0.1:1", "dial_refused")
+    assert screen.colour_of("127.0.0.1:1 ") == "red"
+
+    def refused(text: str) -> bool:
+        proxy.expect_refused("no_route", "nowhere.test")
+        return re.search(r"refused [1-9]", text) is not None
+
+    screen.wait(refused)
+
+
+def test_keys_choose_pane_and_order_and_hold_the_picture(proxy, top, enter) -> None:
+    enter(proxy.open_connection("quiet.example.com", MALLORY))
+    enter(proxy.open_connection("quiet.example.com", MALLORY))
+    busy = enter(proxy.open_connection("busy.example.com", TRENT))
+    screen = top()
+    text = screen.wait(lambda text: len(pane(text, "NAMES")) == 2)
+    assert pane(text, "NAMES")[0][0] == "quiet.example.com"
+    assert " *CONNS " in text
+    screen.press(RIGHT)
+
+    def is_by_bytes(text: str) -> bool:
+        expect_echo(busy, b"x" * 50_000)
+        return " *UP/S " in text and pane(text, "NAMES")[0][0] == "busy.example.com"
+
+    screen.wait(is_by_bytes)
+    screen.press(LEFT)
+    screen.wait(lambda text: " *CONNS " in text and pane(text, "NAMES")[0][0] == "quiet.example.com")
+    assert screen.colour_of("NAMES") == "cyan"
+    screen.press(TAB)
+    screen.wait(lambda _: screen.colour_of("SOURCES") == "cyan")
+    screen.press("p")
+    screen.wait("PAUSED")
+    enter(proxy.open_connection("late.example.com"))
+    screen.press(RIGHT)
+    assert "late.example.com" not in screen.wait(" *UP/S ")
+    screen.press("p")
+    assert "PAUSED" not in screen.wait("late.example.com")
+
+
+def test_every_size_of_terminal_is_filled_and_none_is_overrun(proxy, top, enter) -> None:
+    for i in range(30):
+        enter(proxy.open_connection(f"n{i}.example.com", f"127.0.3.{i + 1}"))
+    screen = top(columns=80, rows=24)
+    text = screen.wait("NAMES (30)")
+    assert len(pane(text, "NAMES")) >= 8 and len(pane(text, "SOURCES")) >= 2
+    assert text.splitlines()[-1].startswith("q quit")
+
+    screen.resize(200, 60)
+    text = screen.wait("SOURCES (30)")
+    text = screen.wait(lambda text: text.splitlines()[-1].startswith("q quit"))
+    titles = [line for line in text.splitlines() if "NAMES (30)" in line]
+    assert "SOURCES (30)" in titles[0]  # beside each other
+    assert len(pane(text, "NAMES", 99)) == 30
+    assert all(any(f"n{i}.example.com " in line for line in text.splitlines()) for i in range(30))
+
+    for columns, rows in ((40, 12), (20, 5), (110, 6), (3, 2), (500, 3)):
+        screen.resize(columns, rows)
+        begin = "mc-proxy"[:columns]
+        screen.wait(lambda text: text.startswith(begin))  # noqa: B023 - used at once
+    screen.resize(1, 1)
+    screen.resize(80, 24)
+    screen.wait("NAMES (30)")
+
+
+def test_a_server_that_is_lost_is_said_and_found_again(proxy, top, enter) -> None:
+    screen = top()
+    screen.wait("serving")
+    proxy.stop()
+    text = screen.wait("no answer, trying again: ")
+    assert screen.colour_of("no answer") == "red"
+    assert "serving" in text  # what was known last
+    proxy.start()
+    screen.wait(lambda text: "no answer" not in text)
+    enter(proxy.open_connection())
+    screen.wait("connections 1")
+    proxy.expect_refused("dial_refused", "down.example.com")
+
+    def fails(text: str) -> bool:
+        proxy.expect_refused("dial_refused", "down.example.com")
+        return "FAILING BACKENDS (1)" in text
+
+    screen.wait(fails)
+
+
+def test_a_signal_ends_it_and_gives_the_terminal_back(proxy, top) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        screen = top(term="screen")
+        screen.wait("serving")
+        screen.send_signal(number)
+        assert screen.end() == 0
+        assert LEAVE in screen.written
+
+
+def test_a_terminal_without_colours_gets_none_and_one_that_is_unknown_is_refused(proxy, top) -> None:
+    screen = top(term="vt100")
+    screen.wait("serving")
+    proxy.expect_refused("dial_refused", "down.example.com")
+    screen.wait("FAILING BACKENDS (1)")
+    screen.press("q")
+    assert screen.end() == 0
+    assert not re.search(rb"\x1b\[[\d;]*3[0-7]m", screen.written)
+    screen = top(term="no-such-terminal")
+    assert screen.end() == 1
+    assert "no-such-terminal" in screen.text and "top --once" in screen.text.replace("\n", "")
+
+
+# ---- without a terminal
+
+
+def test_once_prints_a_page_for_a_pipe(proxy, enter) -> None:
+    for i in range(12):
+        enter(proxy.open_connection(f"n{i}.example.com", MALLORY))
+    answer = proxy.cli("top", "--once")
+    assert (answer.code, answer.err) == (0, "")
+    assert "\x1b" not in answer.out
+    lines = answer.out.splitlines()
+    assert lines[0].startswith("mc-proxy v") and lines[1].startswith("connections 12  new ")
+    assert max(len(line) for line in lines) <= 100
+    assert len(pane(answer.out, "NAMES (12)")) == 10
+    (row,) = pane(answer.out, "SOURCES (1)")
+    assert row[:2] == [MALLORY, "12"]
+    assert "FAILING BACKENDS (0)" in answer.out
+
+
+def test_without_a_terminal_it_says_what_to_use_instead(proxy) -> None:
+    answer = proxy.cli("top")
+    assert (answer.code, answer.out) == (2, "")
+    assert "connections list --json" in answer.err and "top --once" in answer.err
+    assert proxy.cli("top", "--once", "--interval", "0").code == 2
+    proxy.stop()
+    answer = proxy.cli("top", "--once")
+    assert (answer.code, answer.out) == (3, "")
+    proxy.start()
