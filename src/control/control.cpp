@@ -279,7 +279,7 @@ std::uint64_t Control::close_connections(const proxy::ConnectionFilter& filter,
 
 Result<std::vector<store::AuditRecord>> Control::changes_after(store::Revision revision,
                                                                std::size_t most) const {
-  return store_->audit_after(revision, most);
+  return store::Store::audit_after(database_path_, revision, most);
 }
 
 // ---- GeoIP

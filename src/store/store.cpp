@@ -354,15 +354,16 @@ Result<void> Store::snapshot_file(const std::string& path, const std::string& de
   return copy_database(*place, is_foreign ? Access::kMainFileOnly : Access::kReadOnly, destination);
 }
 
-Result<std::vector<AuditRecord>> Store::audit_after(Revision revision, std::size_t most) const {
-  auto connection = Connection::open(path_, Access::kReadOnly);
-  if (!connection) return fail_with_sqlite(path_, connection.error());
+Result<std::vector<AuditRecord>> Store::audit_after(const std::string& path, Revision revision,
+                                                    std::size_t most) {
+  auto connection = Connection::open(path, Access::kReadOnly);
+  if (!connection) return fail_with_sqlite(path, connection.error());
   // There is no index by revision, but both grow together: the end is near where few are new.
   auto entries = connection->prepare(
       "SELECT revision, time_unix_ms, who, action, detail FROM audit WHERE id > coalesce("
       "(SELECT id FROM audit WHERE revision <= ?1 ORDER BY id DESC LIMIT 1), 0) "
       "ORDER BY id LIMIT ?2");
-  if (!entries) return fail_with_sqlite(path_, entries.error());
+  if (!entries) return fail_with_sqlite(path, entries.error());
   std::vector<AuditRecord> records;
   const auto read = entries->run_each(
       [&](const Statement& row) {
@@ -373,7 +374,7 @@ Result<std::vector<AuditRecord>> Store::audit_after(Revision revision, std::size
               std::string(row.text(3)), std::string(row.text(4))}});
       },
       static_cast<std::int64_t>(revision), static_cast<std::int64_t>(most));
-  if (!read) return fail_with_sqlite(path_, read.error());
+  if (!read) return fail_with_sqlite(path, read.error());
   return records;
 }
 

@@ -136,10 +136,11 @@ class Store {
   /// nothing; needs to be allowed to write in the database's directory, as all readers are.
   static Result<void> snapshot_file(const std::string& path, const std::string& destination);
 
-  /// The oldest `most` of the audit entries after this revision, in order. Those that are beyond
-  /// kAuditEntriesMax are not there. Any thread, while the owner commits.
-  [[nodiscard]] Result<std::vector<AuditRecord>> audit_after(Revision revision,
-                                                             std::size_t most) const;
+  /// The oldest `most` of the audit entries after this revision, in order, of the database at
+  /// `path`. Those that are beyond kAuditEntriesMax are not there. Any thread, while whoever has it
+  /// open commits.
+  static Result<std::vector<AuditRecord>> audit_after(const std::string& path, Revision revision,
+                                                      std::size_t most);
 
  private:
   struct Statements;
