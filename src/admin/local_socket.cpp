@@ -185,8 +185,9 @@ Result<std::unique_ptr<LocalSocket>> LocalSocket::open(const std::string& path) 
 Result<std::unique_ptr<LocalSocket>> LocalSocket::adopt(const std::string& path, Fd listener) {
   auto acceptor = Acceptor::make(kLocalConnectionsMax);
   struct stat found{};
-  if (acceptor == nullptr || ::lstat(path.c_str(), &found) != 0)
-    return fail_with_errno(path, errno);
+  if (acceptor == nullptr) return fail_with_errno(path, errno);
+  // Somebody has removed the file: nobody can connect to that socket any more.
+  if (::lstat(path.c_str(), &found) != 0 || !S_ISSOCK(found.st_mode)) return open(path);
   std::unique_ptr<LocalSocket> socket(
       new LocalSocket(path, {.device = found.st_dev, .inode = found.st_ino}, std::move(listener),
                       std::move(acceptor)));

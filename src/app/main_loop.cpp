@@ -37,6 +37,10 @@ void MainLoop::run(int signal_fd) {
   while (!ended_) {
     wait(signal_fd);
     if (Clock::now() >= reload_at_) reload();
+    const bool is_under_way = handover_ != nullptr && handover_->is_under_way();
+    if (!stop_wanted_.empty() && !is_under_way && stage_ != Stage::kStopping) {
+      begin_to_stop(std::string(stop_wanted_));
+    }
     if (Clock::now() >= next_tick_) tick();
   }
   handover_.reset();
@@ -91,7 +95,9 @@ void MainLoop::take_order() {
 
 // The restart of a unit: systemd starts the successor when the keeper has ended.
 void MainLoop::be_left() {
-  if (stage_ != Stage::kServing) return;  // the keeper waits in vain, and says kStop then
+  // Else the keeper waits in vain, and says kStop then. A server that nobody finds has no
+  // successor.
+  if (stage_ != Stage::kServing || handover_ == nullptr) return;
   stage_ = Stage::kLeft;
   alone_since_ = Clock::now();
   parts_.notifier.mute();
@@ -108,23 +114,44 @@ void MainLoop::reload() {
 }
 
 void MainLoop::stop(std::string_view why) {
-  if (std::exchange(stage_, Stage::kStopping) == Stage::kStopping) {
+  if (stage_ == Stage::kStopping) {
     parts_.log.warn("second signal: cutting open connections", {{"signal", why}});
     parts_.plane.drain(std::chrono::milliseconds(0));
-    return;
+  } else if (handover_ != nullptr && handover_->is_under_way()) {
+    stop_wanted_ = why;  // or nobody would serve: the successor counts on this one
+  } else {
+    begin_to_stop(why);
   }
+}
+
+void MainLoop::begin_to_stop(std::string_view why) {
+  const bool alone = std::exchange(stage_, Stage::kStopping) == Stage::kLeft;
+  stop_wanted_.clear();
   handover_.reset();
   parts_.log.info("stopping: no new connections, open ones have shutdown_timeout to end",
                   {{"signal", why},
                    {"active", parts_.plane.totals().active},
                    {"shutdown_timeout", parts_.config.proxy.shutdown_timeout}});
+  // The manager's copies would let newcomers wait in queues that nobody serves.
+  for (const config::Listener& listener : parts_.config.listeners) {
+    parts_.notifier.forget(listener.addr);
+  }
   parts_.notifier.stopping();
   drain();
+  if (!alone) return;
+  // The next start must not have to wait for the last connection of this server.
+  leave_api();
+  parts_.control.release_database();
 }
 
 void MainLoop::drain() {
   parts_.plane.drain(parts_.config.proxy.shutdown_timeout);
   parts_.control.stop();
+}
+
+void MainLoop::leave_api() {
+  parts_.metrics.reset();
+  parts_.api.reset();
 }
 
 void MainLoop::tick() {
@@ -134,7 +161,10 @@ void MainLoop::tick() {
   if (handover_ != nullptr) handover_->tick();
   if (parts_.plane.turning()) parts_.notifier.watchdog();
   parts_.notifier.status(status());
-  if (stage_ == Stage::kLeft && Clock::now() > alone_since_ + lifecycle::kSuccessorMax) {
+  if (database_is_out_ && !(handover_ && handover_->is_under_way())) try_to_take_database_back();
+  const bool is_waiting = handover_ == nullptr || !handover_->is_under_way();
+  if (stage_ == Stage::kLeft && is_waiting &&
+      Clock::now() > alone_since_ + lifecycle::kSuccessorMax) {
     parts_.log.error("no successor came after the restart",
                      {{"waited", std::chrono::milliseconds(lifecycle::kSuccessorMax)}});
     stop("no successor");
@@ -175,22 +205,33 @@ std::vector<int> MainLoop::listening_sockets() {
 }
 
 void MainLoop::release_database() {
-  if (parts_.api != nullptr) parts_.api->suspend();
+  database_is_out_ = true;
+  if (parts_.api != nullptr) {
+    parts_.api->suspend();
+    parts_.api->leave();
+  }
   parts_.control.release_database();
 }
 
+// What that does not achieve within kLockMax is tried again once a second.
 void MainLoop::take_database_back() {
   const auto give_up = Clock::now() + kLockMax;
-  auto taken = parts_.control.take_database_back();
-  while (!taken.has_value() && Clock::now() < give_up) {
+  try_to_take_database_back();
+  while (database_is_out_ && Clock::now() < give_up) {
     std::this_thread::sleep_for(kLockRetry);
-    taken = parts_.control.take_database_back();
+    try_to_take_database_back();
   }
-  if (!taken.has_value()) {
-    parts_.log.error("changes are refused until the next restart",
-                     {{"error", taken.error().message}});
-  }
-  if (parts_.api != nullptr) parts_.api->resume();
+  if (database_is_out_) parts_.log.error("changes are refused until the database is free again");
+  if (parts_.api == nullptr) return;
+  parts_.api->own();
+  parts_.api->resume();
+}
+
+void MainLoop::try_to_take_database_back() {
+  if (stage_ == Stage::kStopping) return;
+  const auto taken = parts_.control.take_database_back();
+  database_is_out_ = !taken.has_value();
+  if (database_is_out_) parts_.log.debug("database", {{"error", taken.error().message}});
 }
 
 void MainLoop::stop_accepting() { parts_.plane.suspend(); }
@@ -198,16 +239,15 @@ void MainLoop::stop_accepting() { parts_.plane.suspend(); }
 void MainLoop::accept_again() { parts_.plane.open(); }
 
 void MainLoop::succeeded_by(pid_t successor) {
-  stage_ = Stage::kStopping;
-  parts_.notifier.mute();
+  const Stage stage = std::exchange(stage_, Stage::kStopping);
+  // Taken over without having been left, it is still what the manager looks at.
+  stage == Stage::kLeft ? parts_.notifier.mute() : parts_.notifier.stopping();
   parts_.log.info("handed over: open connections have shutdown_timeout to end",
                   {{"successor", successor},
                    {"active", parts_.plane.totals().active},
                    {"shutdown_timeout", parts_.config.proxy.shutdown_timeout}});
   drain();
-  parts_.metrics.reset();
-  if (parts_.api != nullptr) parts_.api->leave();
-  parts_.api.reset();
+  leave_api();
 }
 
 }  // namespace mc::app

@@ -54,7 +54,10 @@ class MainLoop final : private lifecycle::Incumbent {
   void be_left();
   void reload();
   void stop(std::string_view why);
+  void begin_to_stop(std::string_view why);
   void drain();
+  void leave_api();
+  void try_to_take_database_back();
   void tick();
   [[nodiscard]] std::string status() const;
   void report_totals();
@@ -70,6 +73,8 @@ class MainLoop final : private lifecycle::Incumbent {
   std::unique_ptr<lifecycle::Handover> handover_;
   Stage stage_ = Stage::kServing;
   bool ended_ = false;
+  bool database_is_out_ = false;  // with a successor, or with one that failed
+  std::string stop_wanted_;       // why; once it is known who will serve
   Clock::time_point next_tick_{};
   Clock::time_point reload_at_ = Clock::time_point::max();
   Clock::time_point alone_since_ = Clock::time_point::max();  // without a keeper or a successor

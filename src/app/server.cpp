@@ -291,9 +291,9 @@ Result<void> Server::begin_to_serve() {
   const auto& predecessor = foundation_.predecessor;
   if (predecessor != nullptr) {
     if (auto stopped = predecessor->stop_accepting(); !stopped.has_value()) return stopped;
+    if (auto down = predecessor->step_down(); !down.has_value()) return down;
   }
   plane_->open();
-  if (predecessor != nullptr) predecessor->serving();
   foundation_.predecessor.reset();
   if (api_ != nullptr) api_->own();
   store_sockets();

@@ -28,6 +28,9 @@ namespace {
 
 constexpr std::chrono::milliseconds kLookAgain{20};
 
+// All steps of a take-over, each as slow as it may be.
+constexpr auto kTakeOverMax = 4 * lifecycle::kStepMax;
+
 // A child process with these words; its stderr is a file, or this process's own. -1, with errno.
 pid_t spawn(const std::vector<std::string>& words, const std::optional<std::string>& log,
             short flags) {
@@ -65,9 +68,9 @@ std::optional<pid_t> server_of(const config::Config& config) {
 }
 
 // The server that runs once it is another than `old`; nothing if `child` ends before, or for
-// kStepMax nothing happens.
+// kTakeOverMax nothing happens.
 std::optional<pid_t> await_other(const config::Config& config, pid_t old, pid_t child) {
-  const auto give_up = std::chrono::steady_clock::now() + lifecycle::kStepMax;
+  const auto give_up = std::chrono::steady_clock::now() + kTakeOverMax;
   while (std::chrono::steady_clock::now() < give_up) {
     if (const auto now = server_of(config); now.has_value() && *now != old) return now;
     if (child > 0 && ::waitpid(child, nullptr, WNOHANG) == child) return std::nullopt;
@@ -129,6 +132,12 @@ int upgrade(const ClientOptions& options) {
                     "{}; start one, or ask as root or the server's user",
                     config->database.path));
     return kUnreachable;
+  }
+  if (*old == 1) {
+    complain(
+        "mc-proxy: the server is the first process of a container, which ends with it; replace "
+        "the container");
+    return kFailed;
   }
   const std::string unit = lifecycle::service_of(*old);
   return unit.empty() ? start_beside(*config, *old, options.config_path)

@@ -83,7 +83,7 @@ void Handover::carry_out(const std::string& request) {
     stage_ = Stage::kAccepting;
     incumbent_.stop_accepting();
     if (!send_message(successor_.get(), word::kDone)) give_up("it is gone");
-  } else if (request == word::kServing && stage_ == Stage::kAccepting) {
+  } else if (request == word::kStepDown && stage_ == Stage::kAccepting) {
     finish();
   } else if (request.empty()) {
     give_up("it is gone");
@@ -115,7 +115,11 @@ void Handover::give_up(const char* why) {
 }
 
 void Handover::finish() {
-  stage_ = Stage::kServing;
+  if (!send_message(successor_.get(), word::kDone)) {
+    give_up("it is gone");
+    return;
+  }
+  stage_ = Stage::kDown;
   successor_.reset();
   listener_.reset();  // the path is the successor's
   incumbent_.succeeded_by(successor_pid_);

@@ -8,11 +8,14 @@
 //     accepting   this one takes its standing accepts back and serves what they had brought;
 //     clients
 //                 that come now wait in the sockets' queues
-//     serving     the successor accepts; this one finishes its sessions and ends
+//     step down   it is over for this one, which finishes its sessions and ends; with the answer
+//     the
+//                 successor begins to accept
 //
-// If the successor goes away before `serving`, or is silent for kStepMax, everything is as before.
-// The order is that of the kernel's rules: two processes with standing accepts on one socket, of
-// which one cancels, lose connections.
+// If the successor goes away before `step down`, or is silent for kStepMax, everything is as
+// before: whoever answers or gets that last word late has lost, so there is never more than one
+// server. The order is that of the kernel's rules: two processes with standing accepts on one
+// socket, of which one cancels, lose connections.
 //
 // All on one thread, which polls fd() and calls turn().
 
@@ -43,7 +46,7 @@ class Incumbent {
   virtual void stop_accepting() = 0;
   /// Undoes stop_accepting().
   virtual void accept_again() = 0;
-  /// The successor serves.
+  /// The successor is the server now.
   virtual void succeeded_by(pid_t successor) = 0;
 };
 
@@ -63,9 +66,13 @@ class Handover {
   void turn();
   /// To be called about once a second: gives a silent successor up.
   void tick();
+  /// A successor has the database, and may yet give it back.
+  [[nodiscard]] bool is_under_way() const {
+    return stage_ == Stage::kDatabase || stage_ == Stage::kAccepting;
+  }
 
  private:
-  enum class Stage : std::uint8_t { kNone, kSockets, kDatabase, kAccepting, kServing };
+  enum class Stage : std::uint8_t { kNone, kSockets, kDatabase, kAccepting, kDown };
 
   Handover(std::string path, Incumbent& incumbent, Log& log);
 

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -38,7 +39,14 @@ struct ShortPath {
   bool fits = false;
 };
 
-Fd new_socket() { return Fd(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0)); }
+// connect(2) too waits no longer than that, where nobody takes those who wait.
+Fd new_socket() {
+  Fd fd(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+  const timeval patience{.tv_sec = kConnectMax.count(), .tv_usec = 0};
+  if (fd)
+    static_cast<void>(::setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience));
+  return fd;
+}
 
 using Control = std::array<char, CMSG_SPACE(kDescriptorsPerMessage * sizeof(int))>;
 
@@ -58,7 +66,11 @@ std::vector<Fd> descriptors_of(msghdr& header) {
 
 }  // namespace
 
-std::string handover_path(const std::string& database_path) { return database_path + ".handover"; }
+std::string handover_path(const std::string& database_path) {
+  std::error_code unknown;  // then the path as it is must do
+  const auto path = std::filesystem::weakly_canonical(database_path, unknown);
+  return (unknown ? database_path : path.string()) + ".handover";
+}
 
 bool send_message(int socket, std::string_view text, const std::vector<int>& descriptors) {
   std::string copy(text.substr(0, kMessageBytesMax));
@@ -97,6 +109,8 @@ std::optional<Message> receive_message(int socket) {
   Message message;
   if (size > 0) message.text.assign(text.data(), static_cast<std::size_t>(size));
   if (size >= 0) message.descriptors = descriptors_of(header);
+  if ((header.msg_flags & MSG_CTRUNC) != 0)
+    message = {};  // no room for all descriptors: none serve
   return message;
 }
 

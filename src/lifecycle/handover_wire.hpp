@@ -19,7 +19,7 @@ namespace word {
 inline constexpr std::string_view kSockets = "mc-proxy handover 1: sockets";
 inline constexpr std::string_view kDatabase = "database";
 inline constexpr std::string_view kAccepting = "accepting";
-inline constexpr std::string_view kServing = "serving";
+inline constexpr std::string_view kStepDown = "step down";
 inline constexpr std::string_view kMore = "more";  // of the descriptors comes
 inline constexpr std::string_view kDone = "done";
 }  // namespace word

@@ -60,7 +60,10 @@ void InheritedSockets::add(std::vector<Fd> sockets) {
     const bool known = std::ranges::any_of(sockets_, [&fd](const Fd& other) {
       return identity_of(other.get()) == identity_of(fd.get());
     });
-    if (!known && listens(fd.get())) sockets_.push_back(std::move(fd));
+    if (known || !listens(fd.get())) continue;
+    const int flags = ::fcntl(fd.get(), F_GETFL);
+    if (flags >= 0) static_cast<void>(::fcntl(fd.get(), F_SETFL, flags | O_NONBLOCK));
+    sockets_.push_back(std::move(fd));
   }
 }
 

@@ -21,8 +21,9 @@ class InheritedSockets {
   /// environment then says nothing of it to children.
   static InheritedSockets from_systemd();
 
-  /// Adds sockets. Descriptors of a socket that is here already, and what does not listen, are
-  /// closed.
+  /// Adds sockets, and makes them non-blocking: systemd passes those of socket units blocking, also
+  /// to whoever shares them. Descriptors of a socket that is here already, and what does not
+  /// listen, are closed.
   void add(std::vector<Fd> sockets);
 
   /// Gives up those that listen on this address.

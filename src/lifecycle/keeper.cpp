@@ -70,6 +70,7 @@ class Keeper {
       if (::poll(watched, std::size(watched), give_up_at_ == kNever ? -1 : kLookAgainMs) < 0)
         continue;
       if (watched[1].revents != 0) hear();
+      if (is_left_) return 0;  // its answer came late
       signalfd_siginfo info{};
       if (watched[0].revents == 0 || ::read(signals_.get(), &info, sizeof info) != sizeof info) {
         continue;

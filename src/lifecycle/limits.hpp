@@ -18,6 +18,9 @@ inline constexpr std::size_t kMessageBytesMax = 1024;
 /// failed, and everything goes on as it was.
 inline constexpr std::chrono::seconds kStepMax{20};
 
+/// How long a server that does not look up keeps others waiting who would connect.
+inline constexpr std::chrono::seconds kConnectMax{5};
+
 /// How long whoever connects may take to ask for something; meanwhile others wait.
 inline constexpr std::chrono::seconds kRequestMax{1};
 

@@ -35,8 +35,7 @@ Result<std::unique_ptr<Predecessor>> Predecessor::find(const std::string& databa
 }
 
 std::unexpected<Error> Predecessor::gone(std::string_view what) const {
-  return fail(
-      fmt::format("the running server (pid {}) did not hand over: {}; it serves on", pid_, what));
+  return fail(fmt::format("the running server (pid {}) did not hand over: {}", pid_, what));
 }
 
 Result<void> Predecessor::ask(std::string_view what, std::vector<Fd>& descriptors) {
@@ -70,9 +69,9 @@ Result<void> Predecessor::stop_accepting() {
   return ask(word::kAccepting, none);
 }
 
-void Predecessor::serving() {
-  static_cast<void>(send_message(socket_.get(), word::kServing));
-  socket_.reset();
+Result<void> Predecessor::step_down() {
+  std::vector<Fd> none;
+  return ask(word::kStepDown, none);
 }
 
 }  // namespace mc::lifecycle

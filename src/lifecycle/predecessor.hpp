@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 // The server that runs already, as its successor sees it (handover.hpp tells the story). Each step
-// waits for its answer, kStepMax at the most. As long as serving() was not said, destroying this
-// leaves the predecessor serving as before. One thread.
+// waits for its answer, kStepMax at the most. As long as step_down() has not succeeded, destroying
+// this leaves the predecessor serving as before. One thread.
 
 #include <sys/types.h>
 
@@ -29,8 +29,9 @@ class Predecessor {
   Result<void> release_database();
   /// It accepts no more: clients wait in the sockets' queues.
   Result<void> stop_accepting();
-  /// This process serves; the predecessor finishes its sessions and ends.
-  void serving();
+  /// It gives everything up for good: it finishes its sessions and ends. From a success on this
+  /// process is the server; after an error the predecessor is, or will be again.
+  Result<void> step_down();
 
  private:
   Predecessor(Fd socket, pid_t pid) : socket_(std::move(socket)), pid_(pid) {}

@@ -8,8 +8,10 @@
 
 #include <chrono>
 #include <cstdint>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
 #include <memory>
 #include <utility>
 
@@ -32,6 +34,15 @@ struct Free {
 using Bus = std::unique_ptr<sd_bus, CloseBus>;
 using BusMessage = std::unique_ptr<sd_bus_message, DropMessage>;
 using Text = std::unique_ptr<char, Free>;
+
+pid_t parent_of(pid_t pid) {
+  std::ifstream file(fmt::format("/proc/{}/status", pid));
+  for (std::string line; std::getline(file, line);) {
+    int parent = 0;
+    if (std::sscanf(line.c_str(), "PPid: %d", &parent) == 1) return parent;
+  }
+  return -1;
+}
 
 std::unexpected<Error> fail_with(const char* what, int result) {
   return fail(fmt::format("{}: {}", what, std::strerror(-result)));
@@ -92,13 +103,18 @@ std::string service_of(pid_t pid) {
   if (!bus.has_value()) return {};
   const auto unit = unit_of(**bus, pid);
   if (!unit.has_value()) return {};
+  std::uint32_t main = 0;
   char* name = nullptr;
-  if (::sd_bus_get_property_string(bus->get(), kSystemd, unit->c_str(),
+  if (::sd_bus_get_property_trivial(bus->get(), kSystemd, unit->c_str(),
+                                    "org.freedesktop.systemd1.Service", "MainPID", nullptr, 'u',
+                                    &main) < 0 ||
+      ::sd_bus_get_property_string(bus->get(), kSystemd, unit->c_str(),
                                    "org.freedesktop.systemd1.Unit", "Id", nullptr, &name) < 0) {
     return {};
   }
-  const std::string id = Text(name).get();
-  return id.ends_with(".service") ? id : std::string();
+  const Text id(name);
+  const auto main_pid = static_cast<pid_t>(main);
+  return main_pid == pid || main_pid == parent_of(pid) ? id.get() : std::string();
 }
 
 Result<bool> restart_is_under_way() {

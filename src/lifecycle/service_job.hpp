@@ -15,7 +15,8 @@ namespace mc::lifecycle {
 /// where systemd runs but does not say: no bus, no answer within kBusMax.
 Result<bool> restart_is_under_way();
 
-/// The system's service unit that a process belongs to, "mc-proxy.service"; empty if to none.
+/// The system's service unit that this process is the main process of, or the child of that:
+/// "mc-proxy.service". Empty if there is none, also where the process only happens to be in a unit.
 std::string service_of(pid_t pid);
 
 }  // namespace mc::lifecycle

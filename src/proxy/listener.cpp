@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "proxy/listener.hpp"
 
+#include <poll.h>
 #include <sys/socket.h>
 
 #include <cerrno>
@@ -99,7 +100,9 @@ void Listener::forget_pause() {
 }
 
 void Listener::finish() {
-  while (queue_is_ours_) {
+  // Another process may share the socket, and have made it blocking since (systemd does).
+  pollfd waiting{.fd = socket_.get(), .events = POLLIN, .revents = 0};
+  while (queue_is_ours_ && ::poll(&waiting, 1, 0) == 1) {
     Fd client(::accept4(socket_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (!client) break;
     admit(std::move(client));

@@ -108,7 +108,7 @@ TEST_CASE("a successor gets every socket, more than one message carries, and tak
     received = *std::move(got);
     REQUIRE((*predecessor)->release_database().has_value());
     REQUIRE((*predecessor)->stop_accepting().has_value());
-    (*predecessor)->serving();
+    REQUIRE((*predecessor)->step_down().has_value());
   });
   while (!scene.notes.said.ends_with("succeeded ")) scene.turn();
   CHECK(scene.notes.said == "release stop succeeded ");
@@ -141,8 +141,8 @@ TEST_CASE("a successor that goes away is undone as far as it came") {
 }
 
 TEST_CASE("steps in another order, or words of another version, are refused and change nothing") {
-  const std::string_view request = GENERATE(as<std::string_view>{}, word::kDatabase, word::kServing,
-                                            "mc-proxy handover 2: sockets", "x");
+  const std::string_view request = GENERATE(as<std::string_view>{}, word::kDatabase,
+                                            word::kStepDown, "mc-proxy handover 2: sockets", "x");
   Scene scene({});
   std::string answer;
   scene.play([&] {
