@@ -242,6 +242,22 @@ def test_every_command_of_the_runbook_does_what_the_page_says(machine: Machine) 
     assert "s_server" in machine.fetch("shop.example.com")
     assert "shop.example.com" in machine.page("Change routes", 2)
 
+    # Live traffic.
+    machine.ok("(sleep 60 | openssl s_client -connect 127.0.0.1:443 -servername app.example.com -bind 127.0.0.9) >/dev/null 2>&1 &")
+    machine.until(lambda: "active=1" in machine.ok("mc-proxy status"), "the connection is open")
+    listed = machine.page("Who is connected?", 0).splitlines()
+    assert [line.split()[0] for line in listed].count("ID") == 2
+    assert sum("app.example.com" in line and "127.0.0.9" in line for line in listed) == 3
+    assert json.loads(listed[-1])["backend"] == "127.0.0.1:18443"
+    once = machine.page("Who is connected?", 2)
+    assert "connections 1  new" in once and "NAMES (1)" in once
+    assert machine.page("Who is connected?", 1) == "would close 1 connection\nclosed 1 connection\n"
+    machine.until(lambda: ":443 routes=2 active=0" in machine.ok("mc-proxy status"), "the connection is closed")
+    machine.wait_log("reason=closed_by_operator")
+    assert re.search(r" watch_started revision=\d+ state=serving\n", machine.page("Watch events", 0))
+    _, first, second = machine.page("Watch events", 1).splitlines()
+    assert " policy_changed revision=2 " in first and " policy_changed revision=3 " in second
+
     # The firewall, likewise.
     rules = machine.page("Change the firewall", 0)
     assert "added 3 rules" in rules and "removed 1 rule," in rules
@@ -306,7 +322,8 @@ def test_every_command_of_the_runbook_does_what_the_page_says(machine: Machine) 
     assert "mc_proxy_connections_accepted_total{listener=\":443\"}" in machine.page("Metrics and alerts")
     machine.ok("(sleep 60 | openssl s_client -connect 127.0.0.1:443 -servername app.example.com) >/dev/null 2>&1 &")
     machine.until(lambda: ":443 routes=3 active=1" in machine.ok("mc-proxy status"), "the connection is open")
-    assert "active=1" in machine.page("Too many connections", 0)
+    busy = machine.page("Too many connections", 0)
+    assert "active=1" in busy and "app.example.com " in busy
     assert "added 1 rule" in machine.page("Too many connections", 1)
     machine.page("When you need help")
     assert "ok" in machine.ok('sqlite3 /tmp/mc-proxy-escalation.db "PRAGMA integrity_check;"')
