@@ -55,7 +55,7 @@ inline constexpr std::size_t kRowsPerTurn = 512;
 
 // Copied sessions that wait for the thread that asked for a listing, at some 300 bytes each; what
 // each worker copies in a turn may come on top. Where nobody takes them the order rests.
-inline constexpr std::size_t kRowsWaitingMax = 4 * kRowsPerTurn;
+inline constexpr std::size_t kRowsWaitingMax = 2 * kRowsPerTurn;
 
 // How long that thread waits at a time before it looks whether its caller is still there.
 inline constexpr std::chrono::milliseconds kFindingsWaitMax{100};

@@ -544,30 +544,50 @@ TEST_CASE("a close that nobody waits for any more leaves the rest open") {
   CHECK(plane.list({}).size() == clients.size() - closed);
 }
 
-TEST_CASE("a listing that nobody reads rests, and holds up neither traffic nor other orders") {
-  EchoBackend echo;
-  Plane plane({{"*", echo.address()}}, 1);
-  std::vector<Client> clients;
-  while (clients.size() < kRowsWaitingMax + 3 * kRowsPerTurn) {
-    clients.push_back(plane.connect(kBob));
+// Takes nothing of a listing until it is told to.
+class SlowReader {
+ public:
+  explicit SlowReader(Plane& plane) : thread_([this, &plane] { read(plane); }) {
+    until([this] { return has_rows_.load(); });
   }
-  until([&] { return plane->totals().active == clients.size(); });
-  std::atomic<bool> reads{false};
-  std::atomic<bool> has_rows{false};
-  std::atomic<std::size_t> largest{0};
+  void finish() {
+    reads_ = true;
+    reads_.notify_one();
+    thread_.join();
+  }
+
   std::set<ConnectionId> ids;
   std::size_t rows = 0;
-  std::thread reader([&] {
-    plane->list({}, [&](std::span<const Connection> some) {
-      has_rows = has_rows || !some.empty();
-      reads.wait(false);
-      largest = std::max(largest.load(), some.size());
+  std::size_t largest = 0;  // number of rows at a time
+
+ private:
+  void read(Plane& plane) {
+    plane->list({}, [this](std::span<const Connection> some) {
+      has_rows_ = has_rows_ || !some.empty();
+      reads_.wait(false);
+      largest = std::max(largest, some.size());
       rows += some.size();
       for (const Connection& connection : some) ids.insert(connection.id);
       return true;
     });
-  });
-  until([&] { return has_rows.load(); });
+  }
+
+  std::atomic<bool> reads_{false};
+  std::atomic<bool> has_rows_{false};
+  std::thread thread_;
+};
+
+TEST_CASE("a listing that nobody reads rests, and holds up neither traffic nor other orders") {
+  EchoBackend echo;
+  Plane plane({{"*", echo.address()}}, 1);
+  std::vector<Client> clients;
+  // More than a reader that takes once, and the rows that wait then.
+  while (clients.size() < 2 * kRowsWaitingMax + 4 * kRowsPerTurn) {
+    clients.push_back(plane.connect(kBob));
+  }
+  until([&] { return plane->totals().active == clients.size(); });
+  SlowReader first(plane);
+  SlowReader second(plane);
   const Client newcomer = plane.connect(kAlice);
   newcomer.echo(hello("a.test"));
   CHECK(plane.list({.source = *IpPrefix::parse("127.0.0.2/32")}).size() == 1);
@@ -575,14 +595,15 @@ TEST_CASE("a listing that nobody reads rests, and holds up neither traffic nor o
   CHECK(newcomer.was_reset());
   clients.erase(clients.end() - 50, clients.end());
   until([&] { return plane->totals().active == clients.size(); });
-  reads = true;
-  reads.notify_one();
-  reader.join();
-  // Each once; of those that left in between, some may have been seen before.
-  CHECK(rows == ids.size());
-  CHECK(rows >= clients.size());
-  CHECK(rows <= clients.size() + 50);
-  CHECK(largest <= kRowsWaitingMax + kRowsPerTurn);
+  first.finish();  // while the second rests
+  second.finish();
+  for (const SlowReader* const reader : {&first, &second}) {
+    // Each once; of those that left in between, some may have been seen before.
+    CHECK(reader->rows == reader->ids.size());
+    CHECK(reader->rows >= clients.size());
+    CHECK(reader->rows <= clients.size() + 50);
+    CHECK(reader->largest <= kRowsWaitingMax + kRowsPerTurn);
+  }
 }
 
 TEST_CASE("a listing ends when its reader wants no more, and many may be under way") {

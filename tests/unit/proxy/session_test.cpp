@@ -4,7 +4,9 @@
 #include <sys/socket.h>
 
 #include <iterator>
+#include <memory>
 
+#include "proxy/session_order.hpp"
 #include "support/catch.hpp"
 #include "unit/proxy/stage.hpp"
 #include "unit/tls/hello_builder.hpp"
@@ -53,6 +55,21 @@ TEST_CASE("of two orders the first counts") {
   (*stage.sessions.begin())->interrupt(Reason::kFirewallCut);
   test::turn_until(*stage.loop, [&] { return stage.sessions.empty(); });
   CHECK(stage.counters.per_listener[0].of(Reason::kShutdown).value() == 1);
+}
+
+TEST_CASE("a session that was told to end is neither found nor closed any more") {
+  testing::Stage stage;
+  const Fd client = serve_client_with_hello(stage);
+  Session& session = **stage.sessions.begin();
+  const auto findings = std::make_shared<Findings>(ConnectionFilter{});
+  FilterOrder order(findings, Treatment::kClose);
+  session.interrupt(Reason::kHelloTimeout);  // a deadline, which may turn out to have been met
+  CHECK(order.visit(session) == SessionOrder::Visit::kActed);
+  CHECK(order.visit(session) == SessionOrder::Visit::kPassed);
+  order.slice_done();
+  CHECK(findings->count() == 1);
+  test::turn_until(*stage.loop, [&] { return stage.sessions.empty(); });
+  CHECK(stage.counters.per_listener[0].of(Reason::kClosedByOperator).value() == 1);
 }
 
 }  // namespace mc::proxy

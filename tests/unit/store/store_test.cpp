@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <vector>
 
 #include "store/files.hpp"
@@ -69,6 +70,34 @@ TEST_CASE("a new database is fresh, empty and at revision 0") {
   CHECK(contents.revision == 0);
   CHECK(contents.routes.empty());
   CHECK(contents.rules.empty());
+}
+
+TEST_CASE("the audit entries after a revision come in order, in parts, and from any thread") {
+  const TempDir dir;
+  const auto store = open_store(dir.database());
+  CHECK(store->audit_after(0, 10)->empty());
+  for (int i = 1; i <= 5; ++i) {
+    REQUIRE(store->commit(change_to(i), by("commit " + std::to_string(i))).has_value());
+  }
+  const auto revisions = [&](Revision after, std::size_t most) {
+    std::vector<Revision> found;
+    std::thread([&] {
+      for (const AuditRecord& record : store->audit_after(after, most).value()) {
+        found.push_back(record.revision);
+      }
+    }).join();
+    return found;
+  };
+  CHECK(revisions(0, 10) == std::vector<Revision>{1, 2, 3, 4, 5});
+  CHECK(revisions(2, 2) == std::vector<Revision>{3, 4});
+  CHECK(revisions(4, 2) == std::vector<Revision>{5});
+  CHECK(revisions(5, 10).empty());
+  CHECK(revisions(99, 10).empty());
+  const AuditRecord record = store->audit_after(2, 1)->front();
+  CHECK(record.entry.time == by("").time);
+  CHECK(record.entry.who == by("commit 3").who);
+  CHECK(record.entry.action == by("commit 3").action);
+  CHECK(record.entry.detail == by("commit 3").detail);
 }
 
 TEST_CASE("a database and its companions have mode 0600, whatever the umask") {
