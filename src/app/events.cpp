@@ -2,16 +2,21 @@
 // mc-proxy events: what happens to a running server, as it happens.
 
 #include <fmt/format.h>
+#include <poll.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cctype>
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <iterator>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <vector>
 
 #include "app/client.hpp"
@@ -149,6 +154,32 @@ std::vector<std::string> event_kinds() {
   return kinds;
 }
 
+namespace {
+
+// Ends the call when nobody reads stdout any more (`| head`): without an event there is nothing to
+// write that would tell.
+class ReaderWatch {
+ public:
+  explicit ReaderWatch(grpc::ClientContext& context)
+      : thread_([this, &context](const std::stop_token& stop) {
+          constexpr int kLookAgainMs = 100;
+          pollfd reader{.fd = STDOUT_FILENO, .events = 0, .revents = 0};
+          while (!stop.stop_requested()) {
+            if (::poll(&reader, 1, kLookAgainMs) <= 0) continue;
+            is_gone_ = true;
+            context.TryCancel();
+            return;
+          }
+        }) {}
+  [[nodiscard]] bool is_gone() const { return is_gone_; }
+
+ private:
+  std::atomic<bool> is_gone_{false};
+  std::jthread thread_;
+};
+
+}  // namespace
+
 int watch_events(const ClientOptions& options, const std::vector<std::string>& kinds,
                  std::optional<std::uint64_t> since_revision) {
   auto client = Client::connect(options);
@@ -169,8 +200,9 @@ int watch_events(const ClientOptions& options, const std::vector<std::string>& k
     return written && std::fflush(stdout) == 0;
   };
   grpc::ClientContext context;
+  const ReaderWatch reader(context);
   const grpc::Status asked = client->read(&Client::Stub::WatchEvents, request, print, context);
-  if (asked.ok()) return kDone;
+  if (asked.ok() || reader.is_gone()) return kDone;
   const int code = client->fail(asked, [](const std::string& field) { return "--" + field; });
   if (revision > 0) {
     complain(fmt::format("mc-proxy: to go on later: --since-revision {}", revision));

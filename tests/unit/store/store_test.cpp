@@ -75,14 +75,14 @@ TEST_CASE("a new database is fresh, empty and at revision 0") {
 TEST_CASE("the audit entries after a revision come in order, in parts, and from any thread") {
   const TempDir dir;
   const auto store = open_store(dir.database());
-  CHECK(store->audit_after(0, 10)->empty());
+  CHECK(Store::audit_after(dir.database(), 0, 10)->empty());
   for (int i = 1; i <= 5; ++i) {
     REQUIRE(store->commit(change_to(i), by("commit " + std::to_string(i))).has_value());
   }
   const auto revisions = [&](Revision after, std::size_t most) {
     std::vector<Revision> found;
     std::thread([&] {
-      for (const AuditRecord& record : store->audit_after(after, most).value()) {
+      for (const AuditRecord& record : Store::audit_after(dir.database(), after, most).value()) {
         found.push_back(record.revision);
       }
     }).join();
@@ -93,7 +93,7 @@ TEST_CASE("the audit entries after a revision come in order, in parts, and from 
   CHECK(revisions(4, 2) == std::vector<Revision>{5});
   CHECK(revisions(5, 10).empty());
   CHECK(revisions(99, 10).empty());
-  const AuditRecord record = store->audit_after(2, 1)->front();
+  const AuditRecord record = Store::audit_after(dir.database(), 2, 1)->front();
   CHECK(record.entry.time == by("").time);
   CHECK(record.entry.who == by("commit 3").who);
   CHECK(record.entry.action == by("commit 3").action);
