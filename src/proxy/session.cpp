@@ -266,9 +266,7 @@ ring::Task<Reason> Session::relay() {
   backend.start();
   stage_ = SessionStage::kRelay;
   active_ = context_.loop.now();
-  if (context_.events.wants(EventKind::kOpened)) {
-    context_.events.emit({.kind = EventKind::kOpened, .connection = describe()});
-  }
+  tell_begin();
   if (context_.settings.idle_timeout.count() > 0) {
     set_deadline(context_.settings.idle_timeout / 2, Reason::kIdleTimeout);
   }
@@ -383,6 +381,12 @@ void Session::count(Reason reason) {
   usage_->bytes_up.fetch_add(bytes_up_, std::memory_order_relaxed);
   usage_->bytes_down.fetch_add(bytes_down_, std::memory_order_relaxed);
   usage_->active.fetch_sub(1, std::memory_order_relaxed);
+}
+
+// Not in relay() itself, whose frame would have room for the event as long as the connection lasts.
+void Session::tell_begin() {
+  if (!context_.events.wants(EventKind::kOpened)) return;
+  context_.events.emit({.kind = EventKind::kOpened, .connection = describe()});
 }
 
 void Session::tell_end(Reason reason) {

@@ -93,6 +93,7 @@ class Session final : private ring::Timer {
   [[nodiscard]] std::string route_pattern() const;
   [[nodiscard]] ListenerCounters& counters() const;
   void count(Reason reason);
+  void tell_begin();
   void tell_end(Reason reason);
 
   /// `co_await interruptible(operation)`: as `co_await operation`, and interrupt() reaches it.
