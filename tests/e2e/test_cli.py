@@ -400,7 +400,7 @@ def test_an_address_that_is_none_is_told_how_to_write_one(authority, address: st
 
 def test_help_is_there_for_every_command_and_tells_the_exit_codes() -> None:
     assert "3, no server could be asked" in run("--help").stdout
-    for words in (["status"], ["snapshot"], ["routes", "replace"], ["firewall", "add"], ["completion"]):
+    for words in (["status"], ["snapshot"], ["routes", "replace"], ["firewall", "add"], ["completion"], ["top"]):
         result = run(*words, "--help")
         assert (result.returncode, result.stderr) == (0, "")
     assert json.loads(run("version", "--json").stdout)["version"].startswith("0.")
@@ -427,7 +427,11 @@ def completions(tmp_path: Path, *words: str) -> set[str]:
 
 def test_bash_completes_commands_and_options(tmp_path: Path) -> None:
     top = completions(tmp_path, "mc-proxy", "")
-    assert {"server", "status", "snapshot", "routes", "firewall", "log-level", "check", "version", "completion"} <= top
+    commands = {"server", "upgrade", "status", "snapshot", "routes", "firewall", "log-level", "check", "version", "completion"}
+    assert commands <= top
+    assert {"connections", "events", "top"} <= top
+    assert {"list", "close"} <= completions(tmp_path, "mc-proxy", "connections", "")
+    assert {"--sni", "--source", "--dry-run"} <= completions(tmp_path, "mc-proxy", "connections", "close", "--")
     routes = completions(tmp_path, "mc-proxy", "routes", "")
     assert {"list", "add", "remove", "replace"} <= routes
     assert "server" not in routes
