@@ -300,7 +300,7 @@ def stop_refuses_newcomers_and_lets_open_connections_end() -> None:
     with traffic.greet(traffic.connect()) as client:
         here = now()
         systemctl("stop", "--no-block", "mc-proxy")
-        until(lambda: not traffic.is_served(), "newcomers are refused")
+        until(traffic.is_refused, "newcomers are refused")
         assert show("ActiveState") == "deactivating"
         traffic.ping(client)
     until(lambda: show("ActiveState") == "inactive", "it ends with its last connection")

@@ -80,6 +80,15 @@ def is_served(port: int = 443) -> bool:
     return False
 
 
+def is_refused(port: int = 443) -> bool:
+    """Whether nobody listens, not even for later."""
+    try:
+        connect(port).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
 class Load:
     """Short connections, one after another in each of `threads`, beside `long` ones that stay open and are used."""
 
