@@ -82,7 +82,8 @@ std::unexpected<Error> cannot_listen(const std::string& name, const SocketAddres
     case EACCES:
       remedy =
           "Ports below net.ipv4.ip_unprivileged_port_start need CAP_NET_BIND_SERVICE (systemd: "
-          "AmbientCapabilities=CAP_NET_BIND_SERVICE)";
+          "AmbientCapabilities=CAP_NET_BIND_SERVICE; container: --sysctl "
+          "net.ipv4.ip_unprivileged_port_start=0)";
       break;
     case EAFNOSUPPORT:
       remedy = "IPv6 is switched off on this machine; write an IPv4 address such as 0.0.0.0:443";

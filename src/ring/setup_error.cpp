@@ -16,6 +16,11 @@ namespace mc::ring {
 
 namespace {
 
+constexpr std::string_view kAllowByProfile =
+    "Run with a profile that allows io_uring_setup, io_uring_enter and io_uring_register: "
+    "containers/seccomp.json of mc-proxy is the default with these three (docker run "
+    "--security-opt seccomp=seccomp.json)";
+
 int read_sysctl(const char* path) {
   std::ifstream file(path);
   int value = -1;
@@ -63,8 +68,7 @@ std::string explain_refusal(const SetupError& error, const Machine& machine) {
   if (machine.seccomp_mode == 2) {
     return because(
         error, "a seccomp filter refuses it (the default profile of Docker and containerd does)",
-        "Run with a profile that allows io_uring_setup, io_uring_enter and "
-        "io_uring_register");
+        kAllowByProfile);
   }
   return because(
       error, "a security policy refuses it",
@@ -110,8 +114,7 @@ Error explain(const SetupError& error, const Machine& machine) {
     case ENOSYS:
       if (machine.seccomp_mode == 2) {
         return {because(error, "a seccomp filter hides it (the default profile of podman does)",
-                        "Run with a profile that allows io_uring_setup, io_uring_enter and "
-                        "io_uring_register")};
+                        kAllowByProfile)};
       }
       return {because(error, "this kernel was built without it",
                       "Boot a kernel with CONFIG_IO_URING=y")};

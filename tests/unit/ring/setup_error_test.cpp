@@ -56,6 +56,7 @@ TEST_CASE("each cause of a missing io_uring is told apart and names its remedy")
     const auto error = explain({EPERM, "io_uring_setup"}, machine);
     says(error, "seccomp filter refuses it");
     says(error, "profile that allows io_uring_setup, io_uring_enter and io_uring_register");
+    says(error, "containers/seccomp.json");
   }
   SECTION("podman's seccomp profile answers ENOSYS") {
     machine.seccomp_mode = 2;
