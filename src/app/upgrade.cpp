@@ -117,6 +117,15 @@ int start_beside(const config::Config& config, pid_t old, const std::string& con
               log == "/dev/null" ? "`mc-proxy server --take-over`, run by hand," : "its log");
 }
 
+// A container ends with its first process, and the new server, started inside, would end with it.
+int refuse_in_container() {
+  complain(
+      "mc-proxy: not replaced: the running server is a container's first process, and all of a "
+      "container ends with that. Start another container with the same network and volumes and "
+      "the command: server --take-over");
+  return kFailed;
+}
+
 }  // namespace
 
 int upgrade(const ClientOptions& options) {
@@ -133,12 +142,8 @@ int upgrade(const ClientOptions& options) {
                     config->database.path));
     return kUnreachable;
   }
-  if (*old == 1) {
-    complain(
-        "mc-proxy: the server is the first process of a container, which ends with it; replace "
-        "the container");
-    return kFailed;
-  }
+  // 0: of a container whose processes cannot be seen from here.
+  if (*old <= 1) return refuse_in_container();
   const std::string unit = lifecycle::service_of(*old);
   return unit.empty() ? start_beside(*config, *old, options.config_path)
                       : restart_unit(*config, *old, unit);
