@@ -85,7 +85,8 @@ sys.exit(subprocess.call(["/srv/bin/buf", "curl", "--protocol", "grpc", *flags, 
 
 
 def blocks() -> dict[str, list[str]]:
-    """The commands of the page: section -> blocks. Those marked `sh systemd` are tests/vm/guest.py's."""
+    """The commands of the page: section -> blocks. Those marked `sh systemd` are tests/vm/guest.py's, those
+    marked `sh container` tests/container/container.py's; yaml is no command."""
     found: dict[str, list[str]] = {}
     section, kind, block = "", "", []
     for line in (REPOSITORY / "RUNBOOK.md").read_text().splitlines():
@@ -98,7 +99,7 @@ def blocks() -> dict[str, list[str]]:
             kind, block = "", []
         elif line.startswith("```"):
             kind = line.removeprefix("```")
-            assert kind in ("sh", "sh systemd"), f"nobody would run the commands of a block that begins with {line}"
+            assert kind in ("sh", "sh systemd", "sh container", "yaml"), f"nobody would run the commands of a block that begins with {line}"
         elif line.startswith("## "):
             section = line.removeprefix("## ")
     return found
