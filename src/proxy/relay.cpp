@@ -157,8 +157,11 @@ RelayDirection::Step RelayDirection::end_of_stream() {
 void RelayDirection::settle() {
   if (pipe_ == nullptr || !pipe_->operation.answered()) return;
   const int moved = pipe_->operation.take();
-  // Into an empty pipe is not delivered yet.
-  if (moved <= 0 || pipe_->bytes == 0) return;
+  if (moved <= 0) return;
+  if (pipe_->bytes == 0) {  // they came in, and stay: the pipe is nobody else's any more
+    pipe_->bytes = static_cast<std::size_t>(moved);
+    return;
+  }
   pipe_->bytes -= static_cast<std::size_t>(moved);
   bytes_ += static_cast<std::size_t>(moved);
 }

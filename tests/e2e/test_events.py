@@ -238,7 +238,8 @@ def start_command(proxy):
     started = []
 
     def start(*words: str) -> subprocess.Popen:
-        command = [binary(), "events", "-c", proxy.config, *words]
+        # As in a terminal: a shell in the background, which may run these tests, has it ignored.
+        command = ["env", "--default-signal=INT", binary(), "events", "-c", proxy.config, *words]
         started.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
         return started[-1]
 
