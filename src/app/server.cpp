@@ -295,7 +295,10 @@ Result<void> Server::begin_to_serve() {
   }
   plane_->open();
   foundation_.predecessor.reset();
-  if (api_ != nullptr) api_->own();
+  if (api_ != nullptr) {
+    api_->own();
+    api_->tick();  // the health service knows by the time that the log says "serving"
+  }
   store_sockets();
   return {};
 }
