@@ -69,7 +69,8 @@ void MainLoop::take_signal(int signal_fd) {
   if (::read(signal_fd, &info, sizeof info) != sizeof info) return;
   if (info.ssi_signo == SIGHUP) {
     reload_at_ = std::min(reload_at_, Clock::now() + lifecycle::kSignalSettle);
-  } else {
+  } else if (std::exchange(keeper_stopped_at_, Clock::time_point::min()) + lifecycle::kTwinMax <
+             Clock::now()) {
     stop(info.ssi_signo == SIGTERM ? "SIGTERM" : "SIGINT");
   }
 }
@@ -85,7 +86,9 @@ void MainLoop::take_order() {
       be_left();
       break;
     case lifecycle::Order::kStop:
-      if (stage_ != Stage::kStopping) stop("keeper");
+      if (stage_ == Stage::kStopping) break;
+      keeper_stopped_at_ = Clock::now();
+      stop("keeper");
       break;
     case lifecycle::Order::kCut:
       stop("keeper");

@@ -75,6 +75,7 @@ class MainLoop final : private lifecycle::Incumbent {
   bool ended_ = false;
   bool database_is_out_ = false;  // with a successor, or with one that failed
   std::string stop_wanted_;       // why; once it is known who will serve
+  Clock::time_point keeper_stopped_at_ = Clock::time_point::min();  // until its twin came
   Clock::time_point next_tick_{};
   Clock::time_point reload_at_ = Clock::time_point::max();
   Clock::time_point alone_since_ = Clock::time_point::max();  // without a keeper or a successor

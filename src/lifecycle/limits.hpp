@@ -41,6 +41,11 @@ inline constexpr std::chrono::seconds kAbortMax{10};
 /// How long the keeper waits for systemd to say what is going on.
 inline constexpr std::chrono::seconds kBusMax{2};
 
+/// A signal to stop that comes to the server this soon after the keeper's order is the same one:
+/// `kill
+/// $(pidof mc-proxy)` reaches both.
+inline constexpr std::chrono::milliseconds kTwinMax{1000};
+
 /// Signals that say the same within this time are one: `kill -HUP $(pidof mc-proxy)` reaches the
 /// keeper and the server, and the keeper passes it on.
 inline constexpr std::chrono::milliseconds kSignalSettle{200};
