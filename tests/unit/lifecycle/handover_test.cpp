@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "lifecycle/handover.hpp"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -140,6 +141,25 @@ TEST_CASE("a successor that goes away is undone as far as it came") {
   });
 }
 
+TEST_CASE("a successor that does not live to hear the last answer has not taken over") {
+  const Fd socket = listening_socket();
+  Scene scene({socket.get()});
+  {
+    const Fd successor = connect_at(handover_path(scene.database));
+    scene.turn();
+    for (const std::string_view request : {word::kSockets, word::kDatabase, word::kAccepting}) {
+      REQUIRE(send_message(successor.get(), request));
+      scene.turn();
+      while (receive_message(successor.get())->text != word::kDone) continue;
+    }
+    REQUIRE(send_message(successor.get(), word::kStepDown));
+  }
+  CHECK(scene.handover->is_under_way());
+  scene.turn();
+  CHECK(scene.notes.said == "release stop again take-back ");
+  CHECK_FALSE(scene.handover->is_under_way());
+}
+
 TEST_CASE("steps in another order, or words of another version, are refused and change nothing") {
   const std::string_view request = GENERATE(as<std::string_view>{}, word::kDatabase,
                                             word::kStepDown, "mc-proxy handover 2: sockets", "x");
@@ -186,7 +206,10 @@ TEST_CASE("inherited sockets are found by address, twins and what does not liste
   InheritedSockets inherited;
   inherited.add(std::move(all));
   CHECK(inherited.size() == 2);
-  CHECK(inherited.take(address).size() == 1);
+  const std::vector<Fd> taken = inherited.take(address);
+  REQUIRE(taken.size() == 1);
+  // A blocking one would hold up whoever looks whether a client waits.
+  CHECK((::fcntl(taken[0].get(), F_GETFL) & O_NONBLOCK) != 0);
   CHECK(inherited.take(address).empty());
   CHECK(inherited.tcp_addresses() == std::vector{other_address});
 }
