@@ -41,41 +41,24 @@
 #include <vector>
 
 #include "base/fd.hpp"
+#include "tcp.hpp"
 
 namespace {
 
 using Clock = std::chrono::steady_clock;
 using Time = Clock::time_point;
-using mc::Fd;
+
+using namespace mc;
+using load::check, load::tcp_socket;
 
 constexpr std::size_t kEventsMax = 256;
 constexpr std::size_t kBufferBytes = 64 * 1024;
 constexpr int kBacklog = 4096;
 
-int check(int result, const char* what) {
-  if (result >= 0) return result;
-  std::perror(what);
-  std::exit(1);
-}
-
-Fd tcp_socket() {
-  Fd fd(check(::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), "socket"));
-  const int one = 1;
-  ::setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-  return fd;
-}
-
 /// Edge-triggered: what has come must be taken whole, and no call is needed to wait for more.
 void watch(const Fd& epoll, int fd, void* owner) {
   epoll_event event{.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data = {.ptr = owner}};
   check(::epoll_ctl(epoll.get(), EPOLL_CTL_ADD, fd, &event), "epoll_ctl");
-}
-
-void raise_descriptor_limit() {
-  rlimit limit{};
-  check(::getrlimit(RLIMIT_NOFILE, &limit), "getrlimit");
-  limit.rlim_cur = limit.rlim_max;
-  check(::setrlimit(RLIMIT_NOFILE, &limit), "setrlimit");
 }
 
 // ---- the backend
@@ -97,8 +80,7 @@ void accept_all(const Fd& epoll, const Fd& listener) {
   for (;;) {
     const int fd = ::accept4(listener.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0) return;
-    const int one = 1;
-    ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    load::set_no_delay(fd);
     epoll_event event{.events = EPOLLIN, .data = {.fd = fd}};
     check(::epoll_ctl(epoll.get(), EPOLL_CTL_ADD, fd, &event), "epoll_ctl");
   }
@@ -187,21 +169,13 @@ class Record {
         << ", \"per_second\": " << static_cast<double>(latencies_.size()) / seconds;
     for (const auto& [key, share] : {std::pair("p50_us", 0.5), std::pair("p90_us", 0.9),
                                      std::pair("p99_us", 0.99), std::pair("p99.9_us", 0.999)}) {
-      out << ", \"" << key << "\": " << percentile(share);
+      out << ", \"" << key << "\": " << load::percentile_us(latencies_, share);
     }
     out << '}';
     return out.str();
   }
 
  private:
-  double percentile(double share) {
-    if (latencies_.empty()) return 0;
-    const auto rank = static_cast<std::ptrdiff_t>(share * static_cast<double>(latencies_.size()));
-    std::ranges::nth_element(latencies_, latencies_.begin() + rank);
-    return std::chrono::duration<double, std::micro>(latencies_[static_cast<std::size_t>(rank)])
-        .count();
-  }
-
   std::string name_;
   std::vector<Clock::duration> latencies_;
   std::size_t errors_ = 0;
@@ -228,28 +202,10 @@ struct Options {
   std::size_t message_bytes = 64;
 };
 
-std::vector<std::string> read_hellos(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  const std::string all{std::istreambuf_iterator<char>(file), {}};
-  constexpr std::size_t kHeader = 5;
-  std::vector<std::string> hellos;
-  for (std::size_t at = 0; at + kHeader <= all.size();) {
-    const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(all[at + i]); };
-    const std::size_t size = kHeader + (std::size_t{byte(3)} << 8) + byte(4);
-    hellos.push_back(all.substr(at, size));
-    at += size;
-  }
-  if (hellos.empty()) {
-    std::cerr << path << ": no ClientHello\n";
-    std::exit(1);
-  }
-  return hellos;
-}
-
 class Load {
  public:
   explicit Load(const Options& options)
-      : hellos_(read_hellos(options.hellos)), message_(options.message_bytes, 'm') {
+      : hellos_(load::read_hellos(options.hellos)), message_(options.message_bytes, 'm') {
     target_.sin_family = AF_INET;
     target_.sin_port = htons(options.port);
     check(::inet_pton(AF_INET, options.host.c_str(), &target_.sin_addr) - 1, "the host's address");
@@ -357,10 +313,8 @@ class Load {
     rest(client);
   }
 
-  // With a reset: an orderly end would use up the ports with TIME_WAIT.
   static void close_at_once(Client& client) {
-    const linger option{.l_onoff = 1, .l_linger = 0};
-    ::setsockopt(client.socket.get(), SOL_SOCKET, SO_LINGER, &option, sizeof option);
+    load::reset_on_close(client.socket.get());
     client.socket.reset();
   }
 
@@ -434,7 +388,7 @@ int main(int argc, char** argv) {
   run->add_option("--message-bytes", options.message_bytes, "Bytes of a round trip's message");
   CLI11_PARSE(app, argc, argv);
 
-  raise_descriptor_limit();
+  load::raise_descriptor_limit();
   ::prctl(PR_SET_TIMERSLACK, 1);  // rates are kept by sleeping
   if (!run->parsed()) return echo();
   std::make_unique<Load>(options)->run();

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tables of a run, in Markdown."""
+
+import statistics
+from collections.abc import Iterable
+from typing import Any
+
+from workloads import HELD, WORKLOADS, Figure, Workload
+
+OURS = "mc-proxy"
+_NOT_PEERS = ("direct", "mc-proxy", "mc-proxy ring")
+
+NOTES = """\
+{date}, Linux {kernel}, {cores} cores ({processor}), {workers} threads or processes for each proxy, congestion control
+{congestion}. Command: `{command}`.
+{versions}.
+
+Medians of {rounds} rounds of {seconds:g} s, with the least and the greatest; rounds take turns through all proxies. Client,
+backend and proxy share the cores, so a throughput says how much the machine does with that proxy in between, and the
+processor time of the proxy (all its processes and threads, io_uring's workers included) is the figure that carries over
+to other machines. *Ratio* is mc-proxy (its default engine) to the best peer of that row; direct is no peer."""
+
+
+def markdown(results: dict[str, Any]) -> str:
+    settings = results["settings"]
+    versions = "; ".join(f"{name}: {version}" for name, version in settings["versions"].items())
+    parts = [NOTES.format(**settings | {"versions": versions})]
+    for where in dict.fromkeys(cell["where"] for cell in results["cells"]):
+        cells = [cell for cell in results["cells"] if cell["where"] == where]
+        parts.append(f"## {where}")
+        parts += [_section(workload, cells) for workload in (*WORKLOADS, HELD) if _of(cells, workload)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _of(cells: Iterable[dict], workload: Workload) -> list[dict]:
+    return [cell for cell in cells if cell["workload"] == workload.name]
+
+
+def _section(workload: Workload, cells: list[dict]) -> str:
+    cells = _of(cells, workload)
+    peers = list(dict.fromkeys(cell["peer"] for cell in cells))
+    peers.sort(key=ORDER.index)
+    rows = [["", *peers, "ratio", "reach", ""], ["---"] * (len(peers) + 4)]
+    for key, figure in workload.figures.items():
+        values = {peer: values_of(cells, peer, key) for peer in peers}
+        rows.append([f"{figure.title}, {figure.unit}".rstrip(", "), *(_cell(values[peer]) for peer in peers)])
+        rows[-1] += _verdict(figure, values)
+    troubles = [_trouble(peer, cells) for peer in peers]
+    table = "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    return "\n\n".join([f"### {workload.title}", table, *filter(None, troubles)])
+
+
+ORDER = ["direct", "haproxy", "haproxy splice", "nginx 16k", "nginx 64k", "sniproxy", "mc-proxy", "mc-proxy ring"]
+
+
+def values_of(cells: list[dict], peer: str, key: str) -> list[float]:
+    return [cell["figures"][key] for cell in cells if cell["peer"] == peer and key in cell["figures"]]
+
+
+def ratio(figure: Figure, values: dict[str, list[float]]) -> tuple[str, float] | None:
+    """The best peer, and our median over its."""
+    medians = {peer: statistics.median(found) for peer, found in values.items() if found}
+    rivals = {peer: value for peer, value in medians.items() if peer not in _NOT_PEERS}
+    if OURS not in medians or not rivals:
+        return None
+    best = (max if figure.more_is_better else min)(rivals, key=rivals.__getitem__)
+    return (best, medians[OURS] / rivals[best]) if rivals[best] > 0 else None
+
+
+def _verdict(figure: Figure, values: dict[str, list[float]]) -> list[str]:
+    found = ratio(figure, values)
+    if found is None or not figure.unit:
+        return ["", "", ""]
+    best, value = found
+    text = f"**{value:.2f}** of {best}"
+    if figure.target is None:
+        return [text, "", ""]
+    reached = value >= figure.target if figure.more_is_better else value <= figure.target
+    return [text, f"{'≥' if figure.more_is_better else '≤'} {figure.target:.2f}", "yes" if reached else "**no**"]
+
+
+def _cell(values: list[float]) -> str:
+    if not values:
+        return "failed"
+    return f"{_number(statistics.median(values))} ({_number(min(values))}–{_number(max(values))})"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+
+
+def _trouble(peer: str, cells: list[dict]) -> str:
+    mine = [cell["figures"] for cell in cells if cell["peer"] == peer]
+    failed = [figures["failed"] for figures in mine if "failed" in figures]
+    errors = sum(figures.get("errors", 0) for figures in mine)
+    texts = [f"{len(failed)} of {len(mine)} cells failed ({failed[0]})"] if failed else []
+    texts += [f"{errors} connections failed"] if errors else []
+    return f"{peer}: {'; '.join(texts)}." if texts else ""

@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is measured: each Workload is one way to run bench/load/traffic, and the figures that are made of its answer."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+Answer = dict[str, Any]
+Figures = dict[str, float]
+
+GB = 1e9
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A row of the tables. `target` is the ratio to the best peer that the project wants to reach."""
+
+    title: str
+    unit: str
+    more_is_better: bool = False
+    target: float | None = None
+
+
+@dataclass(frozen=True)
+class Workload:
+    """`arguments` are those of `traffic run`; a cell lasts `share` of the usual time, and there are 1/`share` times as
+    many."""
+
+    name: str
+    title: str
+    arguments: tuple[str, ...]
+    figures: dict[str, Figure]
+    make: Callable[[Answer], Figures]
+    share: float = 1.0
+
+
+def _bulk(kind: str) -> Callable[[Answer], Figures]:
+    def make(answer: Answer) -> Figures:
+        moved = answer[kind]["bytes"] / GB
+        return {
+            "gb_per_s": moved / answer["seconds"],
+            "cpu_s_per_gb": answer["cpu"] / moved,
+            "machine": answer["machine"],
+        }
+
+    return make
+
+
+def _count(kind: str) -> Callable[[Answer], Figures]:
+    def make(answer: Answer) -> Figures:
+        one = answer[kind]
+        return {
+            "per_s": one["count"] / answer["seconds"],
+            "cpu_us": answer["cpu"] / one["count"] * 1e6,
+            "p50_us": one["p50_us"],
+            "p99_us": one["p99_us"],
+            "p99.9_us": one["p99.9_us"],
+            "machine": answer["machine"],
+        }
+
+    return make
+
+
+def _mixed(answer: Answer) -> Figures:
+    return {
+        "gb_per_s": answer["down"]["bytes"] / GB / answer["seconds"],
+        "p50_us": answer["ping"]["p50_us"],
+        "p99_us": answer["ping"]["p99_us"],
+        "p99.9_us": answer["ping"]["p99.9_us"],
+        "machine": answer["machine"],
+    }
+
+
+_MACHINE = Figure("share of the machine's processors in use", "")
+
+
+def _bulk_figures() -> dict[str, Figure]:
+    return {
+        "gb_per_s": Figure("throughput", "GB/s", more_is_better=True, target=1.20),
+        "cpu_s_per_gb": Figure("processor time of the proxy", "s/GB", target=0.60),
+        "machine": _MACHINE,
+    }
+
+
+def _count_figures(
+    what: str, per_s: float | None = None, cpu: float | None = None, p50: float | None = None, p99: float | None = None
+) -> dict[str, Figure]:
+    return {
+        "per_s": Figure(f"{what}s", "/s", more_is_better=True, target=per_s),
+        "cpu_us": Figure("processor time of the proxy", f"µs/{what}", target=cpu),
+        "p50_us": Figure("p50", "µs", target=p50),
+        "p99_us": Figure("p99", "µs", target=p99),
+        "p99.9_us": Figure("p99.9", "µs"),
+        "machine": _MACHINE,
+    }
+
+
+WORKLOADS = (
+    Workload("bulk-down", "Bulk from backend to client, 8 connections", ("--down", "8"), _bulk_figures(), _bulk("down")),
+    Workload("bulk-up", "Bulk from client to backend, 8 connections", ("--up", "8"), _bulk_figures(), _bulk("up")),
+    Workload(
+        "ping-1",
+        "Messages of 128 bytes there and back, 1 connection",
+        ("--ping", "1"),
+        _count_figures("round trip", p50=1.0, p99=0.9),
+        _count("ping"),
+        share=0.5,
+    ),
+    Workload(
+        "ping-32",
+        "Messages of 128 bytes there and back, 32 connections",
+        ("--ping", "32"),
+        _count_figures("round trip", cpu=0.90),
+        _count("ping"),
+    ),
+    Workload(
+        "ping-256",
+        "Messages of 128 bytes there and back, 256 connections",
+        ("--ping", "256"),
+        _count_figures("round trip"),
+        _count("ping"),
+    ),
+    Workload(
+        "connect",
+        "New connections: connect, ClientHello, one echo, close (64 at a time)",
+        ("--connect", "64"),
+        _count_figures("connection", per_s=1.15, cpu=0.80),
+        _count("connect"),
+    ),
+    Workload(
+        "connect-rst",
+        "New connections that end with RST (64 at a time)",
+        ("--connect", "64", "--reset"),
+        _count_figures("connection", per_s=1.15, cpu=0.80),
+        _count("connect"),
+    ),
+    Workload(
+        "mixed",
+        "4 connections with bulk beside 4 with messages of 128 bytes",
+        ("--down", "4", "--ping", "4"),
+        {
+            "gb_per_s": Figure("throughput", "GB/s", more_is_better=True, target=1.3),
+            "p50_us": Figure("p50 of the messages", "µs"),
+            "p99_us": Figure("p99 of the messages", "µs", target=0.3),
+            "p99.9_us": Figure("p99.9 of the messages", "µs"),
+            "machine": _MACHINE,
+        },
+        _mixed,
+    ),
+)
+
+# Of many connections that are opened at once and then rest; measured by run.py's measure_held().
+HELD = Workload(
+    "held",
+    "9,000 clients at once, whose connections then rest",
+    (),
+    {
+        "per_s": Figure("opened", "/s", more_is_better=True, target=1.0),
+        "cpu_us": Figure("processor time of the proxy", "µs/connection"),
+        "p99_us": Figure("p99 until the first byte came back", "µs"),
+        "process_kb": Figure("memory of the process (PSS)", "KB/connection", target=0.20),
+        "kernel_kb": Figure("memory of the kernel, both ends and backend counted", "KB/connection", target=1.0),
+    },
+    lambda answer: answer,
+)
