@@ -107,15 +107,15 @@ class Direct(Peer):
 
 
 class McProxy(Peer):
-    def __init__(self, workers: int, program: Path, splice: str):
+    def __init__(self, workers: int, program: Path, splice: str, name: str, port: int):
         super().__init__(workers)
-        self.name, self.port = ("mc-proxy", 7001) if splice == "inline" else ("mc-proxy ring", 7002)
+        self.name, self.port = name, port
         self._program, self._splice = program, splice
         self.version_command = (str(program), "version")
         self.extra = ""  # further tables
 
     def command(self, place: Place, backend_port: int, directory: Path) -> list[str]:
-        config = directory / f"mc-proxy-{self._splice}.toml"
+        config = directory / f"{self.name.replace(' ', '-')}.toml"
         config.write_text(
             f'[[listeners]]\naddr = "{place.proxy_host}:{self.port}"\n'
             f'[[listeners.routes]]\nhostname = "{NAME}"\nbackend = "{place.backend_host}:{backend_port}"\n'
@@ -188,8 +188,11 @@ class SniProxy(Peer):
         return ["sniproxy", "-f", "-n", str(DESCRIPTORS), "-c", str(config)]
 
 
-def all_peers(program: Path, workers: int) -> list[Peer]:
-    """In the order of the tables."""
+BEFORE = "mc-proxy before"
+
+
+def all_peers(program: Path, workers: int, before: Path | None = None) -> list[Peer]:
+    """In the order of the tables. `before` is another build of mc-proxy, to see what a change has brought."""
     return [
         Direct(workers),
         HAProxy(workers, splice=False),
@@ -197,6 +200,7 @@ def all_peers(program: Path, workers: int) -> list[Peer]:
         Nginx(workers, 16),
         Nginx(workers, 64),
         SniProxy(workers),
-        McProxy(workers, program, "inline"),
-        McProxy(workers, program, "ring"),
+        *([McProxy(workers, before, "inline", BEFORE, 7000)] if before else []),
+        McProxy(workers, program, "inline", "mc-proxy", 7001),
+        McProxy(workers, program, "ring", "mc-proxy ring", 7002),
     ]

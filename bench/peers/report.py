@@ -5,10 +5,11 @@ import statistics
 from collections.abc import Iterable
 from typing import Any
 
+from peers import BEFORE
 from workloads import HELD, WORKLOADS, Figure, Workload
 
 OURS = "mc-proxy"
-_NOT_PEERS = ("direct", "mc-proxy", "mc-proxy ring")
+_NOT_PEERS = ("direct", BEFORE, "mc-proxy", "mc-proxy ring")
 
 NOTES = """\
 {date}, Linux {kernel}, {cores} cores ({processor}), {workers} threads or processes for each proxy, congestion control
@@ -50,7 +51,7 @@ def _section(workload: Workload, cells: list[dict]) -> str:
     return "\n\n".join([f"### {workload.title}", table, *filter(None, troubles)])
 
 
-ORDER = ["direct", "haproxy", "haproxy splice", "nginx 16k", "nginx 64k", "sniproxy", "mc-proxy", "mc-proxy ring"]
+ORDER = ["direct", "haproxy", "haproxy splice", "nginx 16k", "nginx 64k", "sniproxy", BEFORE, "mc-proxy", "mc-proxy ring"]
 
 
 def values_of(cells: list[dict], peer: str, key: str) -> list[float]:

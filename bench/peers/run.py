@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests/e2e"))
 
 from hello import client_hello
 from network import Place, apart, congestion_control_allowed, inside, together
-from peers import DESCRIPTORS, NAME, Peer, all_peers
+from peers import BEFORE, DESCRIPTORS, NAME, Peer, all_peers
 from report import markdown
 from workloads import HELD, WORKLOADS, Workload
 
@@ -163,7 +163,8 @@ def measure_held_rounds(bench: Bench, options: argparse.Namespace, label: str) -
 
 
 def measure_place(place: Place, options: argparse.Namespace, directory: Path, label: str) -> list[dict]:
-    peers = [peer for peer in all_peers(options.mc_proxy, options.workers) if peer.name in options.peers]
+    peers = all_peers(options.mc_proxy, options.workers, options.before)
+    peers = [peer for peer in peers if peer.name in (*options.peers, BEFORE)]
     bench = Bench(options.traffic, directory, place, peers)
     workloads = [workload for workload in WORKLOADS if workload.name in options.only]
     place.set_congestion_control(options.congestion)
@@ -233,6 +234,9 @@ def arguments(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=1.5, help="of a cell")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="threads or processes of each proxy")
     parser.add_argument("--congestion", choices=["cubic", "bbr"], default="cubic")
+    parser.add_argument(
+        "--before", metavar="MC_PROXY", type=lambda text: Path(text).resolve(), help="another build of mc-proxy, beside"
+    )
     parser.add_argument("--json", type=Path, help="write every cell")
     parser.add_argument("--markdown", type=Path, help="write the tables here too")
     parser.add_argument("--plots", type=Path, metavar="FOLDER", help="draw the tables (SVG)")

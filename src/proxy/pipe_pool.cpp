@@ -10,9 +10,11 @@
 
 namespace mc::proxy {
 
-Pipe* PipePool::acquire() {
+void GiveBack::operator()(Pipe* pipe) const { pipe->pool.give_back(pipe); }
+
+PipeLease PipePool::acquire() {
   if (!free_.empty()) {
-    Pipe* const pipe = free_.back().release();
+    PipeLease pipe(free_.back().release());
     free_.pop_back();
     return pipe;
   }
@@ -20,7 +22,7 @@ Pipe* PipePool::acquire() {
   std::unique_ptr<Pipe> pipe = open();
   if (pipe == nullptr) return nullptr;
   ++pipes_;
-  return pipe.release();
+  return PipeLease(pipe.release());
 }
 
 void PipePool::give_back(Pipe* pipe) {
@@ -42,7 +44,7 @@ std::unique_ptr<Pipe> PipePool::open() {
   int capacity = ::fcntl(write_end.get(), F_SETPIPE_SZ, kPipeBytes);
   if (capacity < 0) capacity = ::fcntl(write_end.get(), F_GETPIPE_SZ);
   if (capacity <= 0) return nullptr;
-  return std::make_unique<Pipe>(loop_, std::move(read_end), std::move(write_end),
+  return std::make_unique<Pipe>(*this, loop_, std::move(read_end), std::move(write_end),
                                 static_cast<std::size_t>(capacity));
 }
 

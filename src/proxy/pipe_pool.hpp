@@ -13,25 +13,34 @@
 
 namespace mc::proxy {
 
+class PipePool;
+
 /// A pipe and what is in it.
 struct Pipe {
-  Pipe(ring::Loop& loop, Fd read, Fd write, std::size_t capacity_bytes)
-      : read_end(std::move(read)),
+  Pipe(PipePool& owner, ring::Loop& loop, Fd read, Fd write, std::size_t capacity_bytes)
+      : pool(owner),
+        read_end(std::move(read)),
         write_end(std::move(write)),
         capacity(capacity_bytes),
         operation(loop) {}
 
+  PipePool& pool;
   Fd read_end;
   Fd write_end;
   std::size_t capacity;    // bytes, as the kernel granted them
   std::size_t bytes = 0;   // in the pipe now
   ring::Splice operation;  // the splice in flight, where the engine is the ring
 
-  /// Every byte in a pipe occupies at least its share of a slot, so a splice into an empty pipe
-  /// that moved fewer bytes than there are slots was not stopped by the pipe.
-  [[nodiscard]] std::size_t slots() const { return capacity / 4096; }
   [[nodiscard]] bool busy() const { return operation.in_flight() || operation.answered(); }
 };
+
+struct GiveBack {
+  void operator()(Pipe* pipe) const;
+};
+
+/// A pipe that goes back to its pool with its lease. One that still holds bytes is closed with
+/// them: they belonged to a connection that is over.
+using PipeLease = std::unique_ptr<Pipe, GiveBack>;
 
 class PipePool {
  public:
@@ -39,16 +48,16 @@ class PipePool {
   PipePool(const PipePool&) = delete;
   PipePool& operator=(const PipePool&) = delete;
 
-  /// An empty pipe, or nothing when the pool is at its cap or the kernel has none left. Give it
-  /// back.
-  Pipe* acquire();
-  /// A pipe that still holds bytes is closed with them: they belonged to a connection that is over.
-  void give_back(Pipe* pipe);
+  /// An empty pipe, or nothing when the pool is at its cap or the kernel has none left.
+  PipeLease acquire();
 
   /// Pipes that exist, leased or not.
   [[nodiscard]] std::size_t size() const { return pipes_; }
 
  private:
+  friend GiveBack;
+
+  void give_back(Pipe* pipe);
   std::unique_ptr<Pipe> open();
 
   ring::Loop& loop_;

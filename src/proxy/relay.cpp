@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "proxy/relay.hpp"
 
+#include <linux/sockios.h>
 #include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -13,7 +14,20 @@
 
 namespace mc::proxy {
 
-void RelaySide::start() { watch.start(fd, POLLIN | POLLOUT | POLLRDHUP); }
+// Not POLLOUT: it would be reported at once, for a new connection can always be written to.
+void RelaySide::start() { watch.start(fd, POLLIN | POLLRDHUP); }
+
+void RelaySide::block_writing() {
+  writable = false;
+  watch.add(POLLOUT);
+}
+
+// SIOCINQ counts an urgent byte too, as SO_OOBINLINE is set, but not the end of the stream (Linux,
+// tcp_inq()).
+bool RelaySide::has_more() const {
+  int bytes = 0;
+  return ::ioctl(fd, SIOCINQ, &bytes) != 0 || bytes > 0;
+}
 
 void RelaySide::absorb() {
   const unsigned events = watch.take();
@@ -30,113 +44,115 @@ bool RelaySide::at_urgent_mark() const {
   return ::ioctl(fd, SIOCATMARK, &at_mark) == 0 && at_mark != 0;
 }
 
-RelayDirection::Turn RelayDirection::turn() {
+RelayDirection::Turn RelayDirection::turn(const RelayPath& path) {
   const std::uint64_t stop_at = bytes_ + kBytesPerTurn;
-  while (step() == Step::kMoved) {
+  while (step(path) == Step::kMoved) {
     if (bytes_ >= stop_at) return Turn::kMore;
   }
-  release_pipe();
+  if (pipe_ != nullptr && pipe_->bytes == 0 && !pipe_->busy()) pipe_.reset();
   return Turn::kBlocked;
 }
 
-RelayDirection::Step RelayDirection::step() {
-  if (finished_ || to_.failed) return Step::kBlocked;
-  if (pipe_ != nullptr && pipe_->bytes > 0) return flush();
-  if (ended_) return end_of_stream();
-  return fill();
+RelayDirection::Step RelayDirection::step(const RelayPath& path) {
+  if (finished_ || path.to.failed) return Step::kBlocked;
+  if (pipe_ != nullptr && pipe_->bytes > 0) return flush(path);
+  if (ended_) return end_of_stream(path);
+  return fill(path);
 }
 
 // Only ever into an empty pipe: then EAGAIN can only mean that the socket is empty.
-RelayDirection::Step RelayDirection::fill() {
+RelayDirection::Step RelayDirection::fill(const RelayPath& path) {
   if (!splice_under_way()) {
-    if (!from_.readable) return Step::kBlocked;
-    if (pipe_ == nullptr) pipe_ = context_.pipes.acquire();
+    if (!path.from.readable) return Step::kBlocked;
+    if (pipe_ == nullptr) pipe_ = path.context.pipes.acquire();
     if (pipe_ == nullptr) {
-      context_.counters.pipes_exhausted.add();
-      return copy();
+      path.context.counters.pipes_exhausted.add();
+      return copy(path);
     }
-    from_.readable = false;
+    path.from.readable = false;
   }
-  const auto moved =
-      context_.engine.splice(*pipe_, from_.fd, pipe_->write_end.get(), pipe_->capacity, event_);
+  const auto moved = path.context.engine.splice(*pipe_, path.from.fd, pipe_->write_end.get(),
+                                                pipe_->capacity, path.event);
   if (!moved.has_value()) return Step::kBlocked;
   if (*moved > 0) {
     pipe_->bytes = static_cast<std::size_t>(*moved);
-    // Fewer bytes than slots: the pipe was not full, so the socket is empty, and a probe for EAGAIN
-    // is saved. Not when the end is on its way (no further edge would announce it), and not before
-    // an urgent byte.
-    if (pipe_->bytes >= pipe_->slots() || from_.hung_up || from_.at_urgent_mark()) {
-      from_.readable = true;
-    }
+    // A probe for EAGAIN is saved where little came, for that is the whole of it. Not when the end
+    // is on its way: no further edge would announce it.
+    path.from.readable = pipe_->bytes >= kLittleBytes || path.from.hung_up || path.from.has_more();
     return Step::kMoved;
   }
-  if (*moved < 0 && *moved != -EAGAIN) from_.failed = true;
+  if (*moved < 0 && *moved != -EAGAIN) path.from.failed = true;
   // The kernel's splice stops before an urgent byte for ever, whether it says that nothing is
   // there, that the stream has ended or that it was reset; a receive takes the byte.
-  if (from_.at_urgent_mark()) return copy();
-  if (*moved < 0) return again_or_blocked(from_.readable);
+  if (path.from.at_urgent_mark()) return copy(path);
+  // An edge that was reported while the ring made the attempt may be younger than its EAGAIN.
+  if (*moved < 0) {
+    return path.from.readable && !path.from.failed ? Step::kMoved : Step::kBlocked;
+  }
   ended_ = true;
   return Step::kMoved;
 }
 
-RelayDirection::Step RelayDirection::flush() {
+RelayDirection::Step RelayDirection::flush(const RelayPath& path) {
   if (!splice_under_way()) {
-    if (!to_.writable) return Step::kBlocked;
-    to_.writable = false;
+    if (!path.to.writable) return Step::kBlocked;
+    path.to.writable = false;
   }
-  const auto moved =
-      context_.engine.splice(*pipe_, pipe_->read_end.get(), to_.fd, pipe_->bytes, event_);
+  const auto moved = path.context.engine.splice(*pipe_, pipe_->read_end.get(), path.to.fd,
+                                                pipe_->bytes, path.event);
   if (!moved.has_value()) return Step::kBlocked;
   if (*moved > 0) {
     pipe_->bytes -= static_cast<std::size_t>(*moved);
     bytes_ += static_cast<std::size_t>(*moved);
-    to_.writable = true;
+    path.to.writable = true;
     return Step::kMoved;
   }
-  if (*moved != -EAGAIN) to_.failed = true;
-  return again_or_blocked(to_.writable);
-}
-
-// An edge that was reported while the ring made the attempt may be younger than its EAGAIN.
-RelayDirection::Step RelayDirection::again_or_blocked(bool ready) const {
-  return ready && !from_.failed && !to_.failed ? Step::kMoved : Step::kBlocked;
+  if (*moved != -EAGAIN) {
+    path.to.failed = true;
+    return Step::kBlocked;
+  }
+  if (path.to.writable && !path.from.failed)
+    return Step::kMoved;  // by an edge that may be younger than the EAGAIN
+  path.to.block_writing();
+  return Step::kBlocked;
 }
 
 // Without a pipe and without a buffer of the session's own: peek, send, then discard what was sent
 // (MSG_TRUNC on TCP drops received bytes without copying them, tcp(7)). What was not sent was never
 // taken.
-RelayDirection::Step RelayDirection::copy() {
-  from_.readable = true;  // nothing is taken yet
-  if (!to_.writable) return Step::kBlocked;
-  const auto buffer = context_.copy_buffer;
-  const ssize_t peeked = ::recv(from_.fd, buffer.data(), buffer.size(), MSG_PEEK | MSG_DONTWAIT);
+RelayDirection::Step RelayDirection::copy(const RelayPath& path) {
+  path.from.readable = true;  // nothing is taken yet
+  if (!path.to.writable) return Step::kBlocked;
+  const auto buffer = path.context.copy_buffer;
+  const ssize_t peeked =
+      ::recv(path.from.fd, buffer.data(), buffer.size(), MSG_PEEK | MSG_DONTWAIT);
   if (peeked <= 0) {
     const bool nothing_yet = peeked < 0 && errno == EAGAIN;
-    from_.readable = false;
+    path.from.readable = false;
     if (nothing_yet) return Step::kBlocked;
     if (peeked < 0) {
-      from_.failed = true;
+      path.from.failed = true;
       return Step::kBlocked;
     }
     ended_ = true;
     return Step::kMoved;
   }
-  const ssize_t sent =
-      ::send(to_.fd, buffer.data(), static_cast<std::size_t>(peeked), MSG_DONTWAIT | MSG_NOSIGNAL);
+  const ssize_t sent = ::send(path.to.fd, buffer.data(), static_cast<std::size_t>(peeked),
+                              MSG_DONTWAIT | MSG_NOSIGNAL);
   if (sent < 0) {
     if (errno == EAGAIN) {
-      to_.writable = false;
+      path.to.block_writing();
     } else {
-      to_.failed = true;
+      path.to.failed = true;
     }
     return Step::kBlocked;
   }
   bytes_ += static_cast<std::size_t>(sent);
   for (ssize_t left = sent; left > 0;) {  // a receive stops at the urgent mark, so it may take two
     const ssize_t dropped =
-        ::recv(from_.fd, nullptr, static_cast<std::size_t>(left), MSG_TRUNC | MSG_DONTWAIT);
+        ::recv(path.from.fd, nullptr, static_cast<std::size_t>(left), MSG_TRUNC | MSG_DONTWAIT);
     if (dropped <= 0) {
-      from_.failed = true;
+      path.from.failed = true;
       return Step::kBlocked;
     }
     left -= dropped;
@@ -144,10 +160,10 @@ RelayDirection::Step RelayDirection::copy() {
   return Step::kMoved;
 }
 
-RelayDirection::Step RelayDirection::end_of_stream() {
-  if (from_.failed) return Step::kBlocked;
-  if (::shutdown(to_.fd, SHUT_WR) != 0) {
-    to_.failed = true;
+RelayDirection::Step RelayDirection::end_of_stream(const RelayPath& path) {
+  if (path.from.failed) return Step::kBlocked;
+  if (::shutdown(path.to.fd, SHUT_WR) != 0) {
+    path.to.failed = true;
   } else {
     finished_ = true;
   }
@@ -164,12 +180,6 @@ void RelayDirection::settle() {
   }
   pipe_->bytes -= static_cast<std::size_t>(moved);
   bytes_ += static_cast<std::size_t>(moved);
-}
-
-void RelayDirection::release_pipe() {
-  if (pipe_ != nullptr && pipe_->bytes == 0 && !pipe_->busy()) {
-    context_.pipes.give_back(std::exchange(pipe_, nullptr));
-  }
 }
 
 }  // namespace mc::proxy

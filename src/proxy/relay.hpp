@@ -27,6 +27,10 @@ struct RelaySide {
   void start();
   /// Takes in what the ring has reported.
   void absorb();
+  /// The socket takes no more: from now on the ring reports that it does again, too.
+  void block_writing();
+  /// Whether more is to be read than was known when the last read began.
+  [[nodiscard]] bool has_more() const;
   /// Whether the next byte to read is one that TCP marked as urgent.
   [[nodiscard]] bool at_urgent_mark() const;
 
@@ -38,23 +42,23 @@ struct RelaySide {
   bool failed = false;   // reset or otherwise lost
 };
 
+/// What a direction works with in a turn. Not its own: an idle connection pays for each byte.
+struct RelayPath {
+  WorkerContext& context;
+  ring::Event& event;
+  RelaySide& from;
+  RelaySide& to;
+};
+
 /// One direction. Bytes leave `from`, pass through a leased pipe, enter `to`.
 class RelayDirection {
  public:
-  RelayDirection(WorkerContext& context, ring::Event& event, RelaySide& from, RelaySide& to)
-      : context_(context), event_(event), from_(from), to_(to) {}
-  RelayDirection(const RelayDirection&) = delete;
-  RelayDirection& operator=(const RelayDirection&) = delete;
-  ~RelayDirection() {
-    if (pipe_ != nullptr) context_.pipes.give_back(pipe_);
-  }
-
   enum class Turn : std::uint8_t {
     kBlocked,  // waits for either socket, or has finished, or has failed
     kMore,     // used up its share of this turn
   };
-  /// Moves what can be moved now.
-  Turn turn();
+  /// Moves what can be moved now. The path is the same in every turn.
+  Turn turn(const RelayPath& path);
 
   /// The source has ended, every byte was delivered and the end was passed on.
   [[nodiscard]] bool finished() const { return finished_; }
@@ -68,20 +72,14 @@ class RelayDirection {
  private:
   enum class Step : std::uint8_t { kMoved, kBlocked };  // kMoved: another step may get further
 
-  Step step();
-  Step fill();
-  Step flush();
-  Step copy();
-  Step end_of_stream();
-  [[nodiscard]] Step again_or_blocked(bool ready) const;
+  Step step(const RelayPath& path);
+  Step fill(const RelayPath& path);
+  Step flush(const RelayPath& path);
+  Step copy(const RelayPath& path);
+  Step end_of_stream(const RelayPath& path);
   [[nodiscard]] bool splice_under_way() const { return pipe_ != nullptr && pipe_->busy(); }
-  void release_pipe();
 
-  WorkerContext& context_;
-  ring::Event& event_;
-  RelaySide& from_;
-  RelaySide& to_;
-  Pipe* pipe_ = nullptr;  // leased, or none
+  PipeLease pipe_;
   std::uint64_t bytes_ = 0;
   bool ended_ = false;
   bool finished_ = false;

@@ -259,8 +259,7 @@ ring::Task<Reason> Session::relay() {
   ring::Event event(context_.loop);
   RelaySide client(context_.loop, event, client_.get());
   RelaySide backend(context_.loop, event, backend_.get());
-  RelayDirection up(context_, event, client, backend);
-  RelayDirection down(context_, event, backend, client);
+  RelayDirection up, down;
   client.readable = true;  // the hello is in its queue
   client.start();
   backend.start();
@@ -275,8 +274,8 @@ ring::Task<Reason> Session::relay() {
   while (reason == Reason::kNone) {
     client.absorb();
     backend.absorb();
-    const auto up_turn = up.turn();
-    const auto down_turn = down.turn();
+    const auto up_turn = up.turn({context_, event, client, backend});
+    const auto down_turn = down.turn({context_, event, backend, client});
     take_progress(up.bytes(), down.bytes());
 
     const bool more =

@@ -23,7 +23,7 @@ static_assert(kCompletionEntriesMin >= kSubmissionEntries);
 // Buffers that the kernel may fill with peeked bytes in one turn; each goes back within the turn
 // that reaps it, and a peek that finds none is submitted again. Only pages that a peek touched cost
 // memory.
-inline constexpr unsigned kPeekBuffers = 128;
+inline constexpr unsigned kPeekBuffers = 64;
 
 static_assert((kPeekBuffers & (kPeekBuffers - 1)) == 0, "a buffer ring's size is a power of two");
 

@@ -28,7 +28,7 @@ void Splice::complete(int result, unsigned) {
 
 void Watch::start(int fd, unsigned events) {
   fd_ = fd;
-  events_ = events;
+  events_ = static_cast<std::uint16_t>(events);
   arm();
 }
 
@@ -37,20 +37,30 @@ void Watch::arm() {
                 [this](io_uring_sqe* sqe) { io_uring_prep_poll_multishot(sqe, fd_, events_); });
 }
 
+void Watch::add(unsigned events) {
+  if ((events_ & events) == events) return;
+  events_ = static_cast<std::uint16_t>(events_ | events);
+  changing_ = true;
+  loop().cancel(*this);
+}
+
 void Watch::stop() {
   stopping_ = true;
   loop().cancel(*this);
 }
 
 void Watch::complete(int result, unsigned) {
-  if (result > 0) reported_ |= static_cast<unsigned>(result);
+  if (!in_flight() && !stopping_) {
+    // The kernel drops a multishot poll when the completion queue is full; what it reported is
+    // valid all the same.
+    if (result >= 0 || changing_) arm();
+    if (std::exchange(changing_, false) && result == -ECANCELED) return;
+  }
   // Anything else than a cancellation of ours is the descriptor's trouble: let the next call on it
   // find out which.
+  if (result > 0) reported_ = static_cast<std::uint16_t>(reported_ | result);
   if (result < 0 && !stopping_) reported_ |= POLLERR;
-  // The kernel drops a multishot poll when the completion queue is full; what it reported is valid
-  // all the same.
-  if (result >= 0 && !in_flight() && !stopping_) arm();
-  event_.notify();
+  event_->notify();
 }
 
 void Accept::start(int listening_fd) {

@@ -164,25 +164,30 @@ class Splice final : public Operation {
 /// come.
 class Watch final : public Operation {
  public:
-  Watch(Loop& loop, Event& event) : Operation(loop), event_(event) {}
+  Watch(Loop& loop, Event& event) : Operation(loop), event_(&event) {}
 
   /// Begins to watch for `events` (poll(2): POLLIN, POLLOUT, POLLRDHUP; POLLERR and POLLHUP
   /// always).
   void start(int fd, unsigned events);
+  /// Watches for these events too; what is so already is reported. Costs a cancellation, unless
+  /// they are watched for.
+  void add(unsigned events);
   /// Asks for the end; `event` is notified when the kernel has let go of the descriptor.
   void stop();
   /// What was reported since the last take(), as poll(2) bits.
-  unsigned take() { return std::exchange(reported_, 0); }
+  unsigned take() { return std::exchange(reported_, std::uint16_t{0}); }
 
  private:
   void complete(int result, unsigned flags) override;
   void arm();
 
-  Event& event_;
+  // In the order that takes the least memory: an idle connection has two.
   int fd_ = -1;
-  unsigned events_ = 0;
-  unsigned reported_ = 0;
+  Event* event_;
+  std::uint16_t events_ = 0;
+  std::uint16_t reported_ = 0;
   bool stopping_ = false;
+  bool changing_ = false;  // is cancelled to be armed for other events
 };
 
 /// A standing accept on one listening socket (multishot): every connection is handed to accepted(),

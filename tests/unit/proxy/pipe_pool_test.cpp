@@ -10,49 +10,49 @@
 #include "unit/ring/loop_fixture.hpp"
 
 using mc::proxy::Pipe;
+using mc::proxy::PipeLease;
 using mc::proxy::PipePool;
 
 TEST_CASE("a clean pipe is used again, at once") {
   const auto loop = mc::test::make_loop();
   PipePool pool(*loop, 4);
-  Pipe* const first = pool.acquire();
-  REQUIRE(first != nullptr);
-  CHECK(first->capacity >= 4096);
-  pool.give_back(first);
-  Pipe* const second = pool.acquire();
-  CHECK(second == first);
+  PipeLease lease = pool.acquire();
+  REQUIRE(lease != nullptr);
+  CHECK(lease->capacity >= 4096);
+  const Pipe* const first = lease.get();
+  lease.reset();
+  lease = pool.acquire();
+  CHECK(lease.get() == first);
   CHECK(pool.size() == 1);
-  pool.give_back(second);
 }
 
 TEST_CASE("a pipe with bytes in it is closed with them") {
   const auto loop = mc::test::make_loop();
   PipePool pool(*loop, 4);
-  Pipe* const pipe = pool.acquire();
+  PipeLease pipe = pool.acquire();
   REQUIRE(pipe != nullptr);
   REQUIRE(::write(pipe->write_end.get(), "secret", 6) == 6);
   pipe->bytes = 6;
-  pool.give_back(pipe);
+  pipe.reset();
   CHECK(pool.size() == 0);
 }
 
 TEST_CASE("the pool stops at its cap, and a returned pipe makes room") {
   const auto loop = mc::test::make_loop();
   PipePool pool(*loop, 3);
-  std::vector<Pipe*> leased;
+  std::vector<PipeLease> leased;
   for (int i = 0; i < 3; ++i) leased.push_back(pool.acquire());
   CHECK(pool.acquire() == nullptr);
-  pool.give_back(leased.back());
+  leased.back().reset();
   leased.back() = pool.acquire();
   CHECK(leased.back() != nullptr);
-  for (Pipe* const pipe : leased) pool.give_back(pipe);
 }
 
 TEST_CASE("the pool keeps few empty pipes") {
   const auto loop = mc::test::make_loop();
   PipePool pool(*loop, 2 * mc::proxy::kPipesKept);
-  std::vector<Pipe*> leased;
+  std::vector<PipeLease> leased;
   for (std::size_t i = 0; i < 2 * mc::proxy::kPipesKept; ++i) leased.push_back(pool.acquire());
-  for (Pipe* const pipe : leased) pool.give_back(pipe);
+  leased.clear();
   CHECK(pool.size() == mc::proxy::kPipesKept);
 }
