@@ -6,6 +6,8 @@
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
@@ -22,8 +24,9 @@ namespace {
 
 constexpr const char* kSystemd = "org.freedesktop.systemd1";
 
+// Nothing is left to flush, and a flush would wait for a bus that hangs.
 struct CloseBus {
-  void operator()(sd_bus* bus) const { ::sd_bus_flush_close_unref(bus); }
+  void operator()(sd_bus* bus) const { ::sd_bus_close_unref(bus); }
 };
 struct DropMessage {
   void operator()(sd_bus_message* message) const { ::sd_bus_message_unref(message); }
@@ -31,9 +34,26 @@ struct DropMessage {
 struct Free {
   void operator()(char* text) const { std::free(text); }
 };
-using Bus = std::unique_ptr<sd_bus, CloseBus>;
 using BusMessage = std::unique_ptr<sd_bus_message, DropMessage>;
 using Text = std::unique_ptr<char, Free>;
+
+// A connection to the system bus, and kBusMax for all that is asked there.
+struct Bus {
+  std::unique_ptr<sd_bus, CloseBus> connection;
+  std::chrono::steady_clock::time_point give_up = std::chrono::steady_clock::now() + kBusMax;
+
+  [[nodiscard]] std::uint64_t rest_us() const {
+    const auto rest = std::chrono::duration_cast<std::chrono::microseconds>(
+        give_up - std::chrono::steady_clock::now());
+    return static_cast<std::uint64_t>(std::max<std::int64_t>(rest.count(), 0));
+  }
+  /// For one call, which may take what is left of the time.
+  [[nodiscard]] sd_bus* in_time() const {
+    // 0 would be sd-bus's own limit.
+    ::sd_bus_set_method_call_timeout(connection.get(), std::max<std::uint64_t>(rest_us(), 1));
+    return connection.get();
+  }
+};
 
 pid_t parent_of(pid_t pid) {
   std::ifstream file(fmt::format("/proc/{}/status", pid));
@@ -48,21 +68,27 @@ std::unexpected<Error> fail_with(const char* what, int result) {
   return fail(fmt::format("{}: {}", what, std::strerror(-result)));
 }
 
+// A call would wait a minute and a half for a bus that takes the connection and says nothing.
 Result<Bus> open_bus() {
-  sd_bus* bus = nullptr;
-  if (const int result = ::sd_bus_open_system(&bus); result < 0) {
-    return fail_with("system bus", result);
+  Bus bus;
+  sd_bus* opened = nullptr;
+  int result = ::sd_bus_open_system(&opened);
+  bus.connection.reset(opened);
+  while (result >= 0 && ::sd_bus_is_ready(opened) == 0) {
+    result = ::sd_bus_process(opened, nullptr);
+    if (result != 0) continue;
+    if (bus.rest_us() == 0) return fail_with("system bus", -ETIMEDOUT);
+    result = ::sd_bus_wait(opened, bus.rest_us());
+    if (result == -EINTR) result = 0;
   }
-  Bus opened(bus);
-  ::sd_bus_set_method_call_timeout(
-      bus, static_cast<std::uint64_t>(std::chrono::microseconds(kBusMax).count()));
-  return opened;
+  if (result < 0) return fail_with("system bus", result);
+  return bus;
 }
 
 // The object of the unit that a process belongs to.
-Result<std::string> unit_of(sd_bus& bus, pid_t pid) {
+Result<std::string> unit_of(const Bus& bus, pid_t pid) {
   sd_bus_message* answer = nullptr;
-  int result = ::sd_bus_call_method(&bus, kSystemd, "/org/freedesktop/systemd1",
+  int result = ::sd_bus_call_method(bus.in_time(), kSystemd, "/org/freedesktop/systemd1",
                                     "org.freedesktop.systemd1.Manager", "GetUnitByPID", nullptr,
                                     &answer, "u", static_cast<std::uint32_t>(pid));
   if (result < 0) return fail_with("unit of the process", result);
@@ -74,10 +100,11 @@ Result<std::string> unit_of(sd_bus& bus, pid_t pid) {
 }
 
 // The object of the job that systemd has for the unit; empty if there is none.
-Result<std::string> job_of(sd_bus& bus, const std::string& unit) {
+Result<std::string> job_of(const Bus& bus, const std::string& unit) {
   sd_bus_message* answer = nullptr;
-  int result = ::sd_bus_get_property(&bus, kSystemd, unit.c_str(), "org.freedesktop.systemd1.Unit",
-                                     "Job", nullptr, &answer, "(uo)");
+  int result =
+      ::sd_bus_get_property(bus.in_time(), kSystemd, unit.c_str(), "org.freedesktop.systemd1.Unit",
+                            "Job", nullptr, &answer, "(uo)");
   if (result < 0) return fail_with("job of the unit", result);
   const BusMessage message(answer);
   std::uint32_t id = 0;
@@ -87,10 +114,11 @@ Result<std::string> job_of(sd_bus& bus, const std::string& unit) {
   return std::string(id == 0 ? "" : job);
 }
 
-Result<std::string> type_of(sd_bus& bus, const std::string& job) {
+Result<std::string> type_of(const Bus& bus, const std::string& job) {
   char* type = nullptr;
-  const int result = ::sd_bus_get_property_string(
-      &bus, kSystemd, job.c_str(), "org.freedesktop.systemd1.Job", "JobType", nullptr, &type);
+  const int result =
+      ::sd_bus_get_property_string(bus.in_time(), kSystemd, job.c_str(),
+                                   "org.freedesktop.systemd1.Job", "JobType", nullptr, &type);
   if (result < 0) return fail_with("type of the job", result);
   return std::string(Text(type).get());
 }
@@ -101,14 +129,14 @@ std::string service_of(pid_t pid) {
   if (::sd_booted() <= 0) return {};
   const auto bus = open_bus();
   if (!bus.has_value()) return {};
-  const auto unit = unit_of(**bus, pid);
+  const auto unit = unit_of(*bus, pid);
   if (!unit.has_value()) return {};
   std::uint32_t main = 0;
   char* name = nullptr;
-  if (::sd_bus_get_property_trivial(bus->get(), kSystemd, unit->c_str(),
+  if (::sd_bus_get_property_trivial(bus->in_time(), kSystemd, unit->c_str(),
                                     "org.freedesktop.systemd1.Service", "MainPID", nullptr, 'u',
                                     &main) < 0 ||
-      ::sd_bus_get_property_string(bus->get(), kSystemd, unit->c_str(),
+      ::sd_bus_get_property_string(bus->in_time(), kSystemd, unit->c_str(),
                                    "org.freedesktop.systemd1.Unit", "Id", nullptr, &name) < 0) {
     return {};
   }
@@ -121,12 +149,12 @@ Result<bool> restart_is_under_way() {
   if (::sd_booted() <= 0) return false;
   const auto bus = open_bus();
   if (!bus.has_value()) return std::unexpected(bus.error());
-  const auto unit = unit_of(**bus, ::getpid());
+  const auto unit = unit_of(*bus, ::getpid());
   if (!unit.has_value()) return std::unexpected(unit.error());
-  const auto job = job_of(**bus, *unit);
+  const auto job = job_of(*bus, *unit);
   if (!job.has_value()) return std::unexpected(job.error());
   if (job->empty()) return false;
-  const auto type = type_of(**bus, *job);
+  const auto type = type_of(*bus, *job);
   if (!type.has_value()) return std::unexpected(type.error());
   return *type == "restart";
 }

@@ -372,6 +372,42 @@ def the_first_client_starts_it_by_the_socket() -> None:
     serve()
 
 
+def a_restart_waits_for_a_bus_that_is_late_and_not_for_one_that_hangs() -> None:
+    """The keeper asks on the system bus what systemd is doing; systemctl itself does not need the bus."""
+    serve()
+    bus, load = int(show("MainPID", "dbus.service")), traffic.Load(threads=2, long=20)
+    with stopped(bus):
+        before = show("MainPID")
+        sockets = sockets_of(before)
+        systemctl("restart", "--no-block", "mc-proxy")
+        until(lambda: sockets_of(before) > sockets, "the keeper has asked")
+    until(lambda: show("ActiveState") == "active" and show("MainPID") != before, "the next server runs")
+    load.ping_long()
+    print(f"   {load.end()}")
+    here = now()
+    with stopped(bus):
+        before = show("MainPID")
+        systemctl("restart", "mc-proxy")
+        assert show("MainPID") != before and show("Result") == "success"
+    until(serves_and_answers, "the next server serves")
+    told = journal(since=here)
+    assert "systemd does not say whether this is a restart" in told and "msg=stopped" in told, told
+
+
+@contextlib.contextmanager
+def stopped(pid: int) -> Iterator[None]:
+    """The process does nothing, for a while."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def sockets_of(pid: str) -> int:
+    return sum(os.readlink(fd).startswith("socket:") for fd in Path(f"/proc/{pid}/fd").iterdir())
+
+
 # ---- scenarios: backups
 
 
@@ -514,6 +550,7 @@ NSPAWN = [
     ten_restarts_under_load_refuse_and_cut_nobody,
     a_server_that_hangs_is_replaced,
     a_crash_loses_no_client_that_waits,
+    a_restart_waits_for_a_bus_that_is_late_and_not_for_one_that_hangs,
     the_first_client_starts_it_by_the_socket,
     the_timer_makes_a_backup_and_prunes,
     every_systemd_command_of_the_runbook_does_what_the_page_says,
