@@ -14,6 +14,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <iterator>
 #include <memory>
 #include <utility>
 
@@ -62,6 +63,18 @@ pid_t parent_of(pid_t pid) {
     if (std::sscanf(line.c_str(), "PPid: %d", &parent) == 1) return parent;
   }
   return -1;
+}
+
+// The words that a process was started with; the keeper has its server's, for they are one fork.
+std::string words_of(pid_t pid) {
+  std::ifstream file(fmt::format("/proc/{}/cmdline", pid));
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+// Not a shell or a supervisor that has started the server among others, nor a user's manager.
+bool is_keeper_of(pid_t main, pid_t server) {
+  const std::string words = words_of(server);
+  return main == parent_of(server) && !words.empty() && words_of(main) == words;
 }
 
 std::unexpected<Error> fail_with(const char* what, int result) {
@@ -142,7 +155,7 @@ std::string service_of(pid_t pid) {
   }
   const Text id(name);
   const auto main_pid = static_cast<pid_t>(main);
-  return main_pid == pid || main_pid == parent_of(pid) ? id.get() : std::string();
+  return main_pid == pid || is_keeper_of(main_pid, pid) ? id.get() : std::string();
 }
 
 Result<bool> restart_is_under_way() {

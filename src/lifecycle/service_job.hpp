@@ -15,8 +15,9 @@ namespace mc::lifecycle {
 /// where systemd runs but does not say: no bus, no answer within kBusMax.
 Result<bool> restart_is_under_way();
 
-/// The system's service unit that this process is the main process of, or the child of that:
-/// "mc-proxy.service". Empty if there is none, also where the process only happens to be in a unit.
+/// The system's service unit that this process is the server of: its main process, or the child of
+/// the keeper that is. "mc-proxy.service". Empty if there is none, also where the process only
+/// happens to be in a unit, or is one of those that the unit's main process has started.
 std::string service_of(pid_t pid);
 
 }  // namespace mc::lifecycle

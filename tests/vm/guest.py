@@ -408,6 +408,30 @@ def sockets_of(pid: str) -> int:
     return sum(os.readlink(fd).startswith("socket:") for fd in Path(f"/proc/{pid}/fd").iterdir())
 
 
+def upgrade_restarts_the_service_and_no_unit_that_only_started_a_server() -> None:
+    """A supervisor's child is replaced beside it: a restart of its unit would end all that it has started."""
+    serve()
+    before = show("MainPID")
+    told = run("mc-proxy", "upgrade")
+    assert re.match(r"pid \d+ serves; pid \d+ finishes", told), told
+    assert show("MainPID") != before and show("ActiveState") == "active"
+    config = Path("/run/supervised/mc-proxy.toml")
+    config.parent.mkdir(exist_ok=True)
+    moved = SETTINGS.replace('":443"', '":10443"').replace('":8443"', '":18444"')
+    config.write_text(moved.replace("/srv/mc-proxy/mc-proxy.db", "/run/supervised/mc-proxy.db").replace("/run/mc-proxy/", "/run/supervised/"))
+    started = f"mc-proxy server -c {config} & exec sleep infinity"
+    run("systemd-run", "--unit=supervisor", "--service-type=exec", "/bin/sh", "-c", started)
+    until(lambda: traffic.is_served(10443), "the supervisor's server serves")
+    before = show("MainPID", "supervisor.service")
+    told = run("mc-proxy", "upgrade", "-c", config)
+    assert (show("MainPID", "supervisor.service"), show("NRestarts", "supervisor.service")) == (before, "0"), told
+    assert traffic.is_served(10443)
+    new = int(re.match(r"pid (\d+) serves", told)[1])
+    os.kill(new, signal.SIGTERM)
+    until(lambda: not Path(f"/proc/{new}").exists(), "the new server has ended")
+    systemctl("stop", "supervisor")
+
+
 # ---- scenarios: backups
 
 
@@ -551,6 +575,7 @@ NSPAWN = [
     a_server_that_hangs_is_replaced,
     a_crash_loses_no_client_that_waits,
     a_restart_waits_for_a_bus_that_is_late_and_not_for_one_that_hangs,
+    upgrade_restarts_the_service_and_no_unit_that_only_started_a_server,
     the_first_client_starts_it_by_the_socket,
     the_timer_makes_a_backup_and_prunes,
     every_systemd_command_of_the_runbook_does_what_the_page_says,
