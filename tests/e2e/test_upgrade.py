@@ -301,6 +301,80 @@ def test_a_successor_that_cannot_start_says_why_and_the_old_one_serves_on(proxy:
         exchange(client, HELLO)
 
 
+def test_a_successor_that_fails_with_the_database_open_gives_it_back(proxy: AdministeredProxy, backend: Backend):
+    good, no_socket = proxy.config.read_text(), proxy.admin_socket.with_name("no.sock")
+    no_socket.touch()
+    proxy.config.write_text(good.replace(str(proxy.admin_socket), str(no_socket)))
+    done = subprocess.run(
+        [binary(), "server", "--take-over", "-c", proxy.config], capture_output=True, text=True, timeout=PATIENCE
+    )
+    assert done.returncode == 1
+    assert "policy in force" in done.stderr and "something that is no socket" in done.stderr, done.stderr
+    proxy.config.write_text(good)
+    proxy.wait_log(msg=re.compile("successor did not take over"))
+    proxy.admin.AddRoute(listener_addr=proxy.listener_name(), route=route("later.example.com", backend))
+    assert proxy.last_audit()[0] == proxy.revision()
+    proxy.expect_served("later.example.com")
+    proxy.kill()
+    proxy.start()
+    assert "later.example.com" in proxy.routes()
+
+
+def test_a_database_that_is_not_free_at_once_is_taken_back_when_it_is(proxy: AdministeredProxy, backend: Backend):
+    """What died on the way holds the lock until the kernel has buried it."""
+    add = {"listener_addr": proxy.listener_name(), "route": route("late.example.com", backend)}
+    with open(f"{proxy.database}.lock") as lock:
+        with Taker(proxy) as taker:
+            for step in STEPS[:2]:
+                taker.ask(step)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        proxy.wait_log(msg=re.compile("changes are refused until the database is free"))
+        proxy.expect_served()
+        with refused(grpc.StatusCode.UNAVAILABLE):
+            proxy.admin.AddRoute(**add)
+
+    def is_added() -> bool:
+        try:
+            proxy.admin.AddRoute(**add)
+        except grpc.RpcError:
+            return False
+        return True
+
+    until(is_added, "the database is taken back")
+    assert proxy.last_audit()[0] == proxy.revision()
+
+
+def test_a_successor_makes_the_api_s_socket_anew_where_somebody_has_removed_it(
+    proxy: AdministeredProxy, enter: Callable
+):
+    proxy.admin_socket.unlink()
+    heir = enter(proxy.successor())
+    assert proxy.wait_end() == 0
+    assert heir.admin.GetStatus().revision == 1
+    assert heir.cli("status").code == 0
+
+
+@pytest.mark.parametrize("end", ["fails", "succeeds"])
+def test_a_stop_during_a_take_over_is_obeyed_when_it_is_known_who_serves(
+    tmp_path: Path, echoing: Backend, enter: Callable, end: str
+):
+    proxy = enter(Proxy(tmp_path, routes={"app.example.com": echoing}, shutdown_timeout="120s"))
+    with proxy.connect() as client:
+        exchange(client, HELLO)
+        with Taker(proxy) as taker:
+            for step in STEPS[:2]:
+                taker.ask(step)
+            proxy.send_signal(signal.SIGTERM)
+            taker.ask(STEPS[2])  # it hears the signal first
+            assert proxy.lines(msg=re.compile("^stopping")) == []
+            if end == "succeeds":
+                taker.ask("step down")
+        proxy.wait_log(msg=re.compile("^handed over" if end == "succeeds" else "^stopping"))
+        exchange(client, b"not cut")
+    assert proxy.wait_end() == 0
+    assert proxy.lines(msg=re.compile("second signal")) == []
+
+
 # ---- mc-proxy upgrade
 
 
