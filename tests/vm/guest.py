@@ -310,10 +310,19 @@ def stop_refuses_newcomers_and_lets_open_connections_end() -> None:
 
 
 def ten_restarts_under_load_refuse_and_cut_nobody() -> None:
+    restart_under_load(10, threads=4, long=200)
+
+
+def restarts_under_load_refuse_and_cut_nobody() -> None:
+    """The keeper and the take-over of standing accepts, on that kernel."""
+    restart_under_load(3, threads=2, long=20)
+
+
+def restart_under_load(times: int, *, threads: int, long: int) -> None:
     install()
     serve()
-    load = traffic.Load()
-    for _ in range(10):
+    load = traffic.Load(threads, long)
+    for _ in range(times):
         systemctl("restart", "mc-proxy")
         assert show("ActiveState") == "active"
         load.ping_long()
@@ -392,6 +401,21 @@ def a_restart_waits_for_a_bus_that_is_late_and_not_for_one_that_hangs() -> None:
     until(serves_and_answers, "the next server serves")
     told = journal(since=here)
     assert "systemd does not say whether this is a restart" in told and "msg=stopped" in told, told
+
+
+def a_restart_goes_on_when_the_server_answers_late() -> None:
+    """The keeper has given up waiting and asked for a stop, but the server reads first that it is left."""
+    serve()
+    (server,), before = server_pids(), show("MainPID")
+    load, here = traffic.Load(threads=2, long=20), now()
+    with stopped(server):
+        systemctl("restart", "--no-block", "mc-proxy")
+        two_orders = re.compile(rf"^u_seq +ESTAB +2 .*pid={server},", re.M)  # of a byte each
+        until(lambda: two_orders.search(run("ss", "-xanp")), "the keeper has given up")
+    until(lambda: show("ActiveState") == "active" and show("MainPID") != before, "the next server runs")
+    load.ping_long()
+    print(f"   {load.end()}")
+    assert "serving until the successor takes over" in journal(since=here)
 
 
 @contextlib.contextmanager
@@ -575,6 +599,7 @@ NSPAWN = [
     a_server_that_hangs_is_replaced,
     a_crash_loses_no_client_that_waits,
     a_restart_waits_for_a_bus_that_is_late_and_not_for_one_that_hangs,
+    a_restart_goes_on_when_the_server_answers_late,
     upgrade_restarts_the_service_and_no_unit_that_only_started_a_server,
     the_first_client_starts_it_by_the_socket,
     the_timer_makes_a_backup_and_prunes,
@@ -588,6 +613,7 @@ QEMU = [
     starts_notifies_and_serves,
     runs_with_nothing_that_it_does_not_need,
     reload_reads_the_geoip_database_anew,
+    restarts_under_load_refuse_and_cut_nobody,
     serves_within_little_memory,
     data_plane_passes_its_smoke_tests,
 ]
