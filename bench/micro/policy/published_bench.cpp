@@ -34,6 +34,17 @@ void turn_without_sleep(benchmark::State& state) {
 }
 BENCHMARK(turn_without_sleep);
 
+/// The peer: what the standard library offers for the same.
+void turn_with_atomic_shared_ptr(benchmark::State& state) {
+  const std::atomic<std::shared_ptr<const std::uint64_t>> number(
+      std::make_shared<const std::uint64_t>(1));
+  for (auto _ : state) {
+    const auto current = number.load(std::memory_order_acquire);
+    benchmark::DoNotOptimize(*current);
+  }
+}
+BENCHMARK(turn_with_atomic_shared_ptr);
+
 /// A worker that sleeps, or may, between any two turns.
 void turn_with_sleep(benchmark::State& state) {
   const auto numbers = published(1);

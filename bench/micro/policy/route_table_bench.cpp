@@ -7,10 +7,14 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <random>
 #include <string>
+#include <string_view>
+#include <unordered_map>
 #include <vector>
 
+#include "../beside.hpp"
 #include "policy/route_table.hpp"
 
 namespace mc::policy {
@@ -65,6 +69,47 @@ void exact(benchmark::State& state) {
           MatchKind::kExact);
 }
 BENCHMARK(exact)->ArgName("names")->Arg(kFewNames)->Arg(kManyNames);
+
+struct NameHash {
+  using is_transparent = void;
+  std::size_t operator()(std::string_view name) const {
+    return std::hash<std::string_view>()(name);
+  }
+};
+using PlainMap = std::unordered_map<std::string, SocketAddress, NameHash, std::equal_to<>>;
+
+/// The same lookups in the standard library's map, which knows neither wildcards nor cheap copies.
+void exact_beside_unordered_map(benchmark::State& state) {
+  const RouteTable routes = table();
+  PlainMap map;
+  routes.for_each([&](const Route& route) { map.emplace(route.pattern, route.backend); });
+  const auto wanted = names(state, [](std::size_t i) { return host(i % 10 == 0 ? i + 1 : i); });
+  constexpr std::size_t kBatch = 512;
+  const auto look_up_batch = [&](std::size_t first, auto&& look_up_one) {
+    return bench::seconds_of([&] {
+      for (std::size_t i = 0; i < kBatch; ++i) look_up_one(wanted[(first + i) % wanted.size()]);
+    });
+  };
+  bench::Beside beside(state, kBatch);
+  std::size_t next = 0;
+  for (auto _ : state) {
+    const double seconds = look_up_batch(
+        next, [&](const std::string& name) { benchmark::DoNotOptimize(routes.find(name)); });
+    // Other names: those of the table are in the cache by now.
+    const double seconds_of_map =
+        look_up_batch(next + wanted.size() / 2, [&](const std::string& name) {
+          benchmark::DoNotOptimize(map.find(std::string_view(name)));
+        });
+    beside.add(seconds, seconds_of_map);
+    next += kBatch;
+  }
+  beside.report("table", "map");
+}
+BENCHMARK(exact_beside_unordered_map)
+    ->ArgName("names")
+    ->Arg(kFewNames)
+    ->Arg(kManyNames)
+    ->UseManualTime();
 
 void wildcard(benchmark::State& state) {
   look_up(state, names(state, [](std::size_t i) { return host(i - i % 10); }),
