@@ -2,7 +2,7 @@
 """Networks between two namespaces of this machine: a LAN, a WAN, a mobile network, 10 Gbit/s, or no limit at all.
 
   with namespace("client") as client, namespace("proxy") as proxy:
-      with link(PROFILES["wan"], client, "10.90.1.1/24", proxy, "10.90.1.2/24", delay_program) as made:
+      with link(PROFILES["wan"], client, "10.90.1.1", proxy, "10.90.1.2", delay_program) as made:
           print(made)         # "veth, netem on both ends", or what else made the network what it is: for the report
           made.devices        # the names of its two ends
 
@@ -145,14 +145,12 @@ def namespace(label: str) -> Iterator[str]:
 # ---- links
 
 
-def _addresses(given: str | Sequence[str]) -> list[str]:
-    return [given] if isinstance(given, str) else list(given)
-
-
 def bring_up(ns: str, device: str, addresses: str | Sequence[str]) -> None:
-    for address in _addresses(addresses):
-        options = ["nodad"] if ":" in address else []  # otherwise nobody may use it for the first second
-        run("ip", "-n", ns, "address", "add", address, "dev", device, *options)
+    for address in [addresses] if isinstance(addresses, str) else addresses:
+        is_ipv6 = ":" in address
+        length = "" if "/" in address else "/64" if is_ipv6 else "/24"
+        options = ["nodad"] if is_ipv6 else []  # otherwise nobody may use it for the first second
+        run("ip", "-n", ns, "address", "add", address + length, "dev", device, *options)
     run("ip", "-n", ns, "link", "set", device, "up")
 
 
@@ -276,7 +274,7 @@ def link(
     addresses_b: str | Sequence[str],
     delay_program: Path | None = None,
 ) -> Iterator[Link]:
-    """Joins two namespaces by a network like `profile`. Addresses are with prefix lengths ("10.90.1.1/24").
+    """Joins two namespaces by a network like `profile`. Addresses may have prefix lengths; /24 and /64 otherwise.
 
     `delay_program` is built from bench/delay, and needed where the kernel has no netem and the profile has a delay.
     """

@@ -226,19 +226,23 @@ def make_initrd(tree: Path, folder: Path, version: str) -> None:
     shutil.copy(tree / "bin/busybox", inside / "bin/busybox")
     (inside / "init").write_text(INIT)
     (inside / "init").chmod(0o755)
-    drivers = ["virtio_pci", "virtio_blk", "virtio_console", "ext4"]
-    lines = run("modprobe", "-d", base, "-S", version, "-a", "--show-depends", *drivers).splitlines()
-    modules = list(dict.fromkeys(line.split()[1] for line in lines if line.startswith("insmod ")))
-    for index, module in enumerate(modules):
-        target = inside / "modules" / f"{index:02}.ko"
-        if module.endswith(".xz"):
-            target.write_bytes(subprocess.run(["xz", "-dc", module], check=True, capture_output=True).stdout)
-        else:
-            shutil.copy(module, target)
+    copy_modules(base, version, ["virtio_pci", "virtio_blk", "virtio_console", "ext4"], inside / "modules")
     archive = subprocess.run(
         "find . | cpio -o -H newc", shell=True, cwd=inside, check=True, capture_output=True, env=os.environ
     ).stdout
     (folder / "initrd").write_bytes(archive)
+
+
+def copy_modules(base: Path, version: str, names: list[str], folder: Path) -> None:
+    """Those modules of the kernel, and what they need; to be loaded in the order of the files' names."""
+    lines = run("modprobe", "-d", base, "-S", version, "-a", "--show-depends", *names).splitlines()
+    modules = list(dict.fromkeys(line.split()[1] for line in lines if line.startswith("insmod ")))
+    for index, module in enumerate(modules):
+        target = folder / f"{index:02}.ko"
+        if module.endswith(".xz"):
+            target.write_bytes(subprocess.run(["xz", "-dc", module], check=True, capture_output=True).stdout)
+        else:
+            shutil.copy(module, target)
 
 
 def disk(tree: Path, arguments: str) -> Path:
@@ -258,9 +262,13 @@ def disk(tree: Path, arguments: str) -> Path:
 
 
 def qemu(deb: Path, work: Path, arguments: str) -> int:
-    tree = image(deb)
-    vmlinuz, initrd = kernel(tree)
     payload(deb, work / "payload")
+    return boot(image(deb), work, arguments)
+
+
+def boot(tree: Path, work: Path, arguments: str, seconds: int = QEMU_SECONDS) -> int:
+    """Runs work/payload/guest.py with the arguments in the image; what it said is in work/log then, too."""
+    vmlinuz, initrd = kernel(tree)
     run("tar", "-C", work / "payload", "-b", "128", "-cf", work / "payload.tar", ".")
     log = work / "log"
     log.touch()
@@ -280,7 +288,7 @@ def qemu(deb: Path, work: Path, arguments: str) -> int:
         [str(word) for word in command], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         start_new_session=True,
     )  # fmt: skip
-    return watched(process, log, work / "console", QEMU_SECONDS)
+    return watched(process, log, work / "console", seconds)
 
 
 # ---- both
@@ -291,12 +299,17 @@ def watched(process: subprocess.Popen, log: Path, console: Path, seconds: int) -
     ended = threading.Event()
 
     def follow() -> None:
+        begun = ""  # a line whose end has not come yet
         with log.open(errors="replace") as lines:
             while True:
                 last = ended.is_set()
                 for line in lines:
-                    if not line.startswith("@@"):
-                        print(line.rstrip("\r\n"), flush=True)
+                    begun += line
+                    if not begun.endswith("\n") and not last:
+                        continue
+                    if not begun.startswith("@@"):
+                        print(begun.rstrip("\r\n"), flush=True)
+                    begun = ""
                 if last:
                     return
                 ended.wait(0.1)
