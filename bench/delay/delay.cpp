@@ -11,7 +11,7 @@
 //
 // Prints "ready" when both devices are there; they are gone when it ends, which it does on SIGTERM,
 // SIGINT or the end of its standard input, with one line of JSON: what became of the frames. One
-// thread, a system call for each read and write: some 1 Gbit/s of full frames. Give it a rate, or a
+// thread, a system call for each read and write: some 2 Gbit/s of full frames. Give it a rate, or a
 // sender overruns it and the kernel drops what nobody here counts. bench/delay/check.py tests it.
 
 #include <fcntl.h>

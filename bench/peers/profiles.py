@@ -62,7 +62,8 @@ class Profile:
         return ", ".join(parts) or "no limit"
 
 
-# The forwarder carries some 1 Gbit/s, so that a profile which it may have to make has no more.
+# The forwarder carries some 2 Gbit/s if the senders leave it a core, so that a profile which it may have to make asks
+# for no more than 1.
 PROFILES = {
     profile.name: profile
     for profile in (

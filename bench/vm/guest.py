@@ -200,7 +200,7 @@ def configuration(peer: str, port: int) -> tuple[str, list[str]]:
         text += " tcp-request content accept if { req.ssl_hello_type 1 }\n"
         text += f" use_backend app if {{ req.ssl_sni -i {NAME} }}\nbackend app\n server app {BACKEND}:{PORT}\n"
         return text, [str(PEERS / "haproxy"), "-db", "-f", "{}"]
-    text = f"load_module {PEERS}/ngx_stream_module.so;\nuser root;\ndaemon off;\nworker_processes 2;\npid /tmp/nginx.pid;\n"
+    text = f"load_module {PEERS}/ngx_stream_module.so;\nuser root;\ndaemon off;\npid /tmp/nginx.pid;\nworker_processes 2;\n"
     text += "error_log stderr error;\nevents { }\nstream {\n"
     text += f" map $ssl_preread_server_name $chosen {{ {NAME} app; }}\n upstream app {{ server {BACKEND}:{PORT}; }}\n"
     text += f" server {{ listen {PROXY}:{port}; ssl_preread on; proxy_pass $chosen; proxy_half_close on; }}\n}}\n"

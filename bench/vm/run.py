@@ -5,8 +5,10 @@
   run.py MC_PROXY [--json FILE] [--markdown FILE] [--profiles NAME,…] [--peers NAME,…] [--controls NAME,…]
 
 MC_PROXY is the package, or a program built on this Debian. Measured are the shape of latencies and whether every byte
-comes as it was sent. Not measured is how much a proxy can do: QEMU emulates the processor here, some thirty times slower
-than it is. HAProxy and nginx take part where this machine has them. Needs root and what tests/vm/vm.py needs.
+comes as it was sent. Not measured is how much a proxy can do: QEMU emulates the processor here. HAProxy and nginx take
+part where this machine has them. Needs root and what tests/vm/vm.py needs; takes eight minutes.
+
+`lan` under bbr is slow whenever the sender stands at the shaped link, every proxy and direct uploads alike.
 """
 
 import argparse
@@ -33,12 +35,13 @@ MODULES = ["veth", "sch_netem", "sch_tbf", "tcp_bbr", "nf_tables"]
 PEER_PROGRAMS = {"haproxy": [Path("/usr/sbin/haproxy")], "nginx": [Path("/usr/sbin/nginx")]}
 NGINX_STREAM = Path("/usr/lib/nginx/modules/ngx_stream_module.so")
 INTRODUCTION = """\
-Latency shape and correctness, not throughput: QEMU emulates the processor. Linux {kernel}, {link}. Between client and
-proxy lies the network of the profile, between proxy and backend a bare veth pair; "direct" is forwarded through the proxy's
-namespace. Medians; for transfers with the least and the largest of {repeats} (one connection, upload of as much in the same
-way). Every byte of every transfer was compared: {verdict}.
-What lies above the network's own round trip is mostly the emulation, which also wakes processes up to 16 ms late: rows of one
-network are to be compared with "direct" beside them, and with nothing else.
+Latency shape and correctness, not throughput: QEMU emulates the processor. Linux {kernel}. Between client and proxy lies the
+network of the profile ({link}), between proxy and backend a bare veth pair; "direct" is forwarded through the proxy's
+namespace. Medians; for transfers of one connection with the least and the largest of {repeats}. Every byte of every transfer was
+compared: {verdict}.
+
+What lies above the network's own round trip is mostly the emulation, which wakes processes up to 16 ms late: compare rows of
+one network with "direct" beside them, and with nothing else.
 """
 
 
@@ -111,7 +114,7 @@ def markdown(result: dict[str, Any]) -> str:
     failures = result["failures"]
     text = INTRODUCTION.format(
         kernel=result["kernel"],
-        link="; ".join(dict.fromkeys(row["link"] for row in rows)),
+        link="; ".join(f"{name}: {made}" for name, made in {row["profile"]: row["link"] for row in rows}.items()),
         repeats=len(rows[0]["download_s"]) if rows else 0,
         verdict="; ".join(failures) if failures else "all came as they were sent",
     )
