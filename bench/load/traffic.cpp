@@ -40,8 +40,9 @@ using Time = Clock::time_point;
 
 constexpr int kEventsMax = 256;
 constexpr int kBacklog = 16384;
-constexpr std::size_t kBulkBytes = 1 << 20;  // what one connection moves before the next one's turn
-constexpr std::size_t kRecordHeader = 5;     // RFC 8446 section 5.1
+// What one connection moves before the next one's turn: little, for messages wait meanwhile.
+constexpr std::size_t kBulkBytes = 128 * 1024;
+constexpr std::size_t kRecordHeader = 5;  // RFC 8446 section 5.1
 constexpr std::size_t kCommandBytes = 2;
 
 sockaddr_in parse_address(const std::string& text) {
