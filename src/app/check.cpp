@@ -263,7 +263,9 @@ void check_all(Report& report, const config::Config& config) {
     check_certificate(report, *config.grpc);
   }
   const std::vector<int> cpus = cpus_for(static_cast<unsigned>(config.proxy.workers));
-  report.line("workers", fmt::format("{}, on CPU {}", cpus.size(), fmt::join(cpus, ",")));
+  const std::string where =
+      config.proxy.pin_workers ? fmt::format(", on CPU {}", fmt::join(cpus, ",")) : "";
+  report.line("workers", fmt::format("{}{}", cpus.size(), where));
   check_ring(report);
   check_confinement(report, config);
   check_descriptors(report, config.proxy);

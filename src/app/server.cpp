@@ -75,6 +75,7 @@ proxy::DataPlaneOptions options_from(const config::Config& config, std::uint64_t
   options.settings.idle_timeout = config.proxy.idle_timeout;
   options.settings.connections_max = connections;
   options.cpus = cpus_for(static_cast<unsigned>(config.proxy.workers));
+  options.pin_workers = config.proxy.pin_workers;
   return options;
 }
 

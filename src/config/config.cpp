@@ -34,9 +34,9 @@ constexpr std::string_view kDatabaseKeys[] = {"path"};
 constexpr std::string_view kGrpcKeys[] = {"addr", "tls_cert", "tls_key", "client_ca", "socket"};
 constexpr std::string_view kFirewallKeys[] = {"geoip_db", "blocked_ips", "blocked_cidrs",
                                               "blocked_countries", "cut_established"};
-constexpr std::string_view kProxyKeys[] = {"workers",         "splice",       "hello_timeout",
-                                           "connect_timeout", "idle_timeout", "shutdown_timeout",
-                                           "max_connections"};
+constexpr std::string_view kProxyKeys[] = {"workers",          "pin_workers",     "splice",
+                                           "hello_timeout",    "connect_timeout", "idle_timeout",
+                                           "shutdown_timeout", "max_connections"};
 constexpr std::string_view kLogKeys[] = {"level", "format"};
 constexpr std::string_view kMetricsKeys[] = {"addr", "routes_max"};
 
@@ -354,6 +354,7 @@ void Reader::read_proxy(const Section& root) {
   const Section section(*table->value, table->path, kProxyKeys, problems_);
   Proxy& proxy = config_.proxy;
   section.read_integer("workers", 0, kWorkersMax, proxy.workers);
+  section.read_boolean("pin_workers", proxy.pin_workers);
   section.read_choice<Splice>("splice", {{"inline", Splice::kInline}, {"ring", Splice::kRing}},
                               proxy.splice);
   section.read_duration("hello_timeout", 1ms, kTimeoutMax, proxy.hello_timeout);

@@ -65,6 +65,8 @@ enum class Splice : std::uint8_t { kInline, kRing };
 struct Proxy {
   /// 0: one for each CPU that the process may use.
   std::int64_t workers = 0;
+  /// Each worker keeps to one CPU.
+  bool pin_workers = false;
   Splice splice = Splice::kInline;
   std::chrono::milliseconds hello_timeout = std::chrono::seconds(10);
   std::chrono::milliseconds connect_timeout = std::chrono::seconds(5);

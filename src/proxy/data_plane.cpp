@@ -47,12 +47,10 @@ ring::Milliseconds monotonic_now() {
                                              .count());
 }
 
-void name_and_pin(std::size_t index, int cpu) {
-  static_cast<void>(::pthread_setname_np(::pthread_self(), fmt::format("ring/{}", index).c_str()));
+void pin_to(int cpu) {
   cpu_set_t cpus;
   CPU_ZERO(&cpus);
   CPU_SET(cpu, &cpus);
-  // Unpinned works too, only with more cache misses.
   static_cast<void>(::pthread_setaffinity_np(::pthread_self(), sizeof cpus, &cpus));
 }
 
@@ -128,7 +126,9 @@ Result<void> DataPlane::seat_workers() {
 }
 
 void DataPlane::work(Seat& seat) {
-  name_and_pin(seat.index, seat.cpu);
+  static_cast<void>(
+      ::pthread_setname_np(::pthread_self(), fmt::format("ring/{}", seat.index).c_str()));
+  if (options_.pin_workers) pin_to(seat.cpu);
   auto worker =
       Worker::create(WorkerParts{static_cast<std::uint32_t>(seat.index), options_.settings,
                                  published_.reader(seat.index), seat.counters, seat.signs,

@@ -27,7 +27,8 @@ struct DataPlaneOptions {
   // By listener: sockets that listen at its address already. Where there are none, or for listeners
   // beyond its end, they are opened.
   std::vector<std::vector<Fd>> inherited;
-  std::vector<int> cpus;  // one worker for each, pinned to it
+  std::vector<int> cpus;  // one worker for each
+  bool pin_workers = false;
 };
 
 /// Of one listener, over all workers; see ListenerCounters.

@@ -122,6 +122,7 @@ TEST_CASE("The smallest configuration has defaults for everything else") {
   CHECK_FALSE(c.grpc.has_value());
   CHECK(c.firewall.blocked_ips.empty());
   CHECK(c.proxy.workers == 0);
+  CHECK(!c.proxy.pin_workers);
   CHECK(c.proxy.splice == Splice::kInline);
   CHECK(c.proxy.hello_timeout == 10s);
   CHECK(c.proxy.connect_timeout == 5s);
@@ -167,6 +168,7 @@ cut_established = true
 
 [proxy]
 workers = 4
+pin_workers = true
 splice = "ring"
 hello_timeout = "1m"
 connect_timeout = "250ms"
@@ -208,6 +210,7 @@ routes_max = 20
   CHECK(c.firewall.cut_established);
 
   CHECK(c.proxy.workers == 4);
+  CHECK(c.proxy.pin_workers);
   CHECK(c.proxy.splice == Splice::kRing);
   CHECK(c.proxy.hello_timeout == 1min);
   CHECK(c.proxy.connect_timeout == 250ms);
