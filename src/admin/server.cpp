@@ -11,7 +11,6 @@
 #include <grpcpp/resource_quota.h>
 #include <grpcpp/server_builder.h>
 
-#include <atomic>
 #include <mutex>
 #include <utility>
 
@@ -21,22 +20,25 @@ namespace mc::admin {
 namespace {
 
 // gRPC logs through one function for the whole process, so this is the one thing that cannot be
-// passed by reference.
-std::atomic<Log*> log_of_grpc{nullptr};
+// passed by reference. Its threads outlive a server, and may be in the middle of a line when the
+// log ends: whoever writes holds the mutex.
+std::mutex log_of_grpc_mutex;
+Log* log_of_grpc = nullptr;
 
 void write_for_grpc(gpr_log_func_args* line) {
-  Log* const log = log_of_grpc.load();
-  if (log == nullptr) return;
+  const std::lock_guard lock(log_of_grpc_mutex);
+  if (log_of_grpc == nullptr) return;
   if (line->severity == GPR_LOG_SEVERITY_ERROR) {
-    log->warn("gRPC", {{"message", line->message}});
+    log_of_grpc->warn("gRPC", {{"message", line->message}});
   } else {
-    log->debug("gRPC", {{"message", line->message}});
+    log_of_grpc->debug("gRPC", {{"message", line->message}});
   }
 }
 
 // What protobuf has to say of bytes that are no message; it would write to stderr by itself.
 void write_for_protobuf(google::protobuf::LogLevel, const char*, int, const std::string& message) {
-  if (Log* const log = log_of_grpc.load()) log->debug("protobuf", {{"message", message}});
+  const std::lock_guard lock(log_of_grpc_mutex);
+  if (log_of_grpc != nullptr) log_of_grpc->debug("protobuf", {{"message", message}});
 }
 
 void follow_log_level(const Log& log) {
@@ -44,8 +46,13 @@ void follow_log_level(const Log& log) {
                                                       : GPR_LOG_SEVERITY_ERROR);
 }
 
+void let_grpc_write_to(Log* log) {
+  const std::lock_guard lock(log_of_grpc_mutex);
+  log_of_grpc = log;
+}
+
 void prepare_grpc(Log& log) {
-  log_of_grpc = &log;
+  let_grpc_write_to(&log);
   gpr_set_log_function(write_for_grpc);
   follow_log_level(log);
   static std::once_flag once;
@@ -161,7 +168,7 @@ Server::~Server() {
     server_->Shutdown(std::chrono::system_clock::now() + kShutdownGrace);
     server_->Wait();
   }
-  log_of_grpc = nullptr;
+  let_grpc_write_to(nullptr);
 }
 
 std::optional<SocketAddress> Server::tcp_address() const {
