@@ -7,6 +7,7 @@ client reaches the backend without a proxy too. `together` is one, in which all 
 
 import contextlib
 import os
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -70,15 +71,20 @@ def sysctl(namespace: str, key: str, value: str) -> None:
 
 @contextlib.contextmanager
 def namespace(role: str) -> Iterator[str]:
+    """Processes that are still in it in the end are killed."""
     name = f"mcb-{os.getpid()}-{role}"
-    run("ip", "netns", "add", name)
     try:
+        run("ip", "netns", "add", name)
         run("ip", "-n", name, "link", "set", "lo", "up")
         for key, value in _SYSCTLS.items():
             sysctl(name, key, value)
         yield name
     finally:
-        subprocess.run(["ip", "netns", "del", name], check=False)
+        found = subprocess.run(["ip", "netns", "pids", name], capture_output=True, text=True)
+        for pid in found.stdout.split():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGKILL)
+        subprocess.run(["ip", "netns", "del", name], check=False, capture_output=True)
 
 
 Link = Callable[[str, str, str, str], AbstractContextManager[str]]

@@ -3,6 +3,7 @@
 thread or process for each core. None of them writes a log line for a connection.
 """
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -49,10 +50,8 @@ class Peer(ABC):
         if self._process is None:
             return
         for pid in reversed(self.processes()):
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
         self._process.wait()
         self._process = None
 
@@ -65,7 +64,8 @@ class Peer(ABC):
         found = [] if self._process is None else [self._process.pid]
         for pid in found:
             for children in Path(f"/proc/{pid}/task").glob("*/children"):
-                found += map(int, children.read_text().split())
+                with contextlib.suppress(OSError):  # threads come and go
+                    found += map(int, children.read_text().split())
         return found
 
     def memory_bytes(self) -> int:

@@ -11,126 +11,23 @@ benchmark, not a test.
 """
 
 import argparse
-import contextlib
 import datetime
 import json
 import os
 import platform
 import random
-import signal
-import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests/e2e"))
-
-from hello import client_hello
-from network import Place, apart, congestion_control_allowed, inside, together
-from peers import BEFORE, DESCRIPTORS, NAME, Peer, all_peers
+from bench import Bench, end_on_signals, say
+from network import Place, apart, congestion_control_allowed, together
+from peers import BEFORE, all_peers
 from report import markdown
 from workloads import HELD, WORKLOADS, Workload
 
-BACKEND_PORT = 7100
-HELLO_BYTES = 512  # as large as browsers' without post-quantum keys
-CELL_LIMIT = 60.0  # seconds after which a cell that did not end is given up
-HELD_CONNECTIONS = 9_000
 HELD_SHARE = 2  # a round of held connections for so many rounds of the others: a start of each proxy is part of it
-
-
-class Bench:
-    """One place with a backend in it, and all proxies."""
-
-    def __init__(self, traffic: Path, directory: Path, place: Place, peers: list[Peer]):
-        self.place, self.peers, self.directory = place, peers, directory
-        self._traffic = traffic
-        self._hellos = directory / "hellos"
-        self._hellos.write_bytes(client_hello(NAME, pad_to=HELLO_BYTES))
-
-    @contextlib.contextmanager
-    def backend(self) -> Iterator[None]:
-        words = [self._traffic, "backend", f"{self.place.backend_host}:{BACKEND_PORT}"]
-        with self._process(self.place.backend, *words) as process:
-            process.stdout.readline()
-            try:
-                yield
-            finally:
-                process.kill()
-
-    @contextlib.contextmanager
-    def started(self, *peers: Peer) -> Iterator[None]:
-        with contextlib.ExitStack() as stack:
-            for peer in peers:
-                stack.callback(peer.stop)
-                peer.start(self.place, BACKEND_PORT, self.directory)
-            yield
-
-    def measure(self, peer: Peer, workload: Workload, seconds: float, further: tuple[str, ...] = ()) -> dict[str, Any]:
-        """The figures of one cell, or what went wrong."""
-        words = [*self._client("run", peer), *workload.arguments, "--seconds", str(seconds), *further]
-        try:
-            done = subprocess.run(words, capture_output=True, text=True, timeout=CELL_LIMIT)
-        except subprocess.TimeoutExpired:
-            return {"failed": f"no end within {CELL_LIMIT:g} s"}
-        if done.returncode != 0:
-            return {"failed": done.stderr.strip()}
-        answer = json.loads(done.stdout)
-        errors = answer["lost"] + sum(one["errors"] for one in answer.values() if isinstance(one, dict))
-        try:
-            return workload.make(answer) | {"errors": errors}
-        except ZeroDivisionError:
-            return {"failed": f"nothing was moved, {errors} errors"}
-
-    def measure_held(self, peer: Peer) -> dict[str, Any]:
-        """A fresh proxy, so that what it holds is what these connections need."""
-        with self.started(peer):
-            process_before, kernel_before = peer.memory_bytes(), kernel_bytes()
-            words = [*self._client("hold", peer), "--connections", str(HELD_CONNECTIONS)]
-            with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as client:
-                answer = json.loads(client.stdout.readline() or "{}")
-                process, kernel = peer.memory_bytes(), kernel_bytes()
-                client.stdin.close()
-        opened = answer.get("opened", 0)
-        if opened == 0:
-            return {"failed": "no connection was opened"}
-        return {
-            "per_s": opened / answer["seconds"],
-            "cpu_us": answer["cpu"] / opened * 1e6,
-            "p99_us": answer["p99_us"],
-            "process_kb": (process - process_before) / opened / 1000,
-            "kernel_kb": (kernel - kernel_before) / opened / 1000,
-            "errors": HELD_CONNECTIONS - opened,
-        }
-
-    def _client(self, command: str, peer: Peer) -> list[str]:
-        limits = ["prlimit", f"--nofile={DESCRIPTORS}"]
-        target = peer.address(self.place, BACKEND_PORT)
-        words = [*limits, self._traffic, command, target, "--hellos", self._hellos]
-        if processes := peer.processes():
-            words += ["--cpu", *processes]
-        return inside(self.place.client, *words)
-
-    @contextlib.contextmanager
-    def _process(self, namespace: str, *words: object) -> Iterator[subprocess.Popen[str]]:
-        with subprocess.Popen(
-            inside(namespace, "prlimit", f"--nofile={DESCRIPTORS}", *words), stdout=subprocess.PIPE, text=True
-        ) as process:
-            yield process
-
-
-def kernel_bytes() -> int:
-    """What the kernel holds for sockets, pipes and their buffers: its slabs, and the pages of TCP's queues."""
-    values = {}
-    for line in Path("/proc/meminfo").read_text().splitlines():
-        name, _, rest = line.partition(":")
-        values[name] = int(rest.split()[0]) * 1024
-    return values["Slab"]
-
-
-def say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 # ---- the rounds
@@ -249,7 +146,7 @@ def arguments(words: list[str]) -> argparse.Namespace:
 
 def main() -> None:
     options = arguments(sys.argv[1:])
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))  # and nothing that it has started stays behind
+    end_on_signals()
     results = run(options)
     if options.json:
         options.json.write_text(json.dumps(results, indent=1))
