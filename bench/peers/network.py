@@ -7,6 +7,7 @@ client reaches the backend without a proxy too. `together` is one, in which all 
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
@@ -85,6 +86,20 @@ def namespace(role: str) -> Iterator[str]:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(int(pid), signal.SIGKILL)
         subprocess.run(["ip", "netns", "del", name], check=False, capture_output=True)
+
+
+@contextlib.contextmanager
+def names(namespace: str, addresses: dict[str, str]) -> Iterator[None]:
+    """Programs that start inside() the namespace meanwhile find these names: its own /etc/hosts (ip-netns(8))."""
+    folder = Path("/etc/netns") / namespace
+    try:
+        folder.mkdir(parents=True)
+        (folder / "hosts").write_text("".join(f"{address} {name}\n" for name, address in addresses.items()))
+        yield
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            folder.parent.rmdir()
 
 
 Link = Callable[[str, str, str, str], AbstractContextManager[str]]

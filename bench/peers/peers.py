@@ -38,7 +38,7 @@ class Peer(ABC):
         words = self.command(place, backend_port, directory)
         limits = ["prlimit", f"--nofile={DESCRIPTORS}"]
         with (directory / f"{self.name}.log").open("wb") as log:
-            self._process = subprocess.Popen(inside(place.proxy, *limits, *words), stdout=log, stderr=log)
+            self._process = subprocess.Popen(inside(self.namespace(place), *limits, *words), stdout=log, stderr=log)
         deadline = time.monotonic() + _PATIENCE
         while not _listens(self._process.pid, self.port):
             if self._process.poll() is not None or time.monotonic() > deadline:
@@ -54,6 +54,9 @@ class Peer(ABC):
                 os.kill(pid, signal.SIGKILL)
         self._process.wait()
         self._process = None
+
+    def namespace(self, place: Place) -> str:
+        return place.proxy
 
     def address(self, place: Place, backend_port: int) -> str:
         """Where a client connects."""

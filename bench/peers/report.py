@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from peers import BEFORE
-from workloads import HELD, WORKLOADS, Figure, Workload
+from workloads import ALL, Figure, Workload
 
 OURS = "mc-proxy"
 _NOT_PEERS = ("direct", BEFORE, "mc-proxy", "mc-proxy ring")
@@ -29,7 +29,7 @@ def markdown(results: dict[str, Any]) -> str:
     for where in dict.fromkeys(cell["where"] for cell in results["cells"]):
         cells = [cell for cell in results["cells"] if cell["where"] == where]
         parts.append(f"## {where}")
-        parts += [_section(workload, cells) for workload in (*WORKLOADS, HELD) if _of(cells, workload)]
+        parts += [_section(workload, cells) for workload in ALL if _of(cells, workload)]
     return "\n\n".join(parts) + "\n"
 
 

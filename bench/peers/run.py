@@ -22,10 +22,11 @@ from pathlib import Path
 from typing import Any
 
 from bench import Bench, end_on_signals, say
+from crypto import CryptoBench
 from network import Place, apart, congestion_control_allowed, together
 from peers import BEFORE, all_peers
 from report import markdown
-from workloads import HELD, WORKLOADS, Workload
+from workloads import ALL, CRYPTO, HELD, WORKLOADS, Workload
 
 HELD_SHARE = 2  # a round of held connections for so many rounds of the others: a start of each proxy is part of it
 
@@ -62,15 +63,17 @@ def measure_held_rounds(bench: Bench, options: argparse.Namespace, label: str) -
 def measure_place(place: Place, options: argparse.Namespace, directory: Path, label: str) -> list[dict]:
     peers = all_peers(options.mc_proxy, options.workers, options.before)
     peers = [peer for peer in peers if peer.name in (*options.peers, BEFORE)]
-    bench = Bench(options.traffic, directory, place, peers)
-    workloads = [workload for workload in WORKLOADS if workload.name in options.only]
     place.set_congestion_control(options.congestion)
     cells = []
-    with bench.backend():
+    for kind, every in ((Bench, WORKLOADS), (CryptoBench, CRYPTO)):
+        workloads = [workload for workload in every if workload.name in options.only]
+        bench = kind(options.traffic, directory, place, peers)
         if workloads:
-            with bench.started(*peers):
+            with bench.backend(), bench.started(*peers):
                 cells += measure_rounds(bench, workloads, options, label)
-        if HELD.name in options.only:
+    if HELD.name in options.only:
+        bench = Bench(options.traffic, directory, place, peers)
+        with bench.backend():
             cells += measure_held_rounds(bench, options, label)
     return cells
 
@@ -118,7 +121,7 @@ PLACES = {"veth": apart, "loopback": together}
 
 
 def arguments(words: list[str]) -> argparse.Namespace:
-    names = [workload.name for workload in (*WORKLOADS, HELD)]
+    names = [workload.name for workload in ALL]
     peers = [peer.name for peer in all_peers(Path(), 0)]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("mc_proxy", metavar="MC_PROXY", type=lambda text: Path(text).resolve())
@@ -140,7 +143,7 @@ def arguments(words: list[str]) -> argparse.Namespace:
     options = parser.parse_args(words)
     options.words = words[2:]
     if options.quick:
-        options.rounds, options.seconds, options.places = 1, 0.5, options.places[:1]
+        options.rounds, options.seconds, options.places = 1, 0.4, options.places[:1]
     return options
 
 

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is measured: each Workload is one way to run bench/load/traffic, and the figures that are made of its answer."""
+"""What is measured: each Workload is one way to run bench/load/traffic or, for CRYPTO, a client of HTTPS, and the
+figures that are made of its answer.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,7 +25,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Workload:
-    """`arguments` are those of `traffic run`; a cell lasts `share` of the usual time, and there are 1/`share` times as
+    """`arguments` are those of `traffic run`, or what crypto.py makes of them; a cell lasts `share` of the usual time, and there are 1/`share` times as
     many."""
 
     name: str
@@ -74,10 +76,10 @@ def _mixed(answer: Answer) -> Figures:
 _MACHINE = Figure("share of the machine's processors in use", "")
 
 
-def _bulk_figures() -> dict[str, Figure]:
+def _bulk_figures(per_s: float | None = None, cpu: float | None = None) -> dict[str, Figure]:
     return {
-        "gb_per_s": Figure("throughput", "GB/s", more_is_better=True, target=1.20),
-        "cpu_s_per_gb": Figure("processor time of the proxy", "s/GB", target=0.60),
+        "gb_per_s": Figure("throughput", "GB/s", more_is_better=True, target=per_s),
+        "cpu_s_per_gb": Figure("processor time of the proxy", "s/GB", target=cpu),
         "machine": _MACHINE,
     }
 
@@ -96,8 +98,8 @@ def _count_figures(
 
 
 WORKLOADS = (
-    Workload("bulk-down", "Bulk from backend to client, 8 connections", ("--down", "8"), _bulk_figures(), _bulk("down")),
-    Workload("bulk-up", "Bulk from client to backend, 8 connections", ("--up", "8"), _bulk_figures(), _bulk("up")),
+    Workload("bulk-down", "Bulk from backend to client, 8 connections", ("--down", "8"), _bulk_figures(1.2, 0.6), _bulk("down")),
+    Workload("bulk-up", "Bulk from client to backend, 8 connections", ("--up", "8"), _bulk_figures(1.2, 0.6), _bulk("up")),
     Workload(
         "ping-1",
         "Messages of 128 bytes there and back, 1 connection",
@@ -149,6 +151,38 @@ WORKLOADS = (
     ),
 )
 
+# Through an nginx with TLS; wrk and h2load count from the request on, without the handshake before it.
+CRYPTO = (
+    Workload(
+        "https",
+        "HTTPS: requests of 1 KiB, 32 connections that stay (wrk)",
+        ("wrk", "-t1", "-c32", "1k"),
+        _count_figures("request"),
+        _count("request"),
+    ),
+    Workload(
+        "https-close",
+        "HTTPS: a TLS handshake for each request of 1 KiB, 32 at a time (wrk)",
+        ("wrk", "-t1", "-c32", "--header", "Connection: close", "1k"),
+        _count_figures("request"),
+        _count("request"),
+    ),
+    Workload(
+        "https-bulk",
+        "HTTPS: requests of 1 MiB, 8 connections that stay (wrk)",
+        ("wrk", "-t1", "-c8", "1m"),
+        _bulk_figures(),
+        _bulk("request"),
+    ),
+    Workload(
+        "h2",
+        "HTTP/2: requests of 1 KiB, 16 connections with 10 at a time each (h2load)",
+        ("h2load", "-t1", "-c16", "-m10", "1k"),
+        _count_figures("request"),
+        _count("request"),
+    ),
+)
+
 # Of many connections that are opened at once and then rest; measured by run.py's measure_held().
 HELD = Workload(
     "held",
@@ -163,3 +197,5 @@ HELD = Workload(
     },
     lambda answer: answer,
 )
+
+ALL = (*WORKLOADS, *CRYPTO, HELD)  # in the order of the tables
