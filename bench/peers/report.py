@@ -30,7 +30,25 @@ def markdown(results: dict[str, Any]) -> str:
         cells = [cell for cell in results["cells"] if cell["where"] == where]
         parts.append(f"## {where}")
         parts += [_section(workload, cells) for workload in ALL if _of(cells, workload)]
+    if hellos := results.get("hellos"):
+        parts += ["## ClientHellos", _hellos(hellos)]
     return "\n\n".join(parts) + "\n"
+
+
+def _hellos(hellos: dict[str, Any]) -> str:
+    accepted: dict[str, list[bool]] = hellos["accepted"]
+    rows = [["accepted", *accepted], ["---"] * (len(accepted) + 1)]
+    for number, title in enumerate(hellos["cases"]):
+        rows.append([title, *("yes" if answers[number] else "**no**" for answers in accepted.values())])
+    rows.append(["largest of these"])
+    for answers in accepted.values():
+        taken = [size for size, answer in zip(hellos["sizes"], answers) if answer]
+        rows[-1].append(f"{max(taken):,} bytes" if taken else "none")
+    return _table(rows)
+
+
+def _table(rows: list[list[str]]) -> str:
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
 def _of(cells: Iterable[dict], workload: Workload) -> list[dict]:
@@ -47,8 +65,7 @@ def _section(workload: Workload, cells: list[dict]) -> str:
         rows.append([f"{figure.title}, {figure.unit}".rstrip(", "), *(_cell(values[peer]) for peer in peers)])
         rows[-1] += _verdict(figure, values)
     troubles = [_trouble(peer, cells) for peer in peers]
-    table = "\n".join("| " + " | ".join(row) + " |" for row in rows)
-    return "\n\n".join([f"### {workload.title}", table, *filter(None, troubles)])
+    return "\n\n".join([f"### {workload.title}", _table(rows), *filter(None, troubles)])
 
 
 ORDER = ["direct", "haproxy", "haproxy splice", "nginx 16k", "nginx 64k", "sniproxy", BEFORE, "mc-proxy", "mc-proxy ring"]

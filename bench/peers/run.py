@@ -23,11 +23,13 @@ from typing import Any
 
 from bench import Bench, end_on_signals, say
 from crypto import CryptoBench
+from hellos import measure_hellos
 from network import Place, apart, congestion_control_allowed, together
-from peers import BEFORE, all_peers
+from peers import BEFORE, Peer, all_peers
 from report import markdown
 from workloads import ALL, CRYPTO, HELD, WORKLOADS, Workload
 
+HELLOS = "hellos"  # among the workloads' names
 HELD_SHARE = 2  # a round of held connections for so many rounds of the others: a start of each proxy is part of it
 
 
@@ -60,9 +62,13 @@ def measure_held_rounds(bench: Bench, options: argparse.Namespace, label: str) -
     return cells
 
 
-def measure_place(place: Place, options: argparse.Namespace, directory: Path, label: str) -> list[dict]:
+def chosen_peers(options: argparse.Namespace) -> list[Peer]:
     peers = all_peers(options.mc_proxy, options.workers, options.before)
-    peers = [peer for peer in peers if peer.name in (*options.peers, BEFORE)]
+    return [peer for peer in peers if peer.name in (*options.peers, BEFORE)]
+
+
+def measure_place(place: Place, options: argparse.Namespace, directory: Path, label: str) -> list[dict]:
+    peers = chosen_peers(options)
     place.set_congestion_control(options.congestion)
     cells = []
     for kind, every in ((Bench, WORKLOADS), (CryptoBench, CRYPTO)):
@@ -114,6 +120,9 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
             with PLACES[where]() as place:
                 say(f"{where}: {place.link}")
                 results["cells"] += measure_place(place, options, directory, where)
+                if HELLOS in options.only and "hellos" not in results:
+                    results["hellos"] = measure_hellos(Bench(options.traffic, directory, place, chosen_peers(options)))
+                    say(f"  {where}: {HELLOS}")
     return results
 
 
@@ -121,7 +130,7 @@ PLACES = {"veth": apart, "loopback": together}
 
 
 def arguments(words: list[str]) -> argparse.Namespace:
-    names = [workload.name for workload in ALL]
+    names = [*(workload.name for workload in ALL), HELLOS]
     peers = [peer.name for peer in all_peers(Path(), 0)]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("mc_proxy", metavar="MC_PROXY", type=lambda text: Path(text).resolve())
@@ -143,7 +152,7 @@ def arguments(words: list[str]) -> argparse.Namespace:
     options = parser.parse_args(words)
     options.words = words[2:]
     if options.quick:
-        options.rounds, options.seconds, options.places = 1, 0.4, options.places[:1]
+        options.rounds, options.seconds, options.places = 1, 0.3, options.places[:1]
     return options
 
 
