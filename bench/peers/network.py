@@ -47,12 +47,17 @@ def congestion_control_allowed(name: str) -> Iterator[None]:
     """A namespace may only choose what the machine allows to everybody (ip-sysctl.rst); put back in the end."""
     allowed = Path("/proc/sys/net/ipv4/tcp_allowed_congestion_control")
     before = allowed.read_text()
-    if name not in before.split():
-        allowed.write_text(f"{before.strip()} {name}")
     try:
+        if name not in before.split():
+            allowed.write_text(f"{before.strip()} {name}")
         yield
     finally:
         allowed.write_text(before)
+
+
+def congestion_controls() -> list[str]:
+    """Those that the kernel has now; `modprobe tcp_NAME` may bring further ones."""
+    return Path("/proc/sys/net/ipv4/tcp_available_congestion_control").read_text().split()
 
 
 def run(*words: str) -> None:

@@ -12,8 +12,7 @@ OURS = "mc-proxy"
 _NOT_PEERS = ("direct", BEFORE, "mc-proxy", "mc-proxy ring")
 
 NOTES = """\
-{date}, Linux {kernel}, {cores} cores ({processor}), {workers} threads or processes for each proxy, congestion control
-{congestion}. Command: `{command}`.
+{date}, Linux {kernel}, {cores} cores ({processor}), {workers} threads or processes for each proxy. Command: `{command}`.
 {versions}.
 
 Medians of {rounds} rounds of {seconds:g} s, with the least and the greatest; rounds take turns through all proxies. Client,
@@ -26,6 +25,7 @@ def markdown(results: dict[str, Any]) -> str:
     settings = results["settings"]
     versions = "; ".join(f"{name}: {version}" for name, version in settings["versions"].items())
     parts = [NOTES.format(**settings | {"versions": versions})]
+    parts += [f"## {where}\n\nNot measured: {reason}" for where, reason in results["missing"].items()]
     for where in dict.fromkeys(cell["where"] for cell in results["cells"]):
         cells = [cell for cell in results["cells"] if cell["where"] == where]
         parts.append(f"## {where}")

@@ -24,10 +24,10 @@ from typing import Any
 from bench import Bench, end_on_signals, say
 from crypto import CryptoBench
 from hellos import measure_hellos
-from network import Place, apart, congestion_control_allowed, together
+from network import Place, apart, congestion_control_allowed, congestion_controls, together
 from peers import BEFORE, Peer, all_peers
 from report import markdown
-from workloads import ALL, CRYPTO, HELD, WORKLOADS, Workload
+from workloads import ALL, CONGESTED, CRYPTO, HELD, WORKLOADS, Workload
 
 HELLOS = "hellos"  # among the workloads' names
 HELD_SHARE = 2  # a round of held connections for so many rounds of the others: a start of each proxy is part of it
@@ -67,17 +67,18 @@ def chosen_peers(options: argparse.Namespace) -> list[Peer]:
     return [peer for peer in peers if peer.name in (*options.peers, BEFORE)]
 
 
-def measure_place(place: Place, options: argparse.Namespace, directory: Path, label: str) -> list[dict]:
+def measure_place(
+    place: Place, options: argparse.Namespace, directory: Path, label: str, only: list[str]
+) -> list[dict]:
     peers = chosen_peers(options)
-    place.set_congestion_control(options.congestion)
     cells = []
     for kind, every in ((Bench, WORKLOADS), (CryptoBench, CRYPTO)):
-        workloads = [workload for workload in every if workload.name in options.only]
+        workloads = [workload for workload in every if workload.name in only]
         bench = kind(options.traffic, directory, place, peers)
         if workloads:
             with bench.backend(), bench.started(*peers):
                 cells += measure_rounds(bench, workloads, options, label)
-    if HELD.name in options.only:
+    if HELD.name in only:
         bench = Bench(options.traffic, directory, place, peers)
         with bench.backend():
             cells += measure_held_rounds(bench, options, label)
@@ -109,17 +110,23 @@ def processor() -> str:
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
-    results: dict[str, Any] = {"settings": settings(options), "cells": []}
-    with (
-        tempfile.TemporaryDirectory(prefix="mc-bench-") as name,
-        congestion_control_allowed(options.congestion),
-    ):
+    """{"settings", "cells", "missing": {where: why nothing was measured there}, "hellos"}."""
+    results: dict[str, Any] = {"settings": settings(options), "cells": [], "missing": {}}
+    with tempfile.TemporaryDirectory(prefix="mc-bench-") as name:
         for where in options.places:
             directory = Path(name) / where
             directory.mkdir()
             with PLACES[where]() as place:
                 say(f"{where}: {place.link}")
-                results["cells"] += measure_place(place, options, directory, where)
+                for congestion in options.congestion:
+                    label = f"{where}, {congestion}"
+                    if congestion not in congestion_controls():
+                        results["missing"][label] = f"this kernel has {', '.join(congestion_controls())}."
+                        continue
+                    only = [name for name in options.only if name in CONGESTED or congestion == options.congestion[0]]
+                    with congestion_control_allowed(congestion):
+                        place.set_congestion_control(congestion)
+                        results["cells"] += measure_place(place, options, directory, label, only)
                 if HELLOS in options.only and "hellos" not in results:
                     results["hellos"] = measure_hellos(Bench(options.traffic, directory, place, chosen_peers(options)))
                     say(f"  {where}: {HELLOS}")
@@ -142,7 +149,13 @@ def arguments(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.5, help="of a cell")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="threads or processes of each proxy")
-    parser.add_argument("--congestion", choices=["cubic", "bbr"], default="cubic")
+    parser.add_argument(
+        "--congestion",
+        nargs="+",
+        default=["cubic", "bbr"],
+        metavar="NAME",
+        help=f"the first for every workload, further ones for {', '.join(CONGESTED)} (default: cubic bbr)",
+    )
     parser.add_argument(
         "--before", metavar="MC_PROXY", type=lambda text: Path(text).resolve(), help="another build of mc-proxy, beside"
     )
@@ -153,6 +166,7 @@ def arguments(words: list[str]) -> argparse.Namespace:
     options.words = words[2:]
     if options.quick:
         options.rounds, options.seconds, options.places = 1, 0.3, options.places[:1]
+        options.congestion = options.congestion[:1]
     return options
 
 

@@ -198,4 +198,6 @@ HELD = Workload(
     lambda answer: answer,
 )
 
+CONGESTED = ("bulk-down", "bulk-up", "mixed")  # what another congestion control could change
+
 ALL = (*WORKLOADS, *CRYPTO, HELD)  # in the order of the tables
