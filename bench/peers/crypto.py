@@ -110,9 +110,11 @@ class CryptoBench(Bench):
         log = self.directory / "h2load.log"
         log.unlink(missing_ok=True)
         done = self._run("h2load", "--duration", f"{seconds * 1000:.0f}ms", f"--log-file={log}", *words)
-        counts = {kind: int(count) for count, kind in re.findall(r"(\d+) (succeeded|failed|errored|timeout)", done.stdout)}
+        found = re.findall(r"(\d+) (succeeded|failed|errored|timeout)", done.stdout)
+        counts = {kind: int(count) for count, kind in found}
         latencies = sorted(int(line.split("\t")[2]) for line in log.read_text().splitlines())
-        request = {f"p{share:g}_us": latencies[int(len(latencies) * share / 100)] for share in (50, 99, 99.9) if latencies}
+        shares = (50, 99, 99.9) if latencies else ()
+        request = {f"p{share:g}_us": latencies[int(len(latencies) * share / 100)] for share in shares}
         request |= {"count": counts.pop("succeeded"), "errors": sum(counts.values())}
         return {"seconds": seconds, "request": request}
 

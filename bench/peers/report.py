@@ -100,10 +100,10 @@ def _verdict(figure: Figure, values: dict[str, list[float]]) -> list[str]:
 def _cell(values: list[float]) -> str:
     if not values:
         return "failed"
-    return f"{_number(statistics.median(values))} ({_number(min(values))}–{_number(max(values))})"
+    return f"{number_text(statistics.median(values))} ({number_text(min(values))}–{number_text(max(values))})"
 
 
-def _number(value: float) -> str:
+def number_text(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
 
 

@@ -179,6 +179,11 @@ def main() -> None:
     print(markdown(results))
     if options.markdown:
         options.markdown.write_text(markdown(results))
+    if options.plots:
+        from plots import draw  # not every machine has matplotlib
+
+        for path in draw(results, options.plots):
+            say(f"wrote {path}")
 
 
 if __name__ == "__main__":

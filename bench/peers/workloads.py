@@ -25,10 +25,11 @@ class Figure:
 
 @dataclass(frozen=True)
 class Workload:
-    """`arguments` are those of `traffic run`, or what crypto.py makes of them; a cell lasts `share` of the usual time, and there are 1/`share` times as
-    many."""
+    """`arguments` are those of `traffic run`, or what crypto.py makes of them; a cell lasts `share` of the usual time, and
+    there are 1/`share` times as many. `main` is the figure that is drawn."""
 
     name: str
+    main: str
     title: str
     arguments: tuple[str, ...]
     figures: dict[str, Figure]
@@ -98,10 +99,25 @@ def _count_figures(
 
 
 WORKLOADS = (
-    Workload("bulk-down", "Bulk from backend to client, 8 connections", ("--down", "8"), _bulk_figures(1.2, 0.6), _bulk("down")),
-    Workload("bulk-up", "Bulk from client to backend, 8 connections", ("--up", "8"), _bulk_figures(1.2, 0.6), _bulk("up")),
+    Workload(
+        "bulk-down",
+        "gb_per_s",
+        "Bulk from backend to client, 8 connections",
+        ("--down", "8"),
+        _bulk_figures(1.2, 0.6),
+        _bulk("down"),
+    ),
+    Workload(
+        "bulk-up",
+        "gb_per_s",
+        "Bulk from client to backend, 8 connections",
+        ("--up", "8"),
+        _bulk_figures(1.2, 0.6),
+        _bulk("up"),
+    ),
     Workload(
         "ping-1",
+        "p50_us",
         "Messages of 128 bytes there and back, 1 connection",
         ("--ping", "1"),
         _count_figures("round trip", p50=1.0, p99=0.9),
@@ -110,6 +126,7 @@ WORKLOADS = (
     ),
     Workload(
         "ping-32",
+        "cpu_us",
         "Messages of 128 bytes there and back, 32 connections",
         ("--ping", "32"),
         _count_figures("round trip", cpu=0.90),
@@ -117,6 +134,7 @@ WORKLOADS = (
     ),
     Workload(
         "ping-256",
+        "per_s",
         "Messages of 128 bytes there and back, 256 connections",
         ("--ping", "256"),
         _count_figures("round trip"),
@@ -124,6 +142,7 @@ WORKLOADS = (
     ),
     Workload(
         "connect",
+        "per_s",
         "New connections: connect, ClientHello, one echo, close (64 at a time)",
         ("--connect", "64"),
         _count_figures("connection", per_s=1.15, cpu=0.80),
@@ -131,6 +150,7 @@ WORKLOADS = (
     ),
     Workload(
         "connect-rst",
+        "cpu_us",
         "New connections that end with RST (64 at a time)",
         ("--connect", "64", "--reset"),
         _count_figures("connection", per_s=1.15, cpu=0.80),
@@ -138,6 +158,7 @@ WORKLOADS = (
     ),
     Workload(
         "mixed",
+        "p99_us",
         "4 connections with bulk beside 4 with messages of 128 bytes",
         ("--down", "4", "--ping", "4"),
         {
@@ -155,6 +176,7 @@ WORKLOADS = (
 CRYPTO = (
     Workload(
         "https",
+        "per_s",
         "HTTPS: requests of 1 KiB, 32 connections that stay (wrk)",
         ("wrk", "-t1", "-c32", "1k"),
         _count_figures("request"),
@@ -162,6 +184,7 @@ CRYPTO = (
     ),
     Workload(
         "https-close",
+        "per_s",
         "HTTPS: a TLS handshake for each request of 1 KiB, 32 at a time (wrk)",
         ("wrk", "-t1", "-c32", "--header", "Connection: close", "1k"),
         _count_figures("request"),
@@ -169,6 +192,7 @@ CRYPTO = (
     ),
     Workload(
         "https-bulk",
+        "gb_per_s",
         "HTTPS: requests of 1 MiB, 8 connections that stay (wrk)",
         ("wrk", "-t1", "-c8", "1m"),
         _bulk_figures(),
@@ -176,6 +200,7 @@ CRYPTO = (
     ),
     Workload(
         "h2",
+        "per_s",
         "HTTP/2: requests of 1 KiB, 16 connections with 10 at a time each (h2load)",
         ("h2load", "-t1", "-c16", "-m10", "1k"),
         _count_figures("request"),
@@ -186,6 +211,7 @@ CRYPTO = (
 # Of many connections that are opened at once and then rest; measured by run.py's measure_held().
 HELD = Workload(
     "held",
+    "process_kb",
     "9,000 clients at once, whose connections then rest",
     (),
     {
