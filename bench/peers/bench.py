@@ -2,11 +2,14 @@
 """One place with a backend and the proxies in it, and the measuring of a cell: one proxy under one workload for a while."""
 
 import contextlib
+import datetime
 import json
+import os
+import platform
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +27,15 @@ HELD_CONNECTIONS = 9_000
 
 
 class Bench:
-    """One place with a backend in it, and all proxies."""
+    """One place with a backend in it, and all proxies. `names` are what the clients ask for, in turn."""
 
-    def __init__(self, traffic: Path, directory: Path, place: Place, peers: list[Peer]):
+    def __init__(
+        self, traffic: Path, directory: Path, place: Place, peers: Sequence[Peer], names: Sequence[str] = (NAME,)
+    ):
         self.place, self.peers, self.directory = place, peers, directory
         self._traffic = traffic
         self._hellos = directory / "hellos"
-        self._hellos.write_bytes(client_hello(NAME, pad_to=HELLO_BYTES))
+        self._hellos.write_bytes(b"".join(client_hello(name, pad_to=HELLO_BYTES) for name in names))
 
     @contextlib.contextmanager
     def backend(self) -> Iterator[None]:
@@ -67,11 +72,8 @@ class Bench:
         """A fresh proxy, so that what it holds is what these connections need."""
         with self.started(peer):
             process_before, kernel_before = peer.memory_bytes(), kernel_bytes()
-            words = [*self._client("hold", peer), "--connections", str(HELD_CONNECTIONS)]
-            with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as client:
-                answer = json.loads(client.stdout.readline() or "{}")
+            with self.holding(peer, HELD_CONNECTIONS) as answer:
                 process, kernel = peer.memory_bytes(), kernel_bytes()
-                client.stdin.close()
         opened = answer.get("opened", 0)
         if opened == 0:
             return {"failed": "no connection was opened"}
@@ -83,6 +85,19 @@ class Bench:
             "kernel_kb": (kernel - kernel_before) / opened / 1000,
             "errors": HELD_CONNECTIONS - opened,
         }
+
+    @contextlib.contextmanager
+    def holding(self, peer: Peer, connections: int) -> Iterator[dict[str, Any]]:
+        """What `traffic hold` said; the connections end with the block."""
+        words = [*self._client("hold", peer), "--connections", str(connections)]
+        with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as client:
+            try:
+                yield json.loads(client.stdout.readline() or "{}")
+            except BaseException:
+                client.kill()
+                raise
+            finally:
+                client.stdin.close()
 
     def _client(self, command: str, peer: Peer) -> list[str]:
         limits = ["prlimit", f"--nofile={DESCRIPTORS}"]
@@ -111,6 +126,18 @@ def kernel_bytes() -> int:
         name, _, rest = line.partition(":")
         values[name] = int(rest.split()[0]) * 1024
     return values["Slab"]
+
+
+def machine() -> dict[str, Any]:
+    """What a table of results says about where they come from."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return {
+        "date": datetime.date.today().isoformat(),
+        "kernel": platform.release(),
+        "cores": len(os.sched_getaffinity(0)),
+        "processor": models[0] if models else platform.machine(),
+    }
 
 
 def say(text: str) -> None:

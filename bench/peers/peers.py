@@ -124,6 +124,7 @@ class McProxy(Peer):
             f'[[listeners.routes]]\nhostname = "{NAME}"\nbackend = "{place.backend_host}:{backend_port}"\n'
             f'[database]\npath = "{config.with_suffix(".db")}"\n'
             f'[proxy]\nworkers = {self.workers}\nsplice = "{self._splice}"\nshutdown_timeout = "100ms"\n'
+            'idle_timeout = "1h"\n'
             f'[log]\nlevel = "warn"\n{self.extra}'
         )
         return [str(self._program), "server", "-c", str(config)]

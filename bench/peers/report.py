@@ -44,10 +44,10 @@ def _hellos(hellos: dict[str, Any]) -> str:
     for answers in accepted.values():
         taken = [size for size, answer in zip(hellos["sizes"], answers) if answer]
         rows[-1].append(f"{max(taken):,} bytes" if taken else "none")
-    return _table(rows)
+    return table(rows)
 
 
-def _table(rows: list[list[str]]) -> str:
+def table(rows: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
@@ -62,10 +62,10 @@ def _section(workload: Workload, cells: list[dict]) -> str:
     rows = [["", *peers, "ratio", "reach", ""], ["---"] * (len(peers) + 4)]
     for key, figure in workload.figures.items():
         values = {peer: values_of(cells, peer, key) for peer in peers}
-        rows.append([f"{figure.title}, {figure.unit}".rstrip(", "), *(_cell(values[peer]) for peer in peers)])
+        rows.append([f"{figure.title}, {figure.unit}".rstrip(", "), *(cell_text(values[peer]) for peer in peers)])
         rows[-1] += _verdict(figure, values)
     troubles = [_trouble(peer, cells) for peer in peers]
-    return "\n\n".join([f"### {workload.title}", _table(rows), *filter(None, troubles)])
+    return "\n\n".join([f"### {workload.title}", table(rows), *filter(None, troubles)])
 
 
 ORDER = ["direct", "haproxy", "haproxy splice", "nginx 16k", "nginx 64k", "sniproxy", BEFORE, "mc-proxy", "mc-proxy ring"]
@@ -97,7 +97,7 @@ def _verdict(figure: Figure, values: dict[str, list[float]]) -> list[str]:
     return [text, f"{'≥' if figure.more_is_better else '≤'} {figure.target:.2f}", "yes" if reached else "**no**"]
 
 
-def _cell(values: list[float]) -> str:
+def cell_text(values: list[float]) -> str:
     if not values:
         return "failed"
     return f"{number_text(statistics.median(values))} ({number_text(min(values))}–{number_text(max(values))})"

@@ -11,17 +11,15 @@ benchmark, not a test.
 """
 
 import argparse
-import datetime
 import json
 import os
-import platform
 import random
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from bench import Bench, end_on_signals, say
+from bench import Bench, end_on_signals, machine, say
 from crypto import CryptoBench
 from hellos import measure_hellos
 from network import Place, apart, congestion_control_allowed, congestion_controls, together
@@ -87,11 +85,8 @@ def measure_place(
 
 def settings(options: argparse.Namespace) -> dict[str, Any]:
     return {
-        "date": datetime.date.today().isoformat(),
+        **machine(),
         "command": "./dev bench " + " ".join(options.words),
-        "kernel": platform.release(),
-        "cores": len(os.sched_getaffinity(0)),
-        "processor": processor(),
         "rounds": options.rounds,
         "seconds": options.seconds,
         "workers": options.workers,
@@ -100,13 +95,6 @@ def settings(options: argparse.Namespace) -> dict[str, Any]:
             peer.name: peer.version() for peer in all_peers(options.mc_proxy, options.workers) if peer.version_command
         },
     }
-
-
-def processor() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.machine()
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
