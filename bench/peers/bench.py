@@ -120,12 +120,11 @@ def background(namespace: str, *words: object) -> Iterator[subprocess.Popen[str]
 
 
 def kernel_bytes() -> int:
-    """What the kernel holds for sockets, pipes and their buffers: its slabs, and the pages of TCP's queues."""
-    values = {}
+    """What the kernel holds for sockets, files, pipes and their like: its slabs (proc(5), meminfo)."""
     for line in Path("/proc/meminfo").read_text().splitlines():
-        name, _, rest = line.partition(":")
-        values[name] = int(rest.split()[0]) * 1024
-    return values["Slab"]
+        if line.startswith("Slab:"):
+            return int(line.split()[1]) * 1024
+    raise SystemExit("/proc/meminfo has no line Slab")
 
 
 def machine() -> dict[str, Any]:

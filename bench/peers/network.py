@@ -36,6 +36,7 @@ class Place:
     proxy_host: str
     backend_host: str
     link: str
+    name: str = ""
 
     def set_congestion_control(self, name: str) -> None:
         for namespace in {self.client, self.proxy, self.backend}:

@@ -11,11 +11,14 @@ benchmark, not a test.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import random
 import sys
 import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +27,13 @@ from crypto import CryptoBench
 from hellos import measure_hellos
 from network import Place, apart, congestion_control_allowed, congestion_controls, together
 from peers import BEFORE, Peer, all_peers
+from profiles import PROFILES, link, sweep
 from report import markdown
 from workloads import ALL, CONGESTED, CRYPTO, HELD, WORKLOADS, Workload
 
 HELLOS = "hellos"  # among the workloads' names
+SHAPED = ("bulk-down", "bulk-up", "ping-32", "connect")  # what is measured over a network with delay
+SHAPED_ARGUMENTS = ("--warm-up", "2", "--unit", "14")  # until the windows are open; in pieces that a slow link fills too
 HELD_SHARE = 2  # a round of held connections for so many rounds of the others: a start of each proxy is part of it
 
 
@@ -42,7 +48,8 @@ def measure_rounds(bench: Bench, workloads: list[Workload], options: argparse.Na
         for workload in workloads:
             for part in range(round(1 / workload.share)):
                 for peer in order.sample(bench.peers, len(bench.peers)):
-                    figures = bench.measure(peer, workload, options.seconds * workload.share)
+                    further = SHAPED_ARGUMENTS if bench.place.name in PROFILES else ()
+                    figures = bench.measure(peer, workload, options.seconds * workload.share, further)
                     cells.append({"where": label, "workload": workload.name, "peer": peer.name, "round": number})
                     cells[-1] |= {"part": part, "figures": figures}
             say(f"  {label}: round {number + 1} of {options.rounds}: {workload.name}")
@@ -98,13 +105,16 @@ def settings(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
-    """{"settings", "cells", "missing": {where: why nothing was measured there}, "hellos"}."""
-    results: dict[str, Any] = {"settings": settings(options), "cells": [], "missing": {}}
+    """{"settings", "cells", "missing": {where: why nothing was measured there}, "links": {where: what it is
+    made of}, "hellos"}."""
+    results: dict[str, Any] = {"settings": settings(options), "cells": [], "missing": {}, "links": {}}
+    sweep()
     with tempfile.TemporaryDirectory(prefix="mc-bench-") as name:
         for where in options.places:
             directory = Path(name) / where
             directory.mkdir()
-            with PLACES[where]() as place:
+            with place_named(where, options.traffic.with_name("delay")) as place:
+                results["links"][where] = place.link
                 say(f"{where}: {place.link}")
                 for congestion in options.congestion:
                     label = f"{where}, {congestion}"
@@ -112,6 +122,8 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
                         results["missing"][label] = f"this kernel has {', '.join(congestion_controls())}."
                         continue
                     only = [name for name in options.only if name in CONGESTED or congestion == options.congestion[0]]
+                    if where in PROFILES:
+                        only = [name for name in options.only if name in SHAPED]
                     with congestion_control_allowed(congestion):
                         place.set_congestion_control(congestion)
                         results["cells"] += measure_place(place, options, directory, label, only)
@@ -121,7 +133,20 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     return results
 
 
-PLACES = {"veth": apart, "loopback": together}
+@contextlib.contextmanager
+def place_named(name: str, delay_program: Path) -> Iterator[Place]:
+    if name == "loopback":
+        made = together()
+    elif name == "veth":
+        made = apart()
+    else:
+        profile = PROFILES[name]
+        made = apart(lambda a, x, b, y: link(profile, a, x, b, y, delay_program))
+    with made as place:
+        yield replace(place, name=name)
+
+
+PLACES = ("veth", "loopback", *(name for name in PROFILES if name != "none"))
 
 
 def arguments(words: list[str]) -> argparse.Namespace:
@@ -133,7 +158,7 @@ def arguments(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="one short round; the numbers mean little")
     parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="WORKLOAD", help=", ".join(names))
     parser.add_argument("--peers", nargs="+", choices=peers, default=peers, metavar="NAME", help=", ".join(peers))
-    parser.add_argument("--places", nargs="+", choices=list(PLACES), default=list(PLACES), help=", ".join(PLACES))
+    parser.add_argument("--places", nargs="+", choices=PLACES, default=PLACES[:2], metavar="PLACE", help=", ".join(PLACES))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.5, help="of a cell")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="threads or processes of each proxy")

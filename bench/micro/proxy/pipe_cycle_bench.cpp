@@ -92,14 +92,13 @@ class Path {
 
   void by_pipe() {
     for (std::size_t moved = 0; moved < message_.size();) {
-      Pipe* const pipe = pipes_->acquire();
+      const PipeLease pipe = pipes_->acquire();
       const int in = splice(*pipe, client_.far.get(), pipe->write_end.get(), pipe->capacity);
       pipe->bytes = static_cast<std::size_t>(in);
       while (pipe->bytes > 0) {
         const int out = splice(*pipe, pipe->read_end.get(), backend_.far.get(), pipe->bytes);
         pipe->bytes -= static_cast<std::size_t>(out);
       }
-      pipes_->give_back(pipe);
       moved += static_cast<std::size_t>(in);
     }
   }
@@ -168,15 +167,13 @@ void lease(benchmark::State& state) {
   bench::Beside beside(state, 1);
   for (auto _ : state) {
     const double seconds = seconds_of([&] {
-      Pipe* const pipe = pool.acquire();
-      benchmark::DoNotOptimize(pipe);
-      pool.give_back(pipe);
+      const PipeLease pipe = pool.acquire();
+      benchmark::DoNotOptimize(pipe.get());
     });
     beside.add(seconds, seconds_of([&] {
                  PipePool fresh(**loop, 1);
-                 Pipe* const pipe = fresh.acquire();
-                 benchmark::DoNotOptimize(pipe);
-                 fresh.give_back(pipe);
+                 const PipeLease pipe = fresh.acquire();
+                 benchmark::DoNotOptimize(pipe.get());
                }));
   }
   beside.report("pool", "new_pipe");
