@@ -49,7 +49,7 @@ def draw(results: dict[str, Any], folder: Path) -> list[Path]:
 
 def _draw_place(where: str, cells: list[dict], settings: dict[str, Any], path: Path) -> None:
     workloads = [workload for workload in ALL if any(cell["workload"] == workload.name for cell in cells)]
-    columns = min(COLUMNS, len(workloads))
+    columns = min(COLUMNS, max(2, len(workloads)))  # one would be too narrow for the title
     rows = -(-len(workloads) // columns)
     height = rows * CHART_INCHES[1] + HEAD_INCHES
     figure, grid = plt.subplots(rows, columns, figsize=(columns * CHART_INCHES[0], height), squeeze=False)

@@ -2,12 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """mc-proxy beside HAProxy, nginx, sniproxy and no proxy at all: the same work, in turns, on the same machine.
 
-  run.py MC_PROXY TRAFFIC [--quick] [--only WORKLOAD …] [--peers NAME …] [--json FILE] [--markdown FILE] [--plots FOLDER]
+  run.py MC_PROXY TRAFFIC [--quick] [--only WORKLOAD …] [--peers NAME …] [--places NAME …] [--congestion NAME …]
+         [--json FILE] [--markdown FILE] [--plots FOLDER]
 
 MC_PROXY is a release build, TRAFFIC the program of bench/load. All proxies run at once and rest while it is not their
-turn; a round measures each of them once, in random order, and what is printed are medians over the rounds. Needs root,
-for network namespaces; those, and all processes, end with it. The exit code says nothing about the results: this is a
-benchmark, not a test.
+turn; a round measures each of them once, in random order, and what is printed are medians over the rounds. bench/README.md
+says what each figure means. Needs root, for network namespaces; those, and all processes, end with it. The exit code says
+nothing about the results: this is a benchmark, not a test.
 """
 
 import argparse
@@ -155,12 +156,12 @@ def arguments(words: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("mc_proxy", metavar="MC_PROXY", type=lambda text: Path(text).resolve())
     parser.add_argument("traffic", metavar="TRAFFIC", type=lambda text: Path(text).resolve())
-    parser.add_argument("--quick", action="store_true", help="one short round; the numbers mean little")
+    parser.add_argument("--quick", action="store_true", help="one short round in one place; the numbers mean nothing")
     parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="WORKLOAD", help=", ".join(names))
     parser.add_argument("--peers", nargs="+", choices=peers, default=peers, metavar="NAME", help=", ".join(peers))
     parser.add_argument("--places", nargs="+", choices=PLACES, default=PLACES[:2], metavar="PLACE", help=", ".join(PLACES))
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=1.5, help="of a cell")
+    parser.add_argument("--rounds", type=int, default=5, help="of each cell, which takes turns (default: 5)")
+    parser.add_argument("--seconds", type=float, default=1.5, help="of a cell (default: 1.5)")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="threads or processes of each proxy")
     parser.add_argument(
         "--congestion",
@@ -172,9 +173,9 @@ def arguments(words: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--before", metavar="MC_PROXY", type=lambda text: Path(text).resolve(), help="another build of mc-proxy, beside"
     )
-    parser.add_argument("--json", type=Path, help="write every cell")
-    parser.add_argument("--markdown", type=Path, help="write the tables here too")
-    parser.add_argument("--plots", type=Path, metavar="FOLDER", help="draw the tables (SVG)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every cell")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables here too")
+    parser.add_argument("--plots", type=Path, metavar="FOLDER", help="draw the main figures, one SVG for each place")
     options = parser.parse_args(words)
     options.words = words[2:]
     if options.quick:
