@@ -33,6 +33,7 @@ class Bench:
         self, traffic: Path, directory: Path, place: Place, peers: Sequence[Peer], names: Sequence[str] = (NAME,)
     ):
         self.place, self.peers, self.directory = place, peers, directory
+        self.further: tuple[str, ...] = ()  # arguments of `traffic run`
         self._traffic = traffic
         self._hellos = directory / "hellos"
         self._hellos.write_bytes(b"".join(client_hello(name, pad_to=HELLO_BYTES) for name in names))
@@ -52,9 +53,9 @@ class Bench:
                 peer.start(self.place, BACKEND_PORT, self.directory)
             yield
 
-    def measure(self, peer: Peer, workload: Workload, seconds: float, further: tuple[str, ...] = ()) -> dict[str, Any]:
+    def measure(self, peer: Peer, workload: Workload, seconds: float) -> dict[str, Any]:
         """The figures of one cell, or what went wrong."""
-        words = [*self._client("run", peer), *workload.arguments, "--seconds", str(seconds), *further]
+        words = [*self._client("run", peer), *workload.arguments, "--seconds", str(seconds), *self.further]
         try:
             done = subprocess.run(words, capture_output=True, text=True, timeout=CELL_LIMIT)
         except subprocess.TimeoutExpired:

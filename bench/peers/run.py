@@ -49,8 +49,7 @@ def measure_rounds(bench: Bench, workloads: list[Workload], options: argparse.Na
         for workload in workloads:
             for part in range(round(1 / workload.share)):
                 for peer in order.sample(bench.peers, len(bench.peers)):
-                    further = SHAPED_ARGUMENTS if bench.place.name in PROFILES else ()
-                    figures = bench.measure(peer, workload, options.seconds * workload.share, further)
+                    figures = bench.measure(peer, workload, options.seconds * workload.share)
                     cells.append({"where": label, "workload": workload.name, "peer": peer.name, "round": number})
                     cells[-1] |= {"part": part, "figures": figures}
             say(f"  {label}: round {number + 1} of {options.rounds}: {workload.name}")
@@ -81,6 +80,7 @@ def measure_place(
     for kind, every in ((Bench, WORKLOADS), (CryptoBench, CRYPTO)):
         workloads = [workload for workload in every if workload.name in only]
         bench = kind(options.traffic, directory, place, peers)
+        bench.further = SHAPED_ARGUMENTS if place.name in PROFILES else ()
         if workloads:
             with bench.backend(), bench.started(*peers):
                 cells += measure_rounds(bench, workloads, options, label)
