@@ -5,6 +5,7 @@ thread or process for each core. None of them writes a log line for a connection
 
 import contextlib
 import os
+import select
 import signal
 import subprocess
 import time
@@ -47,11 +48,17 @@ class Peer(ABC):
             time.sleep(0.01)
 
     def stop(self) -> None:
+        """Returns when all its processes have ended, and with them their listening sockets."""
         if self._process is None:
             return
-        for pid in reversed(self.processes()):
+        ended = []
+        for pid in self.processes():  # the first one first: nginx's would put a new worker in the place of a killed one
             with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+                ended.append(os.pidfd_open(pid))
+                signal.pidfd_send_signal(ended[-1], signal.SIGKILL)
+        for descriptor in ended:
+            select.select([descriptor], [], [])
+            os.close(descriptor)
         self._process.wait()
         self._process = None
 
