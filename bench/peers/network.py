@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 # Many short connections: the ports of ended ones are free again after a second (ip-sysctl.rst, tcp_tw_reuse), and a
-# burst of new ones finds room in the queue of the listener.
+# burst of new ones finds room in the queue of the listener. Nobody connects from a port that a proxy is to listen on.
 _SYSCTLS = {
     "net.ipv4.ip_local_port_range": "1024 65535",
+    "net.ipv4.ip_local_reserved_ports": "7000-7299",
     "net.ipv4.tcp_tw_reuse": "1",
     "net.core.somaxconn": "16384",
     "net.ipv4.tcp_max_syn_backlog": "16384",
