@@ -86,7 +86,7 @@ class Peer(ABC):
         if not self.version_command:
             return ""
         done = subprocess.run(self.version_command, capture_output=True, text=True)
-        return (done.stdout + done.stderr).strip().splitlines()[0]
+        return (done.stdout + done.stderr).strip().splitlines()[0].partition(" - ")[0]
 
 
 def _listens(pid: int, port: int) -> bool:

@@ -24,7 +24,7 @@ to other machines. *Ratio* is mc-proxy (its default engine) to the best peer of 
 
 def markdown(results: dict[str, Any]) -> str:
     settings = results["settings"]
-    versions = "; ".join(f"{name}: {version}" for name, version in settings["versions"].items())
+    versions = "; ".join(dict.fromkeys(settings["versions"].values()))
     parts = [NOTES.format(**settings | {"versions": versions})]
     parts += [f"## {where}\n\nNot measured: {reason}" for where, reason in results["missing"].items()]
     for where in dict.fromkeys(cell["where"] for cell in results["cells"]):

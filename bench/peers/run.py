@@ -16,6 +16,7 @@ import contextlib
 import json
 import os
 import random
+import shlex
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -94,7 +95,7 @@ def measure_place(
 def settings(options: argparse.Namespace) -> dict[str, Any]:
     return {
         **machine(),
-        "command": "./dev bench " + " ".join(options.words),
+        "command": command_text(options.words),
         "rounds": options.rounds,
         "seconds": options.seconds,
         "workers": options.workers,
@@ -103,6 +104,13 @@ def settings(options: argparse.Namespace) -> dict[str, Any]:
             peer.name: peer.version() for peer in all_peers(options.mc_proxy, options.workers) if peer.version_command
         },
     }
+
+
+def command_text(words: list[str]) -> str:
+    """As one would type it, without the files that were written."""
+    outputs = {"--json", "--markdown", "--plots"}
+    shown = [word for before, word in zip(["", *words], words) if word not in outputs and before not in outputs]
+    return shlex.join(["./dev", "bench", *shown])
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
