@@ -25,12 +25,13 @@ from pathlib import Path
 from typing import Any
 
 from bench import BACKEND_PORT, Bench, end_on_signals, machine, say
-from network import Place, apart
+from network import Place, apart, congestion_control_allowed
 from peers import NAME, McProxy
 from report import cell_text, number_text, table
 from workloads import WORKLOADS
 
 FIRST_PORT = 7200
+CONGESTION = "cubic"
 SIZES = {
     "workers": (1, 2),
     "routes": (10, 1_000, 100_000),
@@ -46,7 +47,7 @@ NAMES_ASKED = 1_024  # of all routes, so that a lookup does not find its route i
 RULES_AT_ONCE = 50_000  # words of a command, of which the kernel takes 2 MB (execve(2))
 
 NOTES = """\
-{date}, Linux {kernel}, {cores} cores ({processor}), {workers} workers where nothing else is said. {version}.
+{date}, Linux {kernel}, {cores} cores ({processor}), {workers} workers where nothing else is said, cubic. {version}.
 
 Processor time of the proxy, all its threads: medians of {rounds} rounds of {seconds:g} s, with the least and the greatest,
 and ratios to the smallest size. Rules are addresses and CIDR blocks in turn, none of which blocks the clients; clients ask
@@ -118,7 +119,9 @@ def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
     cells = []
     with contextlib.ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mc-bench-")))
+        stack.enter_context(congestion_control_allowed(CONGESTION))
         place = stack.enter_context(apart())
+        place.set_congestion_control(CONGESTION)
         stack.enter_context(Bench(options.traffic, directory, place, []).backend())
         benches = []
         for number, (kind, size) in enumerate(chosen, 1):
