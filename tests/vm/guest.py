@@ -57,6 +57,9 @@ socket = "/run/mc-proxy/admin.sock"
 
 [firewall]
 geoip_db = "/srv/mc-proxy/GeoLite2-Country.mmdb"
+
+[proxy]
+pin_workers = true
 """
 
 
