@@ -23,6 +23,10 @@ inline constexpr std::size_t kPipesPerWorker = 512;
 // pages of pipe, and pipes beyond them get two slots: they work, only slower.
 inline constexpr int kPipeBytes = 256 * 1024;
 
+// The same of the one that a worker moves everything through as long as no socket blocks: it has
+// 256 slots, and a splice that brought fewer bytes than that cannot have left any for want of room.
+inline constexpr int kBusiestPipeBytes = 1024 * 1024;
+
 // Empty pipes that a worker keeps for the next turn. One is enough for a worker whose sockets never
 // block.
 inline constexpr std::size_t kPipesKept = 16;
@@ -31,9 +35,15 @@ inline constexpr std::size_t kPipesKept = 16;
 // their share.
 inline constexpr std::size_t kBytesPerTurn = 1024 * 1024;
 
-// A splice that brought less than this is followed by the question whether more is there (0.15 us),
-// one that brought more by the next splice: most of the time a stream goes on.
+// A splice that brought less than this is the last for now, unless the question whether more is
+// there says otherwise (0.4 us); one that brought more is followed by the next splice: most of the
+// time a stream goes on.
 inline constexpr std::size_t kLittleBytes = 16 * 1024;
+
+// After a splice that brought fewer bytes than its pipe has slots the question is put off for so
+// long: nothing but an urgent byte (or a kernel out of memory) can be there then. A connection that
+// is busy pays for it five times a second instead of with every message.
+inline constexpr std::uint64_t kSecondLookMs = 200;
 
 // Bytes copied at a time where a splice cannot serve (urgent data, no pipe left).
 inline constexpr std::size_t kCopyBytes = 64 * 1024;

@@ -2,7 +2,7 @@
 #pragma once
 // The pipes through which payload passes from socket to socket. A direction leases one while it
 // moves bytes and keeps it only while bytes are stuck in it, so that one worker normally moves
-// everything through one pipe that stays warm in its cache. Owner thread only.
+// everything through one pipe, the largest, that stays warm in its cache. Owner thread only.
 
 #include <cstddef>
 #include <memory>
@@ -17,17 +17,13 @@ class PipePool;
 
 /// A pipe and what is in it.
 struct Pipe {
-  Pipe(PipePool& owner, ring::Loop& loop, Fd read, Fd write, std::size_t capacity_bytes)
-      : pool(owner),
-        read_end(std::move(read)),
-        write_end(std::move(write)),
-        capacity(capacity_bytes),
-        operation(loop) {}
+  Pipe(PipePool& owner, ring::Loop& loop, Fd read, Fd write, std::size_t capacity_bytes);
 
   PipePool& pool;
   Fd read_end;
   Fd write_end;
   std::size_t capacity;    // bytes, as the kernel granted them
+  std::size_t slots;       // pieces of memory that it can hold, of one byte at the least
   std::size_t bytes = 0;   // in the pipe now
   ring::Splice operation;  // the splice in flight, where the engine is the ring
 
@@ -58,11 +54,13 @@ class PipePool {
   friend GiveBack;
 
   void give_back(Pipe* pipe);
-  std::unique_ptr<Pipe> open();
+  void keep(std::unique_ptr<Pipe> pipe);
+  std::unique_ptr<Pipe> open(int bytes);
 
   ring::Loop& loop_;
   std::size_t pipes_max_;
   std::size_t pipes_ = 0;
+  bool has_busiest_ = false;  // whether the one of kBusiestPipeBytes exists
   std::vector<std::unique_ptr<Pipe>> free_;
 };
 

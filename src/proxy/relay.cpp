@@ -29,6 +29,10 @@ bool RelaySide::has_more() const {
   return ::ioctl(fd, SIOCINQ, &bytes) != 0 || bytes > 0;
 }
 
+void RelaySide::look_again() {
+  if (std::exchange(unasked, false) && has_more()) readable = true;
+}
+
 void RelaySide::absorb() {
   const unsigned events = watch.take();
   if ((events & POLLOUT) != 0) writable = true;
@@ -76,9 +80,8 @@ RelayDirection::Step RelayDirection::fill(const RelayPath& path) {
   if (!moved.has_value()) return Step::kBlocked;
   if (*moved > 0) {
     pipe_->bytes = static_cast<std::size_t>(*moved);
-    // A probe for EAGAIN is saved where little came, for that is the whole of it. Not when the end
-    // is on its way: no further edge would announce it.
-    path.from.readable = pipe_->bytes >= kLittleBytes || path.from.hung_up || path.from.has_more();
+    // Only ever set: an edge that came while the ring made the splice is younger than its answer.
+    if (may_go_on(path.from)) path.from.readable = true;
     return Step::kMoved;
   }
   if (*moved < 0 && *moved != -EAGAIN) path.from.failed = true;
@@ -91,6 +94,17 @@ RelayDirection::Step RelayDirection::fill(const RelayPath& path) {
   }
   ended_ = true;
   return Step::kMoved;
+}
+
+// Where little came, that is most likely all, and a probe for EAGAIN is saved. Not when the end is
+// on its way: no further edge would announce it. A pipe has not been full that took fewer bytes
+// than it has slots, so then there is not even a question to be asked, but for an urgent byte.
+bool RelayDirection::may_go_on(RelaySide& from) const {
+  from.unasked = false;
+  if (pipe_->bytes >= kLittleBytes || from.hung_up) return true;
+  if (pipe_->bytes >= pipe_->slots) return from.has_more();
+  from.unasked = true;
+  return false;
 }
 
 RelayDirection::Step RelayDirection::flush(const RelayPath& path) {

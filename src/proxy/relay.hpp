@@ -31,6 +31,8 @@ struct RelaySide {
   void block_writing();
   /// Whether more is to be read than was known when the last read began.
   [[nodiscard]] bool has_more() const;
+  /// Puts the question that was put off (kSecondLookMs).
+  void look_again();
   /// Whether the next byte to read is one that TCP marked as urgent.
   [[nodiscard]] bool at_urgent_mark() const;
 
@@ -40,6 +42,7 @@ struct RelaySide {
   bool writable = true;
   bool hung_up = false;  // its end of stream, or worse, is on its way through the queue
   bool failed = false;   // reset or otherwise lost
+  bool unasked = false;  // the last read was taken for all there is, and nobody asked has_more()
 };
 
 /// What a direction works with in a turn. Not its own: an idle connection pays for each byte.
@@ -74,6 +77,7 @@ class RelayDirection {
 
   Step step(const RelayPath& path);
   Step fill(const RelayPath& path);
+  [[nodiscard]] bool may_go_on(RelaySide& from) const;
   Step flush(const RelayPath& path);
   Step copy(const RelayPath& path);
   Step end_of_stream(const RelayPath& path);

@@ -88,8 +88,19 @@ void Session::clear_deadline() {
 }
 
 void Session::expired() {
+  if (std::exchange(look_planned_, false)) {
+    look_due_ = true;
+    if (waiting_for_ != nullptr) waiting_for_->interrupt();
+    if (deadline_reason_ == Reason::kNone) return;
+  }
   if (deadline_reason_ == Reason::kIdleTimeout && !has_been_idle()) return;
   interrupt(deadline_reason_);
+}
+
+void Session::look_again_soon() {
+  if (std::exchange(look_planned_, true)) return;
+  const ring::Milliseconds when = context_.loop.now() + kSecondLookMs;
+  if (!armed() || expiry() > when) context_.loop.timers().arm(*this, when);
 }
 
 // Moving bytes does not touch the timer; it looks for itself how long nothing has moved. A slow
@@ -266,6 +277,7 @@ ring::Task<Reason> Session::relay() {
   stage_ = SessionStage::kRelay;
   active_ = context_.loop.now();
   tell_begin();
+  deadline_reason_ = Reason::kNone;
   if (context_.settings.idle_timeout.count() > 0) {
     set_deadline(context_.settings.idle_timeout / 2, Reason::kIdleTimeout);
   }
@@ -274,6 +286,10 @@ ring::Task<Reason> Session::relay() {
   while (reason == Reason::kNone) {
     client.absorb();
     backend.absorb();
+    if (std::exchange(look_due_, false)) {
+      client.look_again();
+      backend.look_again();
+    }
     const auto up_turn = up.turn({context_, event, client, backend});
     const auto down_turn = down.turn({context_, event, backend, client});
     take_progress(up.bytes(), down.bytes());
@@ -289,6 +305,7 @@ ring::Task<Reason> Session::relay() {
     if (more) {
       co_await context_.loop.yield();
     } else {
+      if (client.unasked || backend.unasked) look_again_soon();
       co_await interruptible(event);
     }
   }

@@ -89,6 +89,7 @@ class Session final : private ring::Timer {
   void clear_deadline();
   void expired() override;
   bool has_been_idle();
+  void look_again_soon();
   [[nodiscard]] bool routed() const { return usage_ != nullptr; }
   [[nodiscard]] std::string route_pattern() const;
   [[nodiscard]] ListenerCounters& counters() const;
@@ -121,6 +122,8 @@ class Session final : private ring::Timer {
   policy::MatchKind route_kind_{};
   SessionStage stage_ = SessionStage::kHello;
   bool ech_offered_ = false;
+  bool look_planned_ = false;  // the timer fires for a second look (kSecondLookMs) too
+  bool look_due_ = false;
   Reason deadline_reason_ = Reason::kNone;
   Reason stop_reason_ = Reason::kNone;
 };

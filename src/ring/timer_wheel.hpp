@@ -23,6 +23,8 @@ class Timer {
   Timer& operator=(const Timer&) = delete;
 
   [[nodiscard]] bool armed() const { return slot_link_ != nullptr; }
+  /// When it fires, while it is armed.
+  [[nodiscard]] Milliseconds expiry() const { return expiry_; }
 
  protected:
   ~Timer() { unlink(); }

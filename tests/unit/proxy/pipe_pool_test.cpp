@@ -56,3 +56,25 @@ TEST_CASE("the pool keeps few empty pipes") {
   leased.clear();
   CHECK(pool.size() == mc::proxy::kPipesKept);
 }
+
+TEST_CASE("the busiest pipe is leased before the others, and there is one") {
+  const auto loop = mc::test::make_loop();
+  PipePool pool(*loop, 4);
+  PipeLease busiest = pool.acquire();
+  PipeLease other = pool.acquire();
+  REQUIRE(busiest->capacity == mc::proxy::kBusiestPipeBytes);
+  CHECK(busiest->slots == busiest->capacity / static_cast<std::size_t>(::sysconf(_SC_PAGESIZE)));
+  CHECK(other->capacity == mc::proxy::kPipeBytes);
+  const Pipe* const first = busiest.get();
+  busiest.reset();
+  other.reset();  // came back last
+  PipeLease again = pool.acquire();
+  CHECK(again.get() == first);
+
+  again->bytes = 1;  // closed with what is in it
+  again.reset();
+  PipeLease spare = pool.acquire();
+  PipeLease next = pool.acquire();
+  CHECK(spare->capacity == mc::proxy::kPipeBytes);
+  CHECK(next->capacity == mc::proxy::kBusiestPipeBytes);
+}
