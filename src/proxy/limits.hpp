@@ -96,6 +96,10 @@ inline constexpr std::size_t kEventsKept = 4096;
 // dozen.
 inline constexpr std::size_t kEventsPendingMax = 1024;
 
+// An idle timeout up to this makes keep-alive pointless: the kernel would first ask a silent peer
+// after as long (net.ipv4.tcp_keepalive_time).
+inline constexpr std::chrono::hours kIdleBeforeKeepAlive{2};
+
 // The largest TCP segment there is, and the part of a new socket's receive window (64 KiB) up to
 // which SO_RCVLOWAT needs no larger buffer.
 inline constexpr std::size_t kSegmentMax = 64 * 1024;

@@ -77,6 +77,7 @@ class Session final : private ring::Timer {
   Reason open_backend();
   void dialled(std::chrono::milliseconds duration);
   [[nodiscard]] Reason dial_result(int result);
+  void watch_for_silence();
   void take_progress(std::uint64_t up, std::uint64_t down);
   [[nodiscard]] Reason relay_result(const RelaySide& client, const RelaySide& backend,
                                     const RelayDirection& up, const RelayDirection& down) const;

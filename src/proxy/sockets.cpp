@@ -26,11 +26,9 @@ bool set_option(int fd, int level, int option, int value) {
 }
 
 // TCP_NODELAY: bytes go on as they come, the ends decide how they are batched. SO_OOBINLINE: an
-// urgent byte is a byte of the stream here. SO_KEEPALIVE: a peer that vanished is noticed even
-// where no idle timeout is set.
+// urgent byte is a byte of the stream here.
 bool set_stream_options(int fd) {
-  return set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1) &&
-         set_option(fd, SOL_SOCKET, SO_OOBINLINE, 1) && set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+  return set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1) && set_option(fd, SOL_SOCKET, SO_OOBINLINE, 1);
 }
 
 enum class Sharing { kAlone, kWithSiblings };
@@ -156,6 +154,8 @@ void set_receive_low_water(int fd, std::size_t bytes) {
   // must.
   static_cast<void>(set_option(fd, SOL_SOCKET, SO_RCVLOWAT, static_cast<int>(bytes)));
 }
+
+void keep_alive(int fd) { static_cast<void>(set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1)); }
 
 std::uint32_t send_queue_bytes(int fd) {
   int bytes = 0;

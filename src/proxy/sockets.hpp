@@ -39,6 +39,10 @@ Fd open_backend_socket(const SocketAddress& address);
 /// The number of received bytes below which the socket does not poll readable (SO_RCVLOWAT).
 void set_receive_low_water(int fd, std::size_t bytes);
 
+/// Lets the kernel ask, every two hours of silence, whether the peer is still there (SO_KEEPALIVE,
+/// tcp(7)).
+void keep_alive(int fd);
+
 /// Bytes given to the socket that its peer has not acknowledged yet (SIOCOUTQ, tcp(7)).
 std::uint32_t send_queue_bytes(int fd);
 

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from itertools import cycle, islice
+from pathlib import Path
 
 import pytest
 
@@ -666,6 +667,30 @@ def test_a_slow_reader_that_makes_progress_is_not_idle(open_relay: Callable) -> 
         assert not polled(relay.backend, select.POLLIN, IDLE * 100), "it was ended"
     relay.down.receive_all()
     relay.close_in_order()
+
+
+def keeps_alive(end: socket.socket) -> bool:
+    """Whether the kernel watches over the proxy's side of this connection (tr 2, Linux's proc_net_tcp.rst)."""
+    ours = f"{end.getpeername()[1]:04X}", f"{end.getsockname()[1]:04X}"
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        for line in Path(table).read_text().splitlines()[1:]:
+            _, local, remote, _, _, timer, *_ = line.split()
+            if (local[-4:], remote[-4:]) == ours:
+                return timer.startswith("02:")
+    raise AssertionError(f"no socket of the proxy belongs to {end}")
+
+
+@pytest.mark.parametrize(("timeout", "kernel"), [("0s", True), ("3h", True), ("5m", False)])
+def test_the_kernel_watches_for_peers_that_vanish_where_no_timeout_does(
+    open_relay: Callable, timeout: str, kernel: bool
+) -> None:
+    relay = open_relay(idle_timeout=timeout)
+    relay.up.carry(10)
+    relay.down.carry(10)
+    until(
+        lambda: (keeps_alive(relay.client), keeps_alive(relay.backend)) == (kernel, kernel),
+        f"keep-alive is {kernel}",
+    )
 
 
 # ---- many
