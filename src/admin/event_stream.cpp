@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstring>
@@ -25,6 +26,9 @@ constexpr std::array<std::pair<api::EventKind, proxy::EventKind>, proxy::kEventK
     {api::EVENT_KIND_CONNECTION_OPENED, proxy::EventKind::kOpened},
     {api::EVENT_KIND_CONNECTION_CLOSED, proxy::EventKind::kClosed},
 }};
+
+// Longer ago is no other than this, and can be subtracted from the time of day.
+constexpr std::chrono::seconds kPastMax = std::chrono::hours(24);
 
 google::protobuf::Timestamp now() { return to_timestamp(std::chrono::system_clock::now()); }
 
@@ -150,7 +154,15 @@ grpc::Status EventStream::read_kinds(const api::WatchEventsRequest& request) {
   for (const auto& [kind, there] : kOfTheHub) {
     if (wanted[kind]) of_the_hub.push_back(there);
   }
-  watch_.emplace(control_.plane().events(), std::move(of_the_hub));
+  auto since = proxy::EventHub::Watch::Time::max();
+  if (request.has_past_dial_failures()) {
+    const std::chrono::seconds past(request.past_dial_failures().seconds());
+    if (past < std::chrono::seconds(0)) {
+      return invalid_argument("past_dial_failures", "how long ago cannot be less than nothing");
+    }
+    since = std::chrono::system_clock::now() - std::min(past, kPastMax);
+  }
+  watch_.emplace(control_.plane().events(), std::move(of_the_hub), since);
   return grpc::Status::OK;
 }
 

@@ -57,6 +57,10 @@ double growth(std::uint64_t before, std::uint64_t now) {
   return now > before ? static_cast<double>(now - before) : 0;
 }
 
+std::chrono::nanoseconds since_epoch(const google::protobuf::Timestamp& time) {
+  return std::chrono::seconds(time.seconds()) + std::chrono::nanoseconds(time.nanos());
+}
+
 std::string host_of(const std::string& address) { return address.substr(0, address.rfind(':')); }
 
 std::vector<TopGroup> rates(const std::map<std::string, TopGroup>& groups, double seconds) {
@@ -86,7 +90,8 @@ TopNews TopSampler::latest() const {
 TopNews TopSampler::first() {
   {
     std::unique_lock lock(lock_);
-    changed_.wait(lock, [this] { return picture_->has_rates || !trouble_.empty(); });
+    changed_.wait(lock,
+                  [this] { return (picture_->has_rates && has_watched_) || !trouble_.empty(); });
   }
   return latest();
 }
@@ -215,6 +220,8 @@ void TopSampler::watch_again_and_again(const std::stop_token& stop) {
     {
       const std::lock_guard lock(lock_);
       failing_trouble_ = std::move(trouble);
+      has_watched_ = true;
+      changed_.notify_all();
     }
     rest(stop, kReconnectPause);
   }
@@ -228,21 +235,35 @@ std::string TopSampler::watch(const std::stop_token& stop) {
   const std::stop_callback cancel(stop, [&context] { context.TryCancel(); });
   api::WatchEventsRequest request;
   request.add_kinds(api::EVENT_KIND_DIAL_FAILED);
-  const auto print = [this](const api::WatchEventsResponse& event) {
+  request.mutable_past_dial_failures()->set_seconds(kFailuresShown.count());
+  // Those that a watch before this one has told are told again.
+  const std::chrono::nanoseconds known = failure_seen_;
+  std::chrono::nanoseconds started{};  // by the server's clock
+  const auto take_one = [&](const api::WatchEventsResponse& event) {
     const std::lock_guard lock(lock_);
-    if (event.has_watch_started()) failing_trouble_.clear();
-    if (event.has_dial_failed()) take(event.dial_failed());
+    const std::chrono::nanoseconds time = since_epoch(event.time());
+    if (event.has_watch_started()) {
+      started = time;
+      failing_trouble_.clear();
+      has_watched_ = true;
+      changed_.notify_all();
+    }
+    const auto ago = std::max(started - time, std::chrono::nanoseconds(0));
+    if (event.has_dial_failed() && (time > known || ago.count() == 0)) {
+      failure_seen_ = time;
+      take(event.dial_failed(), Clock::now() - ago);
+    }
     return true;
   };
-  return client->explain(client->read(&Client::Stub::WatchEvents, request, print, context));
+  return client->explain(client->read(&Client::Stub::WatchEvents, request, take_one, context));
 }
 
 // With lock_ held.
-void TopSampler::take(const api::DialFailed& failed) {
-  const Clock::time_point now = Clock::now();
-  while (!seconds_.empty() && seconds_.front().begin < now - kFailuresShown) seconds_.pop_front();
-  if (seconds_.empty() || seconds_.back().begin < now - std::chrono::seconds(1)) {
-    seconds_.push_back({now, {}});
+void TopSampler::take(const api::DialFailed& failed, Clock::time_point when) {
+  const Clock::time_point oldest = Clock::now() - kFailuresShown;
+  while (!seconds_.empty() && seconds_.front().begin < oldest) seconds_.pop_front();
+  if (seconds_.empty() || seconds_.back().begin < when - std::chrono::seconds(1)) {
+    seconds_.push_back({when, {}});
   }
   const std::string& backend = failed.connection().backend();
   ++seconds_.back().failures[backend];

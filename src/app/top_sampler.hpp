@@ -94,7 +94,7 @@ class TopSampler {
 
   void watch_again_and_again(const std::stop_token& stop);
   std::string watch(const std::stop_token& stop);
-  void take(const mc_proxy::v1::DialFailed& failed);
+  void take(const mc_proxy::v1::DialFailed& failed, std::chrono::steady_clock::time_point when);
   [[nodiscard]] std::vector<FailingBackend> failing() const;
 
   const ClientOptions options_;
@@ -108,6 +108,9 @@ class TopSampler {
   std::chrono::steady_clock::time_point sampled_;
   std::chrono::milliseconds pause_;
 
+  // The watching thread's own.
+  std::chrono::nanoseconds failure_seen_{};  // the time of the last one, by the server's clock
+
   mutable std::mutex lock_;  // of what follows
   std::condition_variable_any changed_;
   std::shared_ptr<const TopPicture> picture_ = std::make_shared<const TopPicture>();
@@ -115,6 +118,7 @@ class TopSampler {
   std::deque<Second> seconds_;                  // of the last minute
   std::map<std::string, std::string> reasons_;  // by backend, the last one
   std::string failing_trouble_;
+  bool has_watched_ = false;  // a watch has begun, or could not
 
   std::jthread sampling_, watching_;  // end first
 };

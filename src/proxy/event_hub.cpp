@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "proxy/event_hub.hpp"
 
+#include <algorithm>
 #include <utility>
 
 #include "proxy/limits.hpp"
@@ -27,12 +28,17 @@ bool EventHub::try_take(Events& events, EventCounts& lost) {
   return true;
 }
 
-EventHub::Watch::Watch(EventHub& hub, std::vector<EventKind> kinds) : hub_(hub) {
+EventHub::Watch::Watch(EventHub& hub, std::vector<EventKind> kinds, Time since) : hub_(hub) {
   const std::lock_guard lock(hub_.lock_);
   for (const EventKind kind : kinds) {
     Place place{.kind = kind};
     const Kept& so_far = kept(place);
     place.next = so_far.begin + so_far.slots.size();
+    if (is_kept_always(kind)) {
+      const auto first = std::ranges::find_if(
+          so_far.slots, [since](const Kept::Slot& slot) { return slot.event->time >= since; });
+      place.next = so_far.begin + static_cast<std::size_t>(first - so_far.slots.begin());
+    }
     place.lost = so_far.lost;
     places_.push_back(place);
     hub_.watchers_[static_cast<std::size_t>(kind)].fetch_add(1, std::memory_order_relaxed);
@@ -44,6 +50,7 @@ EventHub::Watch::~Watch() {
   for (const Place& place : places_) {
     auto& watchers = hub_.watchers_[static_cast<std::size_t>(place.kind)];
     if (watchers.fetch_sub(1, std::memory_order_relaxed) > 1) continue;
+    if (is_kept_always(place.kind)) continue;
     Kept& left = kept(place);
     left.begin += left.slots.size();
     left.slots = {};

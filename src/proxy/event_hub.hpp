@@ -3,7 +3,8 @@
 // What happens to connections, as it happens, for those who watch. Workers hand over what happened
 // in a turn at its end, and wait for nobody: neither for a lock nor for a watcher. The last events
 // of each kind are kept, as long as anybody watches that kind; whoever reads slower than they come
-// misses the oldest, and is told how many.
+// misses the oldest, and is told how many. Dial failures are kept always: whoever comes to see what
+// is wrong asks about the minute before.
 
 #include <array>
 #include <atomic>
@@ -29,6 +30,9 @@ enum class EventKind : std::uint8_t {
 };
 inline constexpr std::size_t kEventKinds = 4;
 
+/// Whether events of this kind are kept also while nobody watches.
+constexpr bool is_kept_always(EventKind kind) { return kind == EventKind::kDialFailed; }
+
 /// A number for each kind.
 using EventCounts = std::array<std::uint64_t, kEventKinds>;
 
@@ -50,9 +54,10 @@ class EventHub {
   EventHub(const EventHub&) = delete;
   EventHub& operator=(const EventHub&) = delete;
 
-  /// Whether anybody watches events of this kind.
+  /// Whether anybody watches events of this kind, or may yet want to know of them.
   [[nodiscard]] bool wants(EventKind kind) const {
-    return watchers_[static_cast<std::size_t>(kind)].load(std::memory_order_relaxed) > 0;
+    return is_kept_always(kind) ||
+           watchers_[static_cast<std::size_t>(kind)].load(std::memory_order_relaxed) > 0;
   }
 
   /// Takes the events, in their order, and the numbers of those that were lost before, out of what
@@ -80,7 +85,10 @@ class EventHub {
 /// One who watches, from now on. The hub outlives it. One thread.
 class EventHub::Watch {
  public:
-  Watch(EventHub& hub, std::vector<EventKind> kinds);
+  using Time = std::chrono::system_clock::time_point;
+
+  /// Of what is kept always, it begins with the events from `since` on that still are there.
+  Watch(EventHub& hub, std::vector<EventKind> kinds, Time since = Time::max());
   ~Watch();
   Watch(const Watch&) = delete;
   Watch& operator=(const Watch&) = delete;

@@ -226,7 +226,8 @@ class Churner(Clients):
     """Role "churn": short connections of all kinds, many a second. The first `names` lead to an
     echo, the last one to a dead backend. The order "run N" is answered with how many there were of
     each kind, under the name of the reason by which the proxy must have ended them; and with how
-    many of them may have been gone before the proxy had accepted them.
+    many of them may have been gone before the proxy had accepted them. So is "fail N", which makes
+    those to the dead backend only.
     """
 
     _BATCH = 64
@@ -243,8 +244,9 @@ class Churner(Clients):
         self._dead = client_hello(names[-1])
 
     def run(self) -> None:
-        for _, count in orders():
-            kinds = self._random.choices(self._MIX, k=int(count))
+        for order, count in orders():
+            mix = ["dial_refused"] if order == "fail" else self._MIX
+            kinds = self._random.choices(mix, k=int(count))
             for begin in range(0, len(kinds), self._BATCH):
                 self._batch(begin, kinds[begin : begin + self._BATCH])
             ended = Counter(kinds)

@@ -96,6 +96,29 @@ def test_a_closed_connection_and_a_cut_one_tell_why(proxy) -> None:
             expect_rst(client)
 
 
+def test_a_watch_can_begin_with_the_dial_failures_that_nobody_watched(proxy) -> None:
+    proxy.admin.AddRoute(listener_addr=proxy.listener_name(), route=route("down.example.com", "127.0.0.1:1"))
+    kinds = ["EVENT_KIND_DIAL_FAILED", "EVENT_KIND_CONNECTION_REFUSED"]
+    for _ in range(3):
+        proxy.expect_refused("dial_refused", "down.example.com")
+    proxy.expect_refused("no_route", "nowhere.test")
+    with proxy.admin.watch(kinds=kinds, past_dial_failures={"seconds": 60}) as watch:
+        for _ in range(3):
+            name, event = watch.next()
+            assert (name, event.connection.sni) == ("dial_failed", "down.example.com")
+        proxy.expect_refused("no_route", "nowhere.test")
+        watch.expect("connection_refused")
+    for past in ({"past_dial_failures": {"seconds": 0}}, {}):
+        with proxy.admin.watch(kinds=kinds, **past) as watch:
+            proxy.expect_refused("no_route", "nowhere.test")
+            assert watch.next()[0] == "connection_refused"
+    with proxy.admin.watch(past_dial_failures={"seconds": 300_000_000_000}) as watch:
+        watch.expect("dial_failed")
+    with refused(StatusCode.INVALID_ARGUMENT) as refusal, proxy.admin.watch(past_dial_failures={"seconds": -1}):
+        pass
+    assert list(refusal.fields) == ["past_dial_failures"]
+
+
 # ---- from a revision on
 
 

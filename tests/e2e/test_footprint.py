@@ -30,6 +30,7 @@ BYTES_LEFT_MAX = 200 * 1024
 IDLE_CONNECTIONS = 9000
 SHORT_CONNECTIONS = 100_000 // SLOW_FACTOR
 WARM_UP = 20_000 // SLOW_FACTOR
+DIAL_FAILURES_KEPT = 4096  # for whoever comes to watch
 
 # A client's address has 28,232 ports towards the proxy, and so has the proxy's towards a backend;
 # those of connections that have just ended are not free yet.
@@ -148,7 +149,8 @@ def test_100000_short_connections_leave_nothing_behind_and_are_all_accounted_for
     ]
     at_first = proxy.fds()
 
-    answers = hear_all(churners, f"run {WARM_UP // len(churners)}", 20 * PATIENCE)
+    answers = hear_all(churners, f"fail {DIAL_FAILURES_KEPT // len(churners)}", 20 * PATIENCE)
+    answers += hear_all(churners, f"run {WARM_UP // len(churners)}", 20 * PATIENCE)
     wait_for_descriptors(proxy, at_first)
     before = proxy.memory()
     answers += hear_all(churners, f"run {SHORT_CONNECTIONS // len(churners)}", 20 * PATIENCE)

@@ -217,6 +217,14 @@ def test_once_prints_a_page_for_a_pipe(proxy, enter) -> None:
     (row,) = pane(answer.out, "SOURCES (1)")
     assert row[:2] == [MALLORY, "12"]
     assert "FAILING BACKENDS (0)" in answer.out
+def test_once_knows_the_backends_that_failed_in_the_minute_before(proxy) -> None:
+    for _ in range(3):
+        proxy.expect_refused("dial_refused", "down.example.com")
+    page = proxy.cli("top", "--once").out
+    (row,) = pane(page, "FAILING BACKENDS (1)", 100)
+    assert row[:2] == ["127.0.0.1:1", "3"] and row[-1] == "dial_refused"
+
+
 
 
 def test_without_a_terminal_it_says_what_to_use_instead(proxy) -> None:

@@ -2,6 +2,7 @@
 #include "proxy/event_hub.hpp"
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <numeric>
@@ -34,9 +35,9 @@ std::vector<std::uint64_t> numbers(const EventHub::Watch::Seen& seen) {
 
 }  // namespace
 
-TEST_CASE("nothing is wanted of a hub that nobody watches") {
+TEST_CASE("nothing but dial failures is wanted of a hub that nobody watches") {
   EventHub hub;
-  for (const EventKind kind : kAll) CHECK_FALSE(hub.wants(kind));
+  for (const EventKind kind : kAll) CHECK(hub.wants(kind) == (kind == EventKind::kDialFailed));
   std::optional<EventHub::Watch> one(std::in_place, hub, std::vector{EventKind::kRefused});
   std::optional<EventHub::Watch> two(std::in_place, hub, kAll);
   CHECK(hub.wants(EventKind::kRefused));
@@ -126,6 +127,43 @@ TEST_CASE("what was kept goes with the last watcher") {
   REQUIRE(source.flush());  // of what nobody wants any more
   EventHub::Watch watch(hub, kAll);
   CHECK(watch.read(10).events.empty());
+}
+
+TEST_CASE("a watch can begin with dial failures of before, whether anybody watched or not") {
+  EventHub hub;
+  EventSource source(hub);
+  emit(source, EventKind::kDialFailed, 1);
+  REQUIRE(source.flush());
+  const auto begin = std::chrono::system_clock::now();
+  while (std::chrono::system_clock::now() == begin) {
+  }
+  const auto between = std::chrono::system_clock::now();
+  emit(source, EventKind::kDialFailed, 2);
+  emit(source, EventKind::kClosed, 3);
+  REQUIRE(source.flush());
+  using Time = EventHub::Watch::Time;
+  using Numbers = std::vector<std::uint64_t>;
+  {
+    EventHub::Watch all(hub, kAll, Time::min());
+    EventHub::Watch some(hub, kAll, between);
+    EventHub::Watch none(hub, kAll);
+    EventHub::Watch others(hub, {EventKind::kClosed}, Time::min());
+    emit(source, EventKind::kDialFailed, 4);
+    REQUIRE(source.flush());
+    CHECK(numbers(all.read(10)) == Numbers{1, 2, 4});
+    CHECK(numbers(some.read(10)) == Numbers{2, 4});
+    CHECK(numbers(none.read(10)) == Numbers{4});
+    CHECK(numbers(others.read(10)).empty());
+  }
+  for (std::uint64_t i = 5; i < 5 + kEventsKept; ++i) {
+    emit(source, EventKind::kDialFailed, i);
+    REQUIRE(source.flush());
+  }
+  EventHub::Watch all(hub, kAll, Time::min());
+  const auto seen = all.read(2 * kEventsKept);
+  REQUIRE(seen.events.size() == kEventsKept);
+  CHECK(seen.events.front()->connection.id.number == 5);
+  CHECK(lost_in_all(seen) == 0);  // it was not there when they came
 }
 
 TEST_CASE("of many sources at once each watcher gets all, each source's in its order, or a count") {
