@@ -18,12 +18,13 @@ namespace api = mc_proxy::v1;
 
 namespace {
 
-// From here on panes stand beside each other.
-constexpr std::size_t kColumnsForTwo = 110;
+// From here on panes stand beside each other, and each still has room for its numbers and for names
+// of some length.
+constexpr std::size_t kColumnsForTwo = 132;
 // Below, a pane shows names and one number.
 constexpr std::size_t kColumnsForRates = 56;
-constexpr std::size_t kNumberColumns = 11;
-constexpr std::size_t kGap = 2;  // between panes
+constexpr std::size_t kNumberColumns = 9;  // "9,999,999", " *DOWN/S", "  12.3 MB"
+constexpr std::size_t kGap = 2;            // between panes
 
 constexpr std::array<std::string_view, kTopOrders> kOrderTitles = {"CONNS", "UP/S", "DOWN/S"};
 
@@ -62,6 +63,9 @@ std::string cell(const TopGroup& group, TopOrder order) {
   return order == TopOrder::kConnections ? format_count(group.connections)
                                          : bytes_per_second(value(group, order));
 }
+
+// What stands between a pane and the next one below it.
+enum class Between : std::uint8_t { kNothing, kLine };
 
 // A pane before it is known how many of its rows are shown.
 struct Pane {
@@ -123,7 +127,9 @@ class Page {
       left[1].shown = right[1].shown = std::min(std::max(left[1].rows.size(), right[1].rows.size()),
                                                 std::min(entries, rows > used ? rows - used : 0));
     }
-    place(left, right, width);
+    std::size_t taken = left.size() - 1;  // the lines between them
+    for (const Pane& pane : left) taken += 1 + pane.shown;
+    place(left, right, width, beside || taken <= rows ? Between::kLine : Between::kNothing);
   }
 
   /// The last of so many rows.
@@ -224,7 +230,8 @@ class Page {
     for (Pane& pane : panes) give(pane, entries);
   }
 
-  void place(const std::vector<Pane>& left, const std::vector<Pane>& right, std::size_t width) {
+  void place(const std::vector<Pane>& left, const std::vector<Pane>& right, std::size_t width,
+             Between between) {
     for (std::size_t i = 0; i < left.size(); ++i) {
       for (std::size_t line = 0; line <= left[i].shown; ++line) {
         lines_.push_back({at(left[i], line, width)});
@@ -232,7 +239,7 @@ class Page {
         lines_.back().push_back({std::string(kGap, ' ')});
         lines_.back().push_back(at(right[i], line, width));
       }
-      if (!right.empty() && i + 1 < left.size()) lines_.push_back({});
+      if (between == Between::kLine && i + 1 < left.size()) lines_.push_back({});
     }
   }
 

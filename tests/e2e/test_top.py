@@ -134,6 +134,19 @@ def test_keys_choose_pane_and_order_and_hold_the_picture(proxy, top, enter) -> N
     assert "PAUSED" not in screen.wait("late.example.com")
 
 
+def test_a_terminal_of_some_width_shows_whole_names_with_all_their_numbers(proxy, top, enter) -> None:
+    enter(proxy.open_connection(LONG))
+    for columns in (110, 160):
+        screen = top(columns=columns, rows=34)
+        text = screen.wait(whole("NAMES (1)", "SOURCES (1)") if columns == 110 else "SOURCES (1)")
+        (title,) = [line for line in text.splitlines() if line.startswith("NAMES (1)")]
+        assert re.match(r"NAMES \(1\) +\*CONNS +UP/S +DOWN/S\b", title)
+        assert ("SOURCES (1)" in title) == (columns == 160)  # beside each other where there is room for both
+        if columns == 110:
+            assert pane(text, "NAMES (1)", columns) == [[LONG, "1", "0", "B", "0", "B"]]
+            assert "\n\nSOURCES (1)" in text  # the rows that are left set the panes apart
+
+
 def test_every_size_of_terminal_is_filled_and_none_is_overrun(proxy, top, enter) -> None:
     for i in range(30):
         enter(proxy.open_connection(f"n{i}.example.com", f"127.0.3.{i + 1}"))
@@ -204,6 +217,14 @@ def test_a_terminal_without_colours_gets_none_and_one_that_is_unknown_is_refused
 # ---- without a terminal
 
 
+def test_once_knows_the_backends_that_failed_in_the_minute_before(proxy) -> None:
+    for _ in range(3):
+        proxy.expect_refused("dial_refused", "down.example.com")
+    page = proxy.cli("top", "--once").out
+    (row,) = pane(page, "FAILING BACKENDS (1)", 100)
+    assert row[:2] == ["127.0.0.1:1", "3"] and row[-1] == "dial_refused"
+
+
 def test_once_prints_a_page_for_a_pipe(proxy, enter) -> None:
     for i in range(12):
         enter(proxy.open_connection(f"n{i}.example.com", MALLORY))
@@ -213,18 +234,10 @@ def test_once_prints_a_page_for_a_pipe(proxy, enter) -> None:
     lines = answer.out.splitlines()
     assert lines[0].startswith("mc-proxy v") and lines[1].startswith("connections 12  new ")
     assert max(len(line) for line in lines) <= 100
-    assert len(pane(answer.out, "NAMES (12)")) == 10
-    (row,) = pane(answer.out, "SOURCES (1)")
+    assert len(pane(answer.out, "NAMES (12)", 100)) == 10
+    (row,) = pane(answer.out, "SOURCES (1)", 100)
     assert row[:2] == [MALLORY, "12"]
     assert "FAILING BACKENDS (0)" in answer.out
-def test_once_knows_the_backends_that_failed_in_the_minute_before(proxy) -> None:
-    for _ in range(3):
-        proxy.expect_refused("dial_refused", "down.example.com")
-    page = proxy.cli("top", "--once").out
-    (row,) = pane(page, "FAILING BACKENDS (1)", 100)
-    assert row[:2] == ["127.0.0.1:1", "3"] and row[-1] == "dial_refused"
-
-
 
 
 def test_without_a_terminal_it_says_what_to_use_instead(proxy) -> None:
