@@ -119,8 +119,9 @@ grpc::Status EventStream::begin(const api::WatchEventsRequest& request) {
   revision_ = request.has_since_revision() ? request.since_revision() : current;
   if (revision_ > current) {
     return {grpc::StatusCode::OUT_OF_RANGE,
-            fmt::format("since_revision is {}, but the current revision is {}: an older database "
-                        "was put in place; begin with what is there now",
+            fmt::format("since_revision is {}, but the current revision is {}: the number is not "
+                        "one of this server, or an older database was put in place since; begin "
+                        "with a revision that is there",
                         revision_, current)};
   }
   if (wants_changes_ && revision_ < current) {
