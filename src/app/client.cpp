@@ -7,8 +7,10 @@
 #include <google/rpc/error_details.pb.h>
 #include <google/rpc/status.pb.h>
 #include <grpc/support/log.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
 #include <utility>
 
@@ -50,7 +52,16 @@ std::expected<Client, Client::Failure> Client::open(const ClientOptions& options
   std::string socket;
   if (options.address.empty()) {
     const config::Parsed config = config::load(options.config_path, config::NamedFiles::kIgnored);
-    if (!config.has_value()) return give_up(config::to_string(config.error()), kFailed);
+    if (!config.has_value()) {
+      // The configuration is the server's, and so is its socket; whoever asks is somebody else.
+      if (::access(options.config_path.c_str(), R_OK) != 0 && errno == EACCES) {
+        return give_up(fmt::format("{}: the file cannot be read: Permission denied; ask as root or "
+                                   "as the server's user",
+                                   options.config_path),
+                       kFailed);
+      }
+      return give_up(config::to_string(config.error()), kFailed);
+    }
     if (!config->grpc.has_value()) {
       return give_up(
           fmt::format("{}: there is no [grpc], so the server has no admin API; add [grpc] "

@@ -389,6 +389,16 @@ def test_a_wrong_command_line_is_a_usage_error(words: list[str]) -> None:
     assert "--help" in result.stderr
 
 
+def test_a_user_who_may_not_ask_is_told_who_may(proxy) -> None:
+    if os.getuid() != 0:
+        pytest.skip("needs another user")
+    proxy.config.chmod(0o600)
+    command = [binary(), "status", "-c", proxy.config]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60, user=65534, group=65534, extra_groups=[])
+    assert (result.returncode, result.stdout) == (1, "")
+    assert "Permission denied; ask as root or as the server's user" in result.stderr
+
+
 @pytest.mark.parametrize("address", ["localhost", "localhost:0", "::1:9090", "local host:1", ":9090", "unix:/x"])
 def test_an_address_that_is_none_is_told_how_to_write_one(authority, address: str) -> None:
     shown = authority.issue_client("/CN=alice")
