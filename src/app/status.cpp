@@ -7,6 +7,7 @@
 
 #include "app/client.hpp"
 #include "app/commands.hpp"
+#include "app/format.hpp"
 #include "base/duration.hpp"
 
 namespace mc::app {
@@ -26,8 +27,8 @@ void print(const api::GetStatusResponse& status) {
     for (const api::RouteStatus& route : listener.routes()) {
       fmt::print("  {} -> {} active={} connections={} dial_failures={} bytes_up={} bytes_down={}\n",
                  route.route().hostname(), route.route().backend(), route.active_connections(),
-                 route.total_connections(), route.dial_failures(), route.bytes_up(),
-                 route.bytes_down());
+                 route.total_connections(), route.dial_failures(), format_bytes(route.bytes_up()),
+                 format_bytes(route.bytes_down()));
     }
   }
   if (status.state() == api::SERVER_STATE_STOPPING) fmt::print("state: stopping\n");

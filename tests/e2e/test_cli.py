@@ -55,7 +55,7 @@ connections: 2
         assert len(shown) == 6
         assert re.fullmatch(
             rf"  app\.example\.com -> {backend.address} active=1 connections=2 dial_failures=0 "
-            r"bytes_up=\d+ bytes_down=\d+",
+            r"bytes_up=[\d.]+ k?B bytes_down=[\d.]+ k?B",
             shown[4],
         )
         status = json.loads(done(proxy.cli("status", "--json", "--routes", "1")))
