@@ -2,9 +2,11 @@
 // The command line. Each subcommand has a file of its own; this one only reads the words.
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstdio>
@@ -15,6 +17,8 @@
 #include <vector>
 
 #include "app/commands.hpp"
+#include "app/words.hpp"
+#include "base/quote.hpp"
 
 namespace mc::app {
 namespace {
@@ -56,8 +60,13 @@ class CommandLine {
   int run(int argc, char** argv) {
     try {
       app_.parse(argc, argv);
+    } catch (const CLI::RequiredError& error) {
+      // The last word that is a command may want another one behind it.
+      const CLI::App& last = last_command();
+      if (last.get_require_subcommand_min() > 0) return complain_of_command(last);
+      return exit(error);
     } catch (const CLI::ParseError& error) {
-      return app_.exit(error) == 0 ? kDone : kUsage;
+      return exit(error);
     }
     const int code = command_();
     if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return code;
@@ -66,6 +75,52 @@ class CommandLine {
   }
 
  private:
+  int exit(const CLI::Error& error) { return app_.exit(error) == 0 ? kDone : kUsage; }
+
+  [[nodiscard]] const CLI::App& last_command() const {
+    const CLI::App* last = &app_;
+    while (!last->get_subcommands().empty()) last = last->get_subcommands().front();
+    return *last;
+  }
+
+  // The words so far are those of `parent`, and what comes then is none of its commands.
+  static int complain_of_command(const CLI::App& parent) {
+    const std::vector<std::string> words = parent.remaining();
+    const auto word = std::ranges::find_if(words, [](const auto& one) { return one[0] != '-'; });
+    return word != words.end() ? complain_of_word(parent, *word) : complain_of_word(parent, "");
+  }
+
+  static int complain_of_word(const CLI::App& parent, const std::string& word) {
+    std::vector<std::string> known;
+    for (const CLI::App* const one : parent.get_subcommands({})) known.push_back(one->get_name());
+    const std::string meant = nearest(word, known);
+    std::string path = "mc-proxy";
+    if (parent.get_parent() != nullptr) path += " " + parent.get_name();
+    std::string problem = word.empty() ? std::string("a command is missing")
+                                       : fmt::format("there is no command {}", quote(word));
+    if (!meant.empty()) problem += fmt::format("; did you mean {}?", quote(meant));
+    complain(fmt::format("{}: {}\nThere are: {}. `{} --help` says more.", path, problem,
+                         fmt::join(known, ", "), path));
+    return kUsage;
+  }
+
+  // The help of a command, or of the program.
+  [[nodiscard]] int print_help() const {
+    const CLI::App* command = &app_;
+    std::string path = app_.get_name();
+    for (const std::string& word : values_) {
+      const auto below = command->get_subcommands(
+          [&word](const CLI::App* one) { return one->get_name() == word; });
+      if (below.empty()) return complain_of_word(*command, word);
+      command = below.front();
+      path += " " + word;
+    }
+    // App::help() would tell of the command that was given: of this one.
+    const auto formatter = command->get_formatter();
+    std::fputs(formatter->make_help(command, path, CLI::AppFormatMode::Normal).c_str(), stdout);
+    return kDone;
+  }
+
   CLI::App* add(CLI::App& parent, const char* name, const char* help, std::function<int()> run) {
     CLI::App* const command = parent.add_subcommand(name, help);
     command->callback([this, run = std::move(run)] { command_ = run; });
@@ -261,6 +316,9 @@ class CommandLine {
                              : "mc-proxy v" MC_PROXY_VERSION);
       return int{kDone};
     }));
+    CLI::App* const help =
+        add(app_, "help", "Show this help, or that of a command", [this] { return print_help(); });
+    help->add_option("command", values_, "Such as: routes add");
     CLI::App* const completion = add(app_, "completion", "Print a completion script for a shell",
                                      [this] { return print_completion(app_, shell_); });
     completion->add_option("shell", shell_)->required()->check(CLI::IsMember({"bash", "zsh"}));

@@ -389,6 +389,32 @@ def test_a_wrong_command_line_is_a_usage_error(words: list[str]) -> None:
     assert "--help" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (["sever"], 'mc-proxy: there is no command "sever"; did you mean "server"?'),
+        (["sttaus", "--json"], 'mc-proxy: there is no command "sttaus"; did you mean "status"?'),
+        (["help", "routes", "lst"], 'mc-proxy routes: there is no command "lst"; did you mean "list"?'),
+        (["routes", "lits"], 'mc-proxy routes: there is no command "lits"; did you mean "list"?'),
+        (["frobnicate"], 'mc-proxy: there is no command "frobnicate"'),
+        (["routes"], "mc-proxy routes: a command is missing"),
+        ([], "mc-proxy: a command is missing"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_word_that_is_no_command_is_named_with_the_one_that_was_meant(words: list[str], problem: str) -> None:
+    result = run(*words)
+    assert (result.returncode, result.stdout) == (2, "")
+    first, second = result.stderr.splitlines()
+    assert first == problem
+    assert second.startswith("There are: ") and " --help` says more." in second
+
+
+def test_help_is_a_command_too() -> None:
+    assert run("help").stdout == run("--help").stdout
+    assert run("help", "routes", "add").stdout == run("routes", "add", "--help").stdout
+
+
 def test_a_user_who_may_not_ask_is_told_who_may(proxy) -> None:
     if os.getuid() != 0:
         pytest.skip("needs another user")
