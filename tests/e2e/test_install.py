@@ -115,6 +115,13 @@ def test_the_units_agree_with_the_program(units: Path) -> None:
     assert "ConditionPathExists=/srv/mc-proxy/mc-proxy.toml" in service
 
 
+def test_a_reload_is_as_the_systemd_of_this_machine_can_do_it(units: Path) -> None:
+    """Also where systemd.pc is missing, which Debian 13 has in a package that nothing else here needs."""
+    version = int(re.match(r"\d+", output("pkg-config", "--modversion", "libsystemd"))[0])
+    kind = re.search(r"^Type=(\S+)$", (units / "mc-proxy.service").read_text(), re.M)
+    assert kind and kind[1] == ("notify-reload" if version >= 253 else "notify")
+
+
 # ---- manual pages
 
 
