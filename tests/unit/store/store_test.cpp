@@ -82,7 +82,8 @@ TEST_CASE("the audit entries after a revision come in order, in parts, and from 
   const auto revisions = [&](Revision after, std::size_t most) {
     std::vector<Revision> found;
     std::thread([&] {
-      for (const AuditRecord& record : Store::audit_after(dir.database(), after, most).value()) {
+      const auto records = Store::audit_after(dir.database(), after, most);
+      for (const AuditRecord& record : records.value()) {
         found.push_back(record.revision);
       }
     }).join();
