@@ -39,16 +39,16 @@ class Authority:
             self._issued[names] = self.issue_another(*names)
         return self._issued[names]
 
-    def issue_another(self, *names: str, days: str = _DAYS) -> Certificate:
-        """The same, but each time a new one, as a renewal is; with days="-1" it has expired yesterday."""
+    def issue_another(self, *names: str, expired: bool = False) -> Certificate:
+        """The same, but each time a new one, as a renewal is."""
         alternatives = ",".join(f"DNS:{name}" for name in names)
-        return self._make(f"/CN={names[0]}", "serverAuth", f"subjectAltName={alternatives}\n", days)
+        return self._make(f"/CN={names[0]}", "serverAuth", f"subjectAltName={alternatives}\n", expired)
 
-    def issue_client(self, subject: str, *, days: str = _DAYS) -> Certificate:
+    def issue_client(self, subject: str, *, expired: bool = False) -> Certificate:
         """A client's certificate, such as for "/O=Example/CN=alice"."""
-        return self._make(subject, "clientAuth", "", days)
+        return self._make(subject, "clientAuth", "", expired)
 
-    def _make(self, subject: str, usage: str, extension: str, days: str = _DAYS) -> Certificate:
+    def _make(self, subject: str, usage: str, extension: str, expired: bool) -> Certificate:
         stem = self._directory / f"issued-{self._made}"
         self._made += 1
         made = Certificate(stem.with_suffix(".pem"), stem.with_suffix(".key"))
@@ -60,11 +60,27 @@ class Authority:
             f"extendedKeyUsage={usage}\n"
         )
         _openssl("req", *_KEY, "-subj", subject, "-keyout", made.key, "-out", request)
-        _openssl(
-            "x509", "-req", "-in", request, "-CA", self.ca, "-CAkey", self._ca_key,
-            "-CAcreateserial", "-days", days, "-extfile", extensions, "-out", made.certificate,
-        )  # fmt: skip
+        if expired:
+            self._sign_expired(request, extensions, made.certificate)
+        else:
+            _openssl(
+                "x509", "-req", "-in", request, "-CA", self.ca, "-CAkey", self._ca_key,
+                "-CAcreateserial", "-days", _DAYS, "-extfile", extensions, "-out", made.certificate,
+            )  # fmt: skip
         return made
+
+    def _sign_expired(self, request: Path, extensions: Path, certificate: Path) -> None:
+        # OpenSSL 3.5 refuses a negative number of days, and before 3.4 only `openssl ca` takes dates. It keeps a database.
+        database = certificate.with_suffix(".db")
+        database.touch()
+        config = certificate.with_suffix(".cnf")
+        config.write_text(f"[authority]\ndatabase = {database}\nrand_serial = yes\npolicy = any\n[any]\ncommonName = optional\n")
+        _openssl(
+            "ca", "-batch", "-notext", "-preserveDN", "-config", config, "-name", "authority",
+            "-md", "sha256", "-cert", self.ca, "-keyfile", self._ca_key,
+            "-startdate", "20250101000000Z", "-enddate", "20250131000000Z",
+            "-in", request, "-extfile", extensions, "-outdir", self._directory, "-out", certificate,
+        )  # fmt: skip
 
 
 def _openssl(*arguments: object) -> None:

@@ -82,7 +82,7 @@ def test_a_client_without_a_good_certificate_is_refused(proxy, authority, other_
         "without a certificate": lambda: None,
         "of another CA": lambda: other_authority.issue_client(ALICE),
         "of a CA of the same name": lambda: namesake.issue_client(ALICE),
-        "expired": lambda: authority.issue_client(ALICE, days="-1"),
+        "expired": lambda: authority.issue_client(ALICE, expired=True),
         "server": lambda: authority.issue("localhost"),
     }[who]()
     with client(proxy, authority.ca, certificate) as admin, refused(StatusCode.UNAVAILABLE):
@@ -209,7 +209,7 @@ def test_clients_of_a_new_ca_are_served_and_those_of_the_old_one_refused_once_it
 
 
 def test_a_certificate_near_its_end_is_warned_of(start_administered, authority, tmp_path: Path) -> None:
-    expired = authority.issue_another("localhost", days="-1")
+    expired = authority.issue_another("localhost", expired=True)
     proxy = start_administered(routes={}, tls=ServerTls(expired, authority.ca))
     line = proxy.wait_log(level="WARN", msg=re.compile("^the admin API's certificate has expired"))
     assert line["subject"] == "CN=localhost"
@@ -331,7 +331,7 @@ def test_the_command_line_asks_a_server_elsewhere(proxy, authority, alice) -> No
 
 def test_the_command_line_says_why_it_cannot_ask(proxy, authority, other_authority, namesake, alice) -> None:
     where = f'server "localhost:{proxy.admin_port}": '
-    expired = authority.issue_client(ALICE, days="-1")
+    expired = authority.issue_client(ALICE, expired=True)
     stranger = other_authority.issue_client("/CN=mallory")
     double = namesake.issue_client(ALICE)
     ours = "CN=mc-proxy test authority"
