@@ -219,7 +219,7 @@ def test_every_command_of_the_runbook_does_what_the_page_says(machine: Machine) 
     certificates = "Certificates of the admin API"
     machine.page(certificates, 0)
     machine.page(certificates, 1)
-    assert "CN = mc-proxy" in machine.page(certificates, 2)
+    assert re.search(r"CN ?= ?mc-proxy\b", machine.page(certificates, 2))  # Debian 13's openssl has no spaces there
 
     assert "ok   listener         :443 can be bound" in machine.page("Start, stop", 0)
     machine.page("Start, stop", 1)
