@@ -2,6 +2,7 @@
 // mc-proxy top: a running server in a terminal, live.
 
 #include <fmt/format.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <array>
@@ -150,6 +151,16 @@ bool obey(int key, TopChoice& choice) {
   return true;
 }
 
+// curses prefers LINES and COLUMNS to a window's size, and to its next one; use_tioctl() mends the
+// first only. Whoever exported them knew the size of then. They count where a terminal has none, as
+// on a serial line. Before there are threads, which may read the environment.
+void prefer_size_of_window() {
+  winsize size{};
+  if (::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0) return;
+  if (size.ws_row > 0) ::unsetenv("LINES");
+  if (size.ws_col > 0) ::unsetenv("COLUMNS");
+}
+
 int show(TopSampler& sampler) {
   for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
     std::signal(signal, [](int) { interrupted = true; });
@@ -204,6 +215,7 @@ int top(const ClientOptions& options, TopMode mode, std::chrono::seconds every) 
         "--json` and `mc-proxy events --json`, and `mc-proxy top --once` prints one page");
     return kUsage;
   }
+  if (mode == TopMode::kLive) prefer_size_of_window();
   auto client = Client::connect(options);
   if (!client.has_value()) return client.error();
   TopSampler sampler(options, *std::move(client), every);

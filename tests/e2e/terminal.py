@@ -10,7 +10,7 @@ import subprocess
 import termios
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import pyte
 
@@ -20,20 +20,29 @@ from sockets import PATIENCE
 class Terminal:
     """Runs `command` in a terminal of `columns` x `rows` that calls itself `term`.
 
-    "linux" promises nothing that pyte does not know; "xterm" and "screen" do (REP, SU, SD).
+    "linux" promises nothing that pyte does not know; "xterm" and "screen" do (REP, SU, SD). LINES and COLUMNS are only in
+    its environment if they are in `variables`: pytest's own have nothing to do with this terminal.
     """
 
-    def __init__(self, command: Iterable[object], columns: int = 80, rows: int = 24, term: str = "linux"):
+    def __init__(
+        self,
+        command: Iterable[object],
+        columns: int = 80,
+        rows: int = 24,
+        term: str = "linux",
+        variables: Mapping[str, str] | None = None,
+    ):
         self._screen = pyte.Screen(columns, rows)
         self._stream = pyte.ByteStream(self._screen)
         self._changed = threading.Condition()
         self._master, slave = pty.openpty()
         self._set_size(columns, rows)
         self.written = b""
+        inherited = {name: value for name, value in os.environ.items() if name not in ("LINES", "COLUMNS")}
         self._process = subprocess.Popen(
             [str(word) for word in command],
             stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
-            env=os.environ | {"TERM": term, "LC_ALL": "C.UTF-8"},
+            env=inherited | {"TERM": term, "LC_ALL": "C.UTF-8"} | dict(variables or {}),
         )  # fmt: skip
         os.close(slave)
         self._reader = threading.Thread(target=self._read, daemon=True)

@@ -52,6 +52,12 @@ def whole(*words: str) -> Callable[[str], bool]:
     return lambda text: all(word in text for word in words) and "\nq quit" in text[text.rfind(words[-1]) :]
 
 
+def is_filled(text: str, columns: int, rows: int) -> bool:
+    """Whether the first line reaches the right edge, and the last one stands in the last row."""
+    lines = text.split("\n")
+    return len(lines[0]) == columns and lines[rows - 1].startswith("q quit")
+
+
 def test_the_screen_shows_who_is_connected_by_listener_name_and_source(proxy, top, enter) -> None:
     for source, name in ((MALLORY, "app.example.com"), (MALLORY, "shop.example.com"), (TRENT, "app.example.com")):
         enter(proxy.open_connection(name, source))
@@ -170,6 +176,20 @@ def test_every_size_of_terminal_is_filled_and_none_is_overrun(proxy, top, enter)
     screen.resize(1, 1)
     screen.resize(80, 24)
     screen.wait("NAMES (30)")
+
+
+def test_the_size_of_the_window_counts_whatever_the_environment_says(proxy, top) -> None:
+    screen = top(columns=100, rows=30, variables={"LINES": "24", "COLUMNS": "80"})
+    screen.wait(lambda text: is_filled(text, 100, 30))
+    screen.resize(120, 40)
+    screen.wait(lambda text: is_filled(text, 120, 40))
+
+
+def test_a_terminal_without_a_size_has_that_of_the_environment(proxy) -> None:
+    """As a serial line, whose size nobody set."""
+    serial = ["sh", "-c", 'stty rows 0 cols 0; exec "$@"', "sh", binary(), "top", "-c", proxy.config]
+    with Terminal(serial, columns=100, rows=30, variables={"LINES": "30", "COLUMNS": "100"}) as screen:
+        screen.wait(lambda text: is_filled(text, 100, 30))
 
 
 def test_a_server_that_is_lost_is_said_and_found_again(proxy, top, enter) -> None:
