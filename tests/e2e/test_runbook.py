@@ -336,7 +336,7 @@ def test_every_command_of_the_runbook_does_what_the_page_says(machine: Machine) 
     machine.ok("dd if=/dev/zero of=/srv/mc-proxy/mc-proxy.db bs=4096 seek=1 count=3 conv=notrunc status=none")
     damaged = machine.shell("mc-proxy server")
     assert damaged.returncode == 1 and "damaged" in damaged.stdout
-    assert "Page 4" in machine.page("The database is damaged", 0, fails=True)
+    assert re.search(r"\b[Pp]age 4\b", machine.page("The database is damaged", 0, fails=True))  # sqlite3's versions differ
     machine.page("The database is damaged", 1)
     wait_serving()
     assert "s_server" in machine.fetch("app.example.com")
