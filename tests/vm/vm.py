@@ -99,10 +99,8 @@ def image(deb: Path) -> Path:
         shutil.rmtree(old)
     tree = root / "root"
     tree.parent.mkdir(parents=True)
-    run("debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", codename(), tree)
-    quiet = os.environ | {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
-    run("chroot", tree, "apt-get", "-q", "-y", "--no-install-recommends", "satisfy", depends, env=quiet)
-    run("chroot", tree, "apt-get", "clean")
+    run("debootstrap", "--variant=minbase", codename(), tree)
+    install(tree, [*PACKAGES, *filter(None, map(str.strip, depends.split(",")))])
     (tree / "etc/hostname").write_text("vm\n")
     (tree / "etc/hosts").write_text("127.0.0.1 localhost vm\n")
     (tree / "etc/fstab").write_text("")
@@ -117,6 +115,19 @@ def image(deb: Path) -> Path:
     (tree / "payload").mkdir()
     (root / "made").touch()
     return tree
+
+
+def install(tree: Path, wanted: list[str]) -> None:
+    """By apt, for debootstrap takes names of packages only, and Debian 13's python3-grpcio depends on a virtual one."""
+    # Nothing is started, and what is mounted for the packages' scripts goes with the shell.
+    no_services = tree / "usr/sbin/policy-rc.d"
+    no_services.write_text("#!/bin/sh\nexit 101\n")
+    no_services.chmod(0o755)
+    script = 'mount -t proc proc "$0/proc" && chroot "$0" apt-get -q -y --no-install-recommends satisfy "$@"'
+    quiet = os.environ | {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
+    run("unshare", "--mount", "sh", "-c", script, tree, *wanted, env=quiet)
+    run("chroot", tree, "apt-get", "clean")
+    no_services.unlink()
 
 
 def payload(deb: Path, folder: Path) -> None:
@@ -200,8 +211,8 @@ def nspawn(deb: Path, work: Path, arguments: str) -> int:
 
 
 def kernel(tree: Path) -> tuple[Path, Path]:
-    """Debian's kernel for clouds, and a first file system that has only the way to its disk."""
-    folder = CACHE / "kernel"
+    """That Debian's kernel for clouds, and a first file system that has only the way to its disk."""
+    folder = CACHE / f"kernel-{codename()}"
     if not (folder / "initrd").exists():
         shutil.rmtree(folder, ignore_errors=True)
         (folder / "initrd.d/modules").mkdir(parents=True)
