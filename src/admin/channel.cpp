@@ -32,6 +32,7 @@
 #include "admin/limits.hpp"
 #include "admin/local_socket.hpp"
 #include "base/fd.hpp"
+#include "base/owner.hpp"
 #include "base/quote.hpp"
 
 namespace mc::admin {
@@ -53,9 +54,7 @@ std::string who_may_connect(const std::string& path) {
   struct stat status{};
   if (::stat(path.c_str(), &status) != 0) return "the user that the server runs as, or root";
   if (status.st_uid == 0) return "root";
-  const std::string name = user_name(status.st_uid);
-  return fmt::format("the user that owns it ({}), or root",
-                     name.empty() ? fmt::format("uid {}", status.st_uid) : name);
+  return fmt::format("the user that owns it ({}), or root", user_text(status.st_uid));
 }
 
 bool is_socket(const std::string& path) {

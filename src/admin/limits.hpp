@@ -57,9 +57,6 @@ static_assert(kLocalFdBegin + kLocalFdNumbers +
                   1024,
               "what a process may have at least, even where each connection takes one of them");
 
-/// The most memory for the system's entry of a user, of which the name is wanted.
-inline constexpr std::size_t kUserEntryBytesMax = 64 * 1024;
-
 /// How long the client waits for a local server that does not accept: a person waits for it.
 inline constexpr std::chrono::milliseconds kLocalConnectWaitMax{5000};
 

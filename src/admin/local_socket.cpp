@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <grpcpp/server_posix.h>
-#include <pwd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -15,9 +14,9 @@
 #include <cstring>
 #include <string_view>
 #include <utility>
-#include <vector>
 
 #include "admin/limits.hpp"
+#include "base/owner.hpp"
 #include "base/quote.hpp"
 
 namespace mc::admin {
@@ -117,18 +116,6 @@ Result<void> clear_path(const std::string& path, const sockaddr_un& address) {
 
 }  // namespace
 
-std::string user_name(uid_t uid) {
-  std::vector<char> buffer(1024);
-  for (;;) {
-    passwd entry{};
-    passwd* found = nullptr;
-    const int error = ::getpwuid_r(uid, &entry, buffer.data(), buffer.size(), &found);
-    if (error == 0) return found != nullptr ? printable(entry.pw_name) : "";
-    if (error != ERANGE || buffer.size() >= kUserEntryBytesMax) return "";
-    buffer.resize(buffer.size() * 2);
-  }
-}
-
 std::string describe(const LocalPeer& peer) {
   const std::string name = user_name(peer.uid);
   return fmt::format("uid={}{} pid={}", peer.uid, name.empty() ? "" : "(" + name + ")", peer.pid);
@@ -174,6 +161,7 @@ Result<std::unique_ptr<LocalSocket>> LocalSocket::open(const std::string& path) 
     return fail_with(path, fmt::format("it came into being with mode {:04o}, not 0600", mode),
                      "start the server with umask 077");
   }
+  if (const auto owner = owner_beside(directory_of(path))) give_socket(path, *owner);
   // From here on the destructor removes the file.
   std::unique_ptr<LocalSocket> socket(new LocalSocket(path,
                                                       {.device = made.st_dev, .inode = made.st_ino},

@@ -30,10 +30,8 @@ struct LocalPeer {
 /// `uid=0(root) pid=1234`; without the name where the system knows none. Any thread.
 std::string describe(const LocalPeer& peer);
 
-/// The name of a user, made printable; empty where the system knows none. Any thread.
-std::string user_name(uid_t uid);
-
-/// A listening Unix socket with mode 0600, which goes with its owner.
+/// A listening Unix socket with mode 0600, which goes with its owner. One that root makes belongs
+/// to the owner of its directory, like all that a server of root leaves (base/owner.hpp).
 class LocalSocket {
  public:
   /// Listens at `path`, in place of a socket that nobody listens on any more. Errors name the path

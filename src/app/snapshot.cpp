@@ -16,6 +16,7 @@
 
 #include "app/commands.hpp"
 #include "base/duration.hpp"
+#include "base/owner.hpp"
 #include "base/quote.hpp"
 #include "base/result.hpp"
 #include "config/config.hpp"
@@ -27,9 +28,10 @@ namespace {
 
 // What root makes here belongs to the server's user, who makes the next one.
 void give_to_owner_of(const std::string& database, const std::string& path) {
-  struct stat owner{};
-  if (::geteuid() != 0 || ::stat(database.c_str(), &owner) != 0) return;
-  static_cast<void>(::lchown(path.c_str(), owner.st_uid, owner.st_gid));
+  const auto owner = owner_beside(database);
+  if (owner.has_value()) {
+    static_cast<void>(::lchown(path.c_str(), owner->user, owner->group));
+  }
 }
 
 Result<std::string> default_output(const std::string& database) {

@@ -11,6 +11,7 @@
 #include <iterator>
 #include <utility>
 
+#include "base/owner.hpp"
 #include "base/quote.hpp"
 #include "lifecycle/handover_wire.hpp"
 #include "lifecycle/limits.hpp"
@@ -20,7 +21,8 @@ namespace mc::lifecycle {
 Result<std::unique_ptr<Handover>> Handover::open(const std::string& database_path,
                                                  Incumbent& incumbent, Log& log) {
   std::unique_ptr<Handover> handover(new Handover(handover_path(database_path), incumbent, log));
-  if (auto listening = handover->listen(); !listening) return std::unexpected(listening.error());
+  if (auto listening = handover->listen(database_path); !listening)
+    return std::unexpected(listening.error());
   return handover;
 }
 
@@ -31,9 +33,14 @@ Handover::~Handover() {
   if (listener_) ::unlink(path_.c_str());
 }
 
-Result<void> Handover::listen() {
+Result<void> Handover::listen(const std::string& database_path) {
   listener_ = listen_at(path_);
-  if (listener_) return {};
+  if (listener_) {
+    // Killed, it leaves the socket, and a server of the database's owner must be able to find out
+    // that nobody listens.
+    if (const auto owner = owner_beside(database_path)) give_socket(path_, *owner);
+    return {};
+  }
   return fail(
       fmt::format("the socket for a successor cannot be made at {}: {}; the directory of "
                   "the database must be writable for the server's user",
@@ -63,15 +70,19 @@ void Handover::accept_successor() {
   ucred peer{};
   socklen_t size = sizeof peer;
   if (!socket || ::getsockopt(socket.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return;
-  // The socket's mode admits these alone; the kernel's word costs nothing.
-  if (peer.uid != ::geteuid() && peer.uid != 0) return;
   successor_ = std::move(socket);
   successor_pid_ = peer.pid;
+  successor_uid_ = peer.uid;
   heard_ = std::chrono::steady_clock::now();
 }
 
 void Handover::carry_out(const std::string& request) {
-  if (request == word::kSockets && stage_ == Stage::kNone) {
+  // The database's owner, who can connect to a server of root, is not to get root's sockets.
+  const bool may_succeed = successor_uid_ == ::geteuid() || successor_uid_ == 0;
+  if (!request.empty() && !may_succeed) {
+    refuse(
+        fmt::format("it runs as {} and hands over to that user or root", user_text(::geteuid())));
+  } else if (request == word::kSockets && stage_ == Stage::kNone) {
     log_.info("a successor asks for the listeners", {{"successor", successor_pid_}});
     stage_ = Stage::kSockets;
     if (!send_sockets()) give_up("it does not take the sockets");
@@ -88,9 +99,13 @@ void Handover::carry_out(const std::string& request) {
   } else if (request.empty()) {
     give_up("it is gone");
   } else {
-    static_cast<void>(send_message(successor_.get(), "it does not speak this version's protocol"));
-    give_up("it asks for something unknown");
+    refuse("it does not speak this version's protocol");
   }
+}
+
+void Handover::refuse(const std::string& why) {
+  static_cast<void>(send_message(successor_.get(), why));
+  give_up("it asks for what it cannot have");
 }
 
 bool Handover::send_sockets() {

@@ -76,10 +76,11 @@ class Handover {
 
   Handover(std::string path, Incumbent& incumbent, Log& log);
 
-  Result<void> listen();
+  Result<void> listen(const std::string& database_path);
   void accept_successor();
   void carry_out(const std::string& request);
   [[nodiscard]] bool send_sockets();
+  void refuse(const std::string& why);
   void give_up(const char* why);
   void finish();
 
@@ -89,6 +90,7 @@ class Handover {
   Fd listener_;
   Fd successor_;
   pid_t successor_pid_ = 0;
+  uid_t successor_uid_ = 0;
   Stage stage_ = Stage::kNone;
   std::chrono::steady_clock::time_point heard_{};
 };

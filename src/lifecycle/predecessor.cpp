@@ -3,24 +3,48 @@
 
 #include <fmt/format.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/time.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
 #include <iterator>
 #include <utility>
 
+#include "base/owner.hpp"
 #include "base/quote.hpp"
 #include "lifecycle/handover_wire.hpp"
 #include "lifecycle/limits.hpp"
 
 namespace mc::lifecycle {
 
+namespace {
+
+// Only who may connect can find out whether somebody listens there.
+std::string explain_denied(const std::string& path) {
+  struct stat found{};
+  if (::lstat(path.c_str(), &found) != 0) {
+    return fmt::format(
+        "{}: the user with uid {} may not look there; give that user the directory "
+        "(chown), or run this as root",
+        quote(path), ::geteuid());
+  }
+  return fmt::format(
+      "the running server cannot be asked at {}: the socket belongs to {}; if a server of that "
+      "user runs (pidof mc-proxy), stop it, or run this as that user or root; if none does, a "
+      "server that was killed has left the socket: remove it (rm {})",
+      quote(path), user_text(found.st_uid), path);
+}
+
+}  // namespace
+
 Result<std::unique_ptr<Predecessor>> Predecessor::find(const std::string& database_path) {
   const std::string path = handover_path(database_path);
   Fd socket = connect_at(path);
   if (!socket) {
     if (errno == ENOENT || errno == ECONNREFUSED || errno == ENOTDIR) return nullptr;
+    if (errno == EACCES) return fail(explain_denied(path));
     return fail(fmt::format("the running server cannot be asked at {}: {}", quote(path),
                             std::strerror(errno)));
   }

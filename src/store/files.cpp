@@ -104,6 +104,10 @@ Result<NewFile> NewFile::create_for(const std::string& path) {
   return created;
 }
 
+void NewFile::give_to(Owner owner) {
+  [[maybe_unused]] const auto ignored = ::fchown(file_.get(), owner.user, owner.group);
+}
+
 Result<void> NewFile::publish() {
   if (::fsync(file_.get()) != 0) return fail_with_errno(temporary_path_, errno);
   if (::rename(temporary_path_.c_str(), path_.c_str()) != 0) return fail_with_errno(path_, errno);

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "base/fd.hpp"
+#include "base/owner.hpp"
 #include "base/result.hpp"
 
 namespace mc::store {
@@ -53,6 +54,9 @@ class NewFile {
   ~NewFile();
 
   [[nodiscard]] const std::string& temporary_path() const { return temporary_path_; }
+
+  /// Who owns it: else this process's user.
+  void give_to(Owner owner);
 
   /// Gives the file its name, in place of what had it before. It must not be open in SQLite.
   Result<void> publish();

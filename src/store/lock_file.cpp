@@ -13,6 +13,7 @@
 #include <string_view>
 #include <utility>
 
+#include "base/owner.hpp"
 #include "store/files.hpp"
 #include "store/trouble.hpp"
 
@@ -36,12 +37,11 @@ void write_holder(const Fd& file) {
 }
 
 /// For the next server, which may run as another user: one that root starts by hand leaves the file
-/// to the owner of the database, as SQLite does with its companions. Where that fails, the next one
-/// will say so.
+/// to the owner of the database, as SQLite does with its companions, or of the directory where
+/// there is no database yet. Where that fails, the next one will say so.
 void take_care_of_access(const std::string& path, const Fd& file) {
-  struct stat status{};
-  if (::geteuid() == 0 && ::stat(path.c_str(), &status) == 0) {
-    [[maybe_unused]] const auto ignored = ::fchown(file.get(), status.st_uid, status.st_gid);
+  if (const auto owner = owner_beside(path)) {
+    [[maybe_unused]] const auto ignored = ::fchown(file.get(), owner->user, owner->group);
   }
   [[maybe_unused]] const auto ignored = ::fchmod(file.get(), 0600);  // whatever the umask
 }

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <utility>
 
+#include "base/owner.hpp"
 #include "base/quote.hpp"
 #include "store/file_header.hpp"
 #include "store/files.hpp"
@@ -29,6 +30,8 @@ std::string audit_text(std::string_view text) {
 Result<void> create_database(const std::string& path) {
   auto file = NewFile::create_for(path);
   if (!file) return std::unexpected(file.error());
+  // SQLite gives its companions to the owner of the database.
+  if (const auto owner = owner_beside(path)) file->give_to(*owner);
   {
     auto connection = Connection::open(file->temporary_path(), Access::kReadWrite);
     if (!connection) return fail_with_sqlite(path, connection.error());

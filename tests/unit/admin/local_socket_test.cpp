@@ -425,6 +425,4 @@ TEST_CASE("connections outlive the socket") {
 TEST_CASE("a peer is described with the name of the user, where there is one") {
   CHECK(describe({.uid = 0, .pid = 1234}) == "uid=0(root) pid=1234");
   CHECK(describe({.uid = 4'000'000'000, .pid = 7}) == "uid=4000000000 pid=7");
-  CHECK(user_name(0) == "root");
-  CHECK(user_name(4'000'000'000).empty());
 }

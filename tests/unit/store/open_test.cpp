@@ -244,6 +244,22 @@ TEST_CASE("a lock file that root makes goes to the owner of the database") {
   }
 }
 
+TEST_CASE("a new database that root makes goes to the owner of the directory, like all beside it") {
+  if (::geteuid() != 0) return;
+  const TempDir dir;
+  REQUIRE(::chown(dir.path().c_str(), 65534, 65533) == 0);
+  const auto store = open_store(dir.database());
+  const std::vector<std::string> names = dir.names();
+  CHECK(names.size() == 4);  // the database, -shm, -wal, .lock
+  for (const std::string& name : names) {
+    struct stat status{};
+    REQUIRE(::stat(dir.file(name).c_str(), &status) == 0);
+    INFO(name);
+    CHECK(status.st_uid == 65534);
+    CHECK(status.st_gid == 65533);
+  }
+}
+
 TEST_CASE("a read-only or full file system is refused") {
   const TempDir dir;
   const auto on_disk_of = [&](const char* size, auto work) {
