@@ -42,11 +42,27 @@ using Clock = std::chrono::steady_clock;
 
 // ---- the local socket
 
+/// Whether systemd runs here and has the unit: sd_booted(3), systemd.unit(5).
+bool is_installed(const std::string& unit) {
+  constexpr const char* kRunning = "/run/systemd/system";
+  constexpr const char* kUnitPaths[] = {"/etc/systemd/system", kRunning,
+                                        "/usr/local/lib/systemd/system", "/usr/lib/systemd/system",
+                                        "/lib/systemd/system"};
+  return ::access(kRunning, F_OK) == 0 && std::ranges::any_of(kUnitPaths, [&](const char* path) {
+           return ::access(fmt::format("{}/{}.service", path, unit).c_str(), F_OK) == 0;
+         });
+}
+
+/// By hand, root would start a server beside the service that is meant.
+std::string how_to_start(const LocalServer& server) {
+  if (!server.unit.empty() && is_installed(server.unit)) return "systemctl start " + server.unit;
+  return "mc-proxy server -c " + (server.config.empty() ? "FILE" : server.config);
+}
+
 std::unexpected<Error> fail_without_server(const LocalServer& server, std::string_view finding) {
   return fail(
-      fmt::format("no server runs with this configuration: admin socket {}: {}; start it: mc-proxy "
-                  "server -c {}",
-                  quote(server.socket), finding, server.config.empty() ? "FILE" : server.config));
+      fmt::format("no server runs with this configuration: admin socket {}: {}; start it: {}",
+                  quote(server.socket), finding, how_to_start(server)));
 }
 
 /// "root", or the user that owns the socket and root.

@@ -13,10 +13,13 @@
 
 namespace mc::admin {
 
-/// A server on this machine. `config` is the configuration file that named the socket, for the
-/// command that starts the server; empty if there is none.
+/// A server on this machine. `config` is the configuration file that named the socket, and `unit`
+/// the systemd unit that runs a server with that file where it is installed, for the command that
+/// starts the server; empty if there is none.
 struct LocalServer {
-  std::string socket, config;
+  std::string socket;
+  std::string config = {};
+  std::string unit = {};
 };
 
 /// PEM files: the CA that the server's certificate is verified by, and what the client shows.

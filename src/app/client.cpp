@@ -88,7 +88,8 @@ std::expected<Client, Client::Failure> Client::open(const ClientOptions& options
                                client.where_),
                    kUsage);
   }
-  auto channel = client.local_ ? admin::connect_local({socket, options.config_path})
+  const char* const unit = options.config_path == kDefaultConfigPath ? kUnit : "";
+  auto channel = client.local_ ? admin::connect_local({socket, options.config_path, unit})
                                : admin::connect_tls(client.where_,
                                                     {options.ca, options.certificate, options.key});
   if (!channel.has_value()) return give_up(channel.error().message, kUnreachable);

@@ -16,6 +16,8 @@ class App;
 namespace mc::app {
 
 inline constexpr const char* kDefaultConfigPath = "/srv/mc-proxy/mc-proxy.toml";
+/// The systemd unit that runs a server with it.
+inline constexpr const char* kUnit = "mc-proxy";
 
 enum ExitCode : int {
   kDone = 0,

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A server that root has started by hand leaves nothing that would keep the service's user from the next start.
+"""A server that root has started by hand leaves nothing that would keep the service's user from the next start, and
+what it says of itself where the service is what one means.
 """
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -89,4 +91,29 @@ def test_a_socket_of_root_is_told_with_its_owner_and_the_remedy(proxy: Administe
     assert f"remove it (rm {proxy.database}.handover)" in refused.stderr
     os.unlink(f"{proxy.database}.handover")
     proxy.manager = AS_USER
+    proxy.start()
+
+
+# A machine of its own where systemd seems to run, with the unit or without.
+MACHINE = """
+mount -t tmpfs none /run && mkdir -p /run/systemd/system && mount -t tmpfs none /etc/systemd/system && mkdir -p /srv &&
+mount -t tmpfs none /srv && mkdir /srv/mc-proxy && cp "$1" /srv/mc-proxy/mc-proxy.toml || exit 99
+[ "$2" = bare ] || touch /etc/systemd/system/mc-proxy.service
+"$3" status; "$3" status -c "$1"
+"""
+
+
+@pytest.mark.parametrize("machine", ["bare", "installed"])
+def test_where_the_service_is_installed_its_start_is_what_is_told(proxy: AdministeredProxy, machine: str) -> None:
+    assert proxy.stop(signal.SIGTERM) == 0
+    told = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", MACHINE, "sh", proxy.config, machine, binary()],
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert told.returncode == 3, told.stderr
+    started = "systemctl start mc-proxy" if machine == "installed" else "mc-proxy server -c /srv/mc-proxy/mc-proxy.toml"
+    assert [line.rpartition("start it: ")[2] for line in told.stderr.splitlines()] == [
+        started,
+        f"mc-proxy server -c {proxy.config}",
+    ]
     proxy.start()
