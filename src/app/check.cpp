@@ -8,10 +8,12 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <cstdint>
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -22,6 +24,7 @@
 #include "app/machine.hpp"
 #include "base/quote.hpp"
 #include "config/config.hpp"
+#include "lifecycle/about.hpp"
 #include "lifecycle/confinement.hpp"
 #include "lifecycle/predecessor.hpp"
 #include "metrics/endpoint.hpp"
@@ -196,17 +199,76 @@ void check_pipes(Report& report, std::size_t workers) {
               pages == 0 || pages / pages_of_one >= wanted ? Finding::kGood : Finding::kNote);
 }
 
-void check_bound(Report& report, const std::string& subject, const std::string& name,
-                 const Result<void>& bound) {
-  if (bound.has_value()) {
-    report.line(subject, fmt::format("{} can be bound", name));
-    return;
-  }
-  const std::string& message = bound.error().message;
-  const bool in_use = message.find("in use") != std::string::npos;
-  report.line(subject, in_use ? message + " (as it should be if that is mc-proxy itself)" : message,
-              in_use ? Finding::kNote : Finding::kBad);
+// The server of this database, as far as it is known.
+struct Running {
+  enum class Known : std::uint8_t { kNone, kUnknown, kTold };
+
+  Known known = Known::kNone;  // kUnknown: there may be one that cannot be asked
+  pid_t pid = 0;               // 0: not seen from here, as in another container
+  lifecycle::About about;      // kTold
+};
+
+void report_confinement(Report& report, const lifecycle::Confinement& confinement) {
+  const auto line = [&](bool in_force, std::string text) {
+    report.line("confinement", std::move(text), in_force ? Finding::kGood : Finding::kNote);
+  };
+  line(true, fmt::format("capabilities: {}; new privileges: none", confinement.capabilities));
+  const bool has_landlock = confinement.landlock.starts_with("abi ");
+  line(has_landlock,
+       has_landlock
+           ? fmt::format("Landlock ({}): files are written only below the directories of the "
+                         "database and of the admin socket, and none is executed",
+                         confinement.landlock)
+           : fmt::format("Landlock: {}; it can write wherever its user may", confinement.landlock));
+  line(confinement.seccomp.ends_with(" refused"), "seccomp: " + confinement.seccomp);
+  line(true, "io_uring: " + confinement.rings);
 }
+
+// A server that does not tell: one of another version, or one that is just being replaced.
+void report_untold(Report& report, pid_t pid, const std::string& why) {
+  const std::string seen = pid > 0 ? lifecycle::confinement_of(pid) : std::string();
+  report.line("confinement",
+              fmt::format("the server does not tell ({}); {}", why,
+                          seen.empty() ? "nor does the kernel from here" : "the kernel: " + seen),
+              Finding::kNote);
+}
+
+// How the server that runs is confined, if one does; and what a start would find.
+Running check_running(Report& report, const config::Config& config) {
+  Running running;
+  const auto found = lifecycle::Predecessor::find(config.database.path);
+  if (!found.has_value()) {
+    running.known = Running::Known::kUnknown;
+    report.line("running server", found.error().message, Finding::kNote);
+  } else if (*found != nullptr) {
+    running.pid = (*found)->pid();
+    report.line("running server", running.pid > 0 ? fmt::format("pid {}", running.pid)
+                                                  : std::string("in another container"));
+    auto about = (*found)->about();
+    running.known = about.has_value() ? Running::Known::kTold : Running::Known::kUnknown;
+    if (about.has_value()) {
+      running.about = *std::move(about);
+      report_confinement(report, running.about.confinement);
+    } else {
+      report_untold(report, running.pid, about.error().message);
+    }
+  }
+  const int landlock = lifecycle::landlock_abi();
+  report.line("landlock",
+              landlock > 0 ? fmt::format("this kernel offers abi {}", landlock)
+                           : std::string("this kernel has none: a server could write wherever its "
+                                         "user may (boot with lsm=landlock,...)"),
+              landlock > 0 ? Finding::kGood : Finding::kNote);
+  return running;
+}
+
+// An address that the configuration wants.
+struct Place {
+  std::string subject;
+  std::string name;
+  SocketAddress address;
+  std::function<Result<void>()> bind;
+};
 
 template <class T>
 Result<void> only_whether(const Result<T>& result) {
@@ -214,37 +276,74 @@ Result<void> only_whether(const Result<T>& result) {
   return {};
 }
 
-void check_listeners(Report& report, const config::Config& config) {
+std::vector<Place> places_of(const config::Config& config) {
+  std::vector<Place> places;
   for (const config::Listener& listener : config.listeners) {
-    check_bound(report, "listener", listener.name,
-                only_whether(proxy::open_listeners(listener.addr, listener.name, 1)));
+    places.push_back({"listener", listener.name, listener.addr, [&listener] {
+                        return only_whether(proxy::open_listeners(listener.addr, listener.name, 1));
+                      }});
   }
   if (config.metrics.has_value()) {
     const SocketAddress& address = config.metrics->addr;
-    check_bound(report, "metrics", address.to_string(),
-                only_whether(metrics::open_listener(address)));
+    places.push_back({"metrics", address.to_string(), address,
+                      [&address] { return only_whether(metrics::open_listener(address)); }});
   }
-  if (!config.grpc.has_value() || !config.grpc->addr.has_value()) return;
-  const SocketAddress& address = *config.grpc->addr;
-  check_bound(report, "admin API", address.to_string(),
-              only_whether(admin::TcpListener::open(address)));
+  if (config.grpc.has_value() && config.grpc->addr.has_value()) {
+    const SocketAddress& address = *config.grpc->addr;
+    places.push_back({"admin API", address.to_string(), address,
+                      [&address] { return only_whether(admin::TcpListener::open(address)); }});
+  }
+  return places;
 }
 
-// Of the server that runs, if one does; and where none does, what a start would find.
-void check_confinement(Report& report, const config::Config& config) {
-  const auto running = lifecycle::Predecessor::find(config.database.path);
-  if (!running.has_value()) {
-    report.line("running server", running.error().message, Finding::kNote);
-  } else if (*running != nullptr) {
-    report.line("running server", fmt::format("pid {}: {}", (*running)->pid(),
-                                              lifecycle::confinement_of((*running)->pid())));
+// Where a port is taken and the server that runs has told where it listens.
+void report_taken(Report& report, const Place& place, const Running& running,
+                  const std::string& message) {
+  const std::string port = fmt::format(":{}", place.address.port());
+  const auto& all = running.about.listening;
+  const auto same_port = std::ranges::find_if(
+      all, [&](const std::string& address) { return address.ends_with(port); });
+  if (same_port == all.end()) {
+    report.line(place.subject, message + "; it is not the running server", Finding::kBad);
+    return;
   }
-  const int landlock = lifecycle::landlock_abi();
-  report.line("landlock",
-              landlock > 0 ? fmt::format("abi {}", landlock)
-                           : std::string("this kernel has none: a server could write wherever its "
-                                         "user may (boot with lsm=landlock,...)"),
-              landlock > 0 ? Finding::kGood : Finding::kNote);
+  report.line(place.subject,
+              fmt::format("{}: the running server has the port, at {}; another address for a port "
+                          "that stays takes a stop and a start",
+                          place.name, *same_port),
+              Finding::kNote);
+}
+
+void check_listeners(Report& report, const config::Config& config, const Running& running) {
+  std::string held;
+  bool unexplained = false;
+  for (const Place& place : places_of(config)) {
+    if (std::ranges::find(running.about.listening, place.address.to_string()) !=
+        running.about.listening.end()) {
+      held += (held.empty() ? "" : ", ") +
+              (place.subject == "listener" ? place.name : place.subject + " " + place.name);
+      continue;
+    }
+    const auto bound = place.bind();
+    if (bound.has_value()) {
+      report.line(place.subject, fmt::format("{} can be bound", place.name));
+    } else if (bound.error().message.find("in use") == std::string::npos) {
+      report.line(place.subject, bound.error().message, Finding::kBad);
+    } else if (running.known == Running::Known::kTold) {
+      report_taken(report, place, running, bound.error().message);
+    } else {
+      report.line(place.subject, bound.error().message, Finding::kNote);
+      unexplained = true;
+    }
+  }
+  if (!held.empty()) report.line("listeners", held + ": the running server listens there");
+  if (!unexplained) return;
+  report.line("listeners",
+              running.known == Running::Known::kNone
+                  ? "no server runs with this database: with ports in use a start fails, unless "
+                    "systemd holds them for it (mc-proxy.socket, or after a crash)"
+                  : "ports in use are as they should be if the running server has them",
+              Finding::kNote);
 }
 
 void check_all(Report& report, const config::Config& config) {
@@ -267,10 +366,10 @@ void check_all(Report& report, const config::Config& config) {
       config.proxy.pin_workers ? fmt::format(", on CPU {}", fmt::join(cpus, ",")) : "";
   report.line("workers", fmt::format("{}{}", cpus.size(), where));
   check_ring(report);
-  check_confinement(report, config);
+  const Running running = check_running(report, config);
   check_descriptors(report, config.proxy);
   check_pipes(report, cpus.size());
-  check_listeners(report, config);
+  check_listeners(report, config, running);
 }
 
 }  // namespace

@@ -14,6 +14,7 @@
 #include "base/log.hpp"
 #include "config/config.hpp"
 #include "control/control.hpp"
+#include "lifecycle/confinement.hpp"
 #include "lifecycle/handover.hpp"
 #include "lifecycle/keeper.hpp"
 #include "lifecycle/notifier.hpp"
@@ -32,6 +33,7 @@ struct ServerParts {
   std::unique_ptr<metrics::Endpoint>& metrics;
   lifecycle::Notifier& notifier;
   lifecycle::KeeperLine& keeper;
+  const lifecycle::Confinement& confinement;  // complete by the time of run()
   Log& log;
 };
 
@@ -63,6 +65,7 @@ class MainLoop final : private lifecycle::Incumbent {
   void report_totals();
 
   std::vector<int> listening_sockets() override;
+  const lifecycle::Confinement& confinement() override { return parts_.confinement; }
   void release_database() override;
   void take_database_back() override;
   void stop_accepting() override;

@@ -7,6 +7,7 @@
 
 #include <csignal>
 #include <filesystem>
+#include <iterator>
 #include <memory>
 #include <optional>
 #include <string>
@@ -31,6 +32,7 @@
 #include "metrics/endpoint.hpp"
 #include "proxy/data_plane.hpp"
 #include "proxy/sockets.hpp"
+#include "ring/restriction.hpp"
 
 namespace mc::app {
 
@@ -275,13 +277,16 @@ Result<void> Server::start_metrics() {
 }
 
 Result<void> Server::run(int signals, lifecycle::Confinement confinement) {
-  MainLoop loop({config_, *control_, *plane_, api_, metrics_, notifier_, keeper_, log_});
+  MainLoop loop(
+      {config_, *control_, *plane_, api_, metrics_, notifier_, keeper_, confinement, log_});
   if (auto serves = begin_to_serve(); !serves.has_value()) return serves;
   // It serves already, and must not end for this.
   if (const auto waits = loop.await_successors(); !waits.has_value()) {
     log_.error("no successor will find this server", {{"error", waits.error().message}});
   }
   lifecycle::confine_late(confinement);
+  // A ring that could not be restricted would not have been made.
+  confinement.rings = fmt::format("{} operations allowed", std::size(ring::kOperations));
   announce(confinement);
   notifier_.ready();
   loop.run(signals);
@@ -327,7 +332,8 @@ void Server::announce(const lifecycle::Confinement& confinement) const {
   if (config_.grpc && !config_.grpc->socket.empty()) apis.push_back(config_.grpc->socket);
   log_.info("confined", {{"capabilities", confinement.capabilities},
                          {"landlock", confinement.landlock},
-                         {"seccomp", confinement.seccomp}});
+                         {"seccomp", confinement.seccomp},
+                         {"rings", confinement.rings}});
   log_.info("serving",
             {{"version", "v" MC_PROXY_VERSION},
              {"listeners", fmt::format("{}", fmt::join(names, ","))},

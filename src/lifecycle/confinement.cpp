@@ -13,11 +13,13 @@
 #include <unistd.h>
 
 #include <array>
+#include <charconv>
 #include <cstdint>
 #include <cstring>
 #include <fstream>
 #include <memory>
 #include <string_view>
+#include <system_error>
 #include <utility>
 
 #include "base/fd.hpp"
@@ -217,6 +219,52 @@ std::string load_filter() {
   return fmt::format("{} system calls refused", refused);
 }
 
+// By number, as in <linux/capability.h>.
+constexpr auto kCapabilities = std::to_array<std::string_view>({
+    "chown",
+    "dac_override",
+    "dac_read_search",
+    "fowner",
+    "fsetid",
+    "kill",
+    "setgid",
+    "setuid",
+    "setpcap",
+    "linux_immutable",
+    "net_bind_service",
+    "net_broadcast",
+    "net_admin",
+    "net_raw",
+    "ipc_lock",
+    "ipc_owner",
+    "sys_module",
+    "sys_rawio",
+    "sys_chroot",
+    "sys_ptrace",
+    "sys_pacct",
+    "sys_admin",
+    "sys_boot",
+    "sys_nice",
+    "sys_resource",
+    "sys_time",
+    "sys_tty_config",
+    "mknod",
+    "lease",
+    "audit_write",
+    "audit_control",
+    "setfcap",
+    "mac_override",
+    "mac_admin",
+    "syslog",
+    "wake_alarm",
+    "block_suspend",
+    "audit_read",
+    "perfmon",
+    "bpf",
+    "checkpoint_restore",
+});
+static_assert(kCapabilities.size() == 41);
+
 std::string field_of(const std::string& status, std::string_view name) {
   const std::string key = fmt::format("\n{}:\t", name);
   const auto begin = status.find(key);
@@ -263,10 +311,27 @@ std::string confinement_of(int pid) {
   std::ifstream file(fmt::format("/proc/{}/status", pid));
   const std::string status{std::istreambuf_iterator<char>(file), {}};
   if (status.empty()) return {};
-  const std::string filters = field_of(status, "Seccomp_filters");
-  return fmt::format(
-      "capabilities {}, no new privileges {}, seccomp filters {}", field_of(status, "CapEff"),
-      field_of(status, "NoNewPrivs") == "1" ? "yes" : "no", filters.empty() ? "unknown" : filters);
+  // How many filters there are says nothing: those of its container or its shell count too.
+  return fmt::format("capabilities {}; new privileges {}; seccomp {}",
+                     capability_names(field_of(status, "CapEff")),
+                     field_of(status, "NoNewPrivs") == "1" ? "forbidden" : "possible",
+                     field_of(status, "Seccomp") == "2" ? "with a filter" : "without a filter");
+}
+
+std::string capability_names(std::string_view set) {
+  std::uint64_t bits = 0;
+  const auto [end, error] = std::from_chars(set.data(), set.data() + set.size(), bits, 16);
+  if (error != std::errc() || end != set.data() + set.size()) return "unknown";
+  if (bits == 0) return "none";
+  constexpr std::uint64_t kAll = (1ULL << kCapabilities.size()) - 1;
+  if ((bits & kAll) == kAll) return "all";
+  std::string names;
+  for (std::size_t i = 0; i < 64; ++i) {
+    if ((bits >> i & 1) == 0) continue;
+    if (!names.empty()) names += ", ";
+    names += i < kCapabilities.size() ? std::string(kCapabilities[i]) : std::to_string(i);
+  }
+  return names;
 }
 
 }  // namespace mc::lifecycle

@@ -5,6 +5,7 @@
 // Rings restrict themselves (ring/loop.cpp). What a kernel does not have is left out and told.
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace mc::lifecycle {
@@ -14,6 +15,7 @@ struct Confinement {
   std::string capabilities;  // "none", "cap_dac_override" ... or why they stay
   std::string landlock;      // "abi 7" or why not
   std::string seccomp;       // "80 system calls refused" or why not
+  std::string rings;         // "7 operations allowed"; said by whoever makes the rings
 };
 
 /// Gives up all capabilities but, for root, what reaching other users' files and the memory of
@@ -31,7 +33,11 @@ void confine_late(Confinement& so_far);
 /// The version of Landlock that the kernel offers; 0 or less: none.
 int landlock_abi();
 
-/// Of another process of this machine, as the kernel tells it: for `mc-proxy check`.
+/// Of another process of this machine, as far as the kernel tells it: not what is refused and
+/// restricted. Empty if it tells nothing. For `mc-proxy check`, of a server that cannot be asked.
 std::string confinement_of(int pid);
+
+/// "none", "all" or "net_bind_service, ipc_lock": a set in hexadecimal, as in /proc/PID/status.
+std::string capability_names(std::string_view set);
 
 }  // namespace mc::lifecycle

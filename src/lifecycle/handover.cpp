@@ -13,6 +13,7 @@
 
 #include "base/owner.hpp"
 #include "base/quote.hpp"
+#include "lifecycle/about.hpp"
 #include "lifecycle/handover_wire.hpp"
 #include "lifecycle/limits.hpp"
 
@@ -79,7 +80,9 @@ void Handover::accept_successor() {
 void Handover::carry_out(const std::string& request) {
   // The database's owner, who can connect to a server of root, is not to get root's sockets.
   const bool may_succeed = successor_uid_ == ::geteuid() || successor_uid_ == 0;
-  if (!request.empty() && !may_succeed) {
+  if (request == word::kAbout) {
+    if (!tell()) give_up("it does not listen");
+  } else if (!request.empty() && !may_succeed) {
     refuse(
         fmt::format("it runs as {} and hands over to that user or root", user_text(::geteuid())));
   } else if (request == word::kSockets && stage_ == Stage::kNone) {
@@ -115,6 +118,15 @@ bool Handover::send_sockets() {
     const std::vector<int> some(all.begin() + static_cast<std::ptrdiff_t>(sent),
                                 all.begin() + static_cast<std::ptrdiff_t>(end));
     if (!send_message(successor_.get(), word::kMore, some)) return false;
+  }
+  return send_message(successor_.get(), word::kDone);
+}
+
+bool Handover::tell() {
+  const About about{.confinement = incumbent_.confinement(),
+                    .listening = listening_addresses(incumbent_.listening_sockets())};
+  for (const std::string& message : to_messages(about)) {
+    if (!send_message(successor_.get(), message)) return false;
   }
   return send_message(successor_.get(), word::kDone);
 }

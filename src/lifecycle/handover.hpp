@@ -17,6 +17,8 @@
 // server. The order is that of the kernel's rules: two processes with standing accepts on one
 // socket, of which one cancels, lose connections.
 //
+// Besides it answers what it is about (about.hpp), which is no step and changes nothing.
+//
 // All on one thread, which polls fd() and calls turn().
 
 #include <sys/types.h>
@@ -30,6 +32,7 @@
 #include "base/fd.hpp"
 #include "base/log.hpp"
 #include "base/result.hpp"
+#include "lifecycle/confinement.hpp"
 
 namespace mc::lifecycle {
 
@@ -39,6 +42,7 @@ class Incumbent {
   virtual ~Incumbent() = default;
 
   virtual std::vector<int> listening_sockets() = 0;
+  virtual const Confinement& confinement() = 0;
   virtual void release_database() = 0;
   /// Undoes release_database().
   virtual void take_database_back() = 0;
@@ -80,6 +84,7 @@ class Handover {
   void accept_successor();
   void carry_out(const std::string& request);
   [[nodiscard]] bool send_sockets();
+  [[nodiscard]] bool tell();
   void refuse(const std::string& why);
   void give_up(const char* why);
   void finish();

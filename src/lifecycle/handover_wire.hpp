@@ -14,9 +14,11 @@
 
 namespace mc::lifecycle {
 
-/// What the successor asks for, in this order, and the answers.
+/// What the successor asks for, in this order, and the answers. `about` changes nothing, and
+/// whoever may connect may ask it (about.hpp); a server that does not know it refuses.
 namespace word {
 inline constexpr std::string_view kSockets = "mc-proxy handover 1: sockets";
+inline constexpr std::string_view kAbout = "mc-proxy handover 1: about";
 inline constexpr std::string_view kDatabase = "database";
 inline constexpr std::string_view kAccepting = "accepting";
 inline constexpr std::string_view kStepDown = "step down";

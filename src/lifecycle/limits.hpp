@@ -18,6 +18,14 @@ inline constexpr std::size_t kMessageBytesMax = 1024;
 /// failed, and everything goes on as it was.
 inline constexpr std::chrono::seconds kStepMax{20};
 
+/// Messages in which a server tells of itself: four about its confinement, the rest are addresses,
+/// some 40 in each.
+inline constexpr std::size_t kAboutMessagesMax = 64;
+
+/// How long whoever asks for that waits: a hand-over may be under way, and the kernel tells the
+/// most important of it too.
+inline constexpr std::chrono::seconds kAboutMax{3};
+
 /// How long a server that does not look up keeps others waiting who would connect.
 inline constexpr std::chrono::seconds kConnectMax{5};
 

@@ -77,6 +77,22 @@ Result<void> Predecessor::ask(std::string_view what, std::vector<Fd>& descriptor
   }
 }
 
+Result<About> Predecessor::about() {
+  const timeval patience{.tv_sec = kAboutMax.count(), .tv_usec = 0};
+  static_cast<void>(
+      ::setsockopt(socket_.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience));
+  About about;
+  if (!send_message(socket_.get(), word::kAbout)) return fail("it hung up");
+  for (std::size_t i = 0; i <= kAboutMessagesMax; ++i) {
+    const auto answer = receive_message(socket_.get());
+    if (!answer.has_value()) return fail(fmt::format("no answer within {} s", kAboutMax.count()));
+    if (answer->text == word::kDone) return about;
+    if (answer->text.empty()) return fail("it is of another version");
+    add_message(about, answer->text);
+  }
+  return fail("it says too much");
+}
+
 Result<std::vector<Fd>> Predecessor::sockets() {
   std::vector<Fd> sockets;
   if (auto asked = ask(word::kSockets, sockets); !asked) return std::unexpected(asked.error());

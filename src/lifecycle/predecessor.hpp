@@ -13,6 +13,7 @@
 
 #include "base/fd.hpp"
 #include "base/result.hpp"
+#include "lifecycle/about.hpp"
 
 namespace mc::lifecycle {
 
@@ -23,6 +24,9 @@ class Predecessor {
 
   [[nodiscard]] pid_t pid() const { return pid_; }
 
+  /// What it tells of itself; kAboutMax at the most. An error from a version that does not, and
+  /// while another successor keeps it.
+  Result<About> about();
   /// Its listening sockets: proxied listeners and admin API. It goes on accepting from them.
   Result<std::vector<Fd>> sockets();
   /// It closes the database and takes no more changes and no more clients of the API.

@@ -10,6 +10,8 @@
 #include <span>
 #include <utility>
 
+#include "ring/restriction.hpp"
+
 namespace mc::ring {
 
 namespace {
@@ -47,15 +49,8 @@ int register_with(const io_uring& ring, unsigned what, std::span<io_uring_restri
   return result < 0 ? -errno : 0;
 }
 
-// What the ring may be used for, from now to its end: what this program does with it and no more. A
-// seccomp filter does not see what a ring does (io_uring_register(2),
-// IORING_REGISTER_RESTRICTIONS).
+// For good; a ring that cannot be restricted is not used.
 int restrict_ring(io_uring& ring) {
-  constexpr int kOperations[] = {IORING_OP_ACCEPT,      IORING_OP_RECV,   IORING_OP_CONNECT,
-                                 IORING_OP_POLL_ADD,    IORING_OP_SPLICE, IORING_OP_READ,
-                                 IORING_OP_ASYNC_CANCEL};
-  constexpr int kRegistrations[] = {IORING_REGISTER_RING_FDS, IORING_UNREGISTER_RING_FDS,
-                                    IORING_REGISTER_PBUF_RING, IORING_UNREGISTER_PBUF_RING};
   std::vector<io_uring_restriction> allowed;
   for (const int operation : kOperations) {
     auto& one = allowed.emplace_back();

@@ -2,14 +2,18 @@
 """What an operator sees of `mc-proxy check`, of a server that cannot start, and of the command line itself."""
 
 import errno
+import json
 import os
+import re
+import signal
+import socket
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from harness import REPOSITORY, binary
+from harness import REPOSITORY, Listener, binary
 
 GOOD = """\
 [[listeners]]
@@ -105,6 +109,77 @@ def test_too_little_locked_memory_is_told_apart(write) -> None:
     assert "do not fit into RLIMIT_MEMLOCK, which is 0 bytes" in result.stdout
     assert "LimitMEMLOCK=infinity" in result.stdout
     assert result.returncode == 1
+
+
+def test_check_tells_how_the_running_server_is_confined_and_where_it_listens(start_proxy) -> None:
+    """Of any server, also one without an admin API."""
+    proxy = start_proxy(listeners=[Listener({"app.example.com": "127.0.0.1:18443"}), Listener({}, host="")])
+    confined = proxy.wait_log(msg="confined")
+    checked = proxy.cli("check")
+    assert checked.code == 0, checked.out + checked.err
+    for line in (
+        f"ok   running server   pid {proxy.pid}",
+        f"ok   confinement      capabilities: {confined['capabilities']}; new privileges: none",
+        f"ok   confinement      Landlock ({confined['landlock']}): files are written only below the directories of the "
+        "database and of the admin socket, and none is executed",
+        f"ok   confinement      seccomp: {confined['seccomp']}",
+        "ok   confinement      io_uring: 7 operations allowed",
+        f"ok   landlock         this kernel offers {confined['landlock']}",
+        f"ok   listeners        127.0.0.1:{proxy.ports[0]}, :{proxy.ports[1]}: the running server listens there",
+    ):
+        assert line in checked.out.splitlines(), checked.out
+    assert "in use" not in checked.out
+    assert not re.search("[0-9a-f]{16}", checked.out)
+    findings = json.loads(proxy.cli("check", "--json").out)["findings"]
+    assert [one["text"] for one in findings if one["subject"] == "running server"] == [f"pid {proxy.pid}"]
+    # To ask is no step of a hand-over.
+    assert proxy.lines(msg=re.compile("successor")) == []
+
+
+def test_of_a_server_that_does_not_answer_the_kernel_tells_what_it_knows_by_name(start_proxy) -> None:
+    proxy = start_proxy(routes={})
+    proxy.send_signal(signal.SIGSTOP)
+    try:
+        checked = proxy.cli("check")
+    finally:
+        proxy.send_signal(signal.SIGCONT)
+    assert re.search(
+        r"^note confinement +the server does not tell \(no answer within 3 s\); the kernel: "
+        r"capabilities (none|(\w+, )*\w+); new privileges forbidden; seccomp with a filter$",
+        checked.out, re.M,
+    ), checked.out  # fmt: skip
+    assert not re.search("[0-9a-f]{16}", checked.out)
+    assert checked.out.count("as they should be if the running server has them") == 1
+    assert checked.code == 0
+
+
+def test_a_port_in_use_is_told_by_who_may_have_it(start_proxy, tmp_path: Path) -> None:
+    proxy = start_proxy(routes={})
+    text = proxy.config.read_text()
+    listen = f'"127.0.0.1:{proxy.ports[0]}"'
+    other = tmp_path / "other.toml"
+
+    other.write_text(text.replace(str(proxy.database), str(tmp_path / "other.db")))
+    checked = run("check", "-c", other)
+    assert f"note listener         listen 127.0.0.1:{proxy.ports[0]}: address already in use" in checked.stdout
+    assert checked.stdout.count("no server runs with this database: with ports in use a start fails") == 1
+    assert checked.returncode == 0
+
+    other.write_text(text.replace(listen, f'":{proxy.ports[0]}"'))
+    checked = run("check", "-c", other)
+    assert (
+        f"note listener         :{proxy.ports[0]}: the running server has the port, at {listen[1:-1]}; another address "
+        "for a port that stays takes a stop and a start"
+    ) in checked.stdout
+    assert checked.returncode == 0
+
+    with socket.create_server(("127.0.0.1", 0)) as foreign:
+        port = foreign.getsockname()[1]
+        other.write_text(text.replace(listen, f'"127.0.0.1:{port}"'))
+        checked = run("check", "-c", other)
+    assert f"BAD  listener         listen 127.0.0.1:{port}: address already in use" in checked.stdout
+    assert "; it is not the running server" in checked.stdout
+    assert checked.returncode == 1
 
 
 # Refuses io_uring_setup (system call 425) with an errno, as the default profiles of container engines do, and then

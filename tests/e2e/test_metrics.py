@@ -409,7 +409,7 @@ def test_a_port_that_is_taken_is_named(start_metered, tmp_path: Path) -> None:
     metered = start_metered(routes={})
     taken = f'metrics.addr "127.0.0.1:{metered.port}": address already in use'
     checked = metered.proxy.cli("check")
-    assert f"note metrics          listen {taken}" in checked.out
+    assert f"metrics 127.0.0.1:{metered.port}: the running server listens there" in checked.out
     text = metered.proxy.config.read_text()
     second = tmp_path / "second.toml"
     second.write_text(

@@ -15,6 +15,8 @@
 #include <utility>
 #include <vector>
 
+#include "lifecycle/about.hpp"
+#include "lifecycle/confinement.hpp"
 #include "lifecycle/handover_wire.hpp"
 #include "lifecycle/inherited_sockets.hpp"
 #include "lifecycle/predecessor.hpp"
@@ -50,6 +52,7 @@ class Notes final : public Incumbent {
   explicit Notes(std::vector<int> sockets) : sockets_(std::move(sockets)) {}
 
   std::vector<int> listening_sockets() override { return sockets_; }
+  const Confinement& confinement() override { return confinement_; }
   void release_database() override { said += "release "; }
   void take_database_back() override { said += "take-back "; }
   void stop_accepting() override { said += "stop "; }
@@ -60,6 +63,10 @@ class Notes final : public Incumbent {
 
  private:
   std::vector<int> sockets_;
+  const Confinement confinement_{.capabilities = "none",
+                                 .landlock = "abi 7",
+                                 .seccomp = "80 system calls refused",
+                                 .rings = "7 operations allowed"};
 };
 
 // The incumbent's thread is the test's: it turns until the successor's part has returned.
@@ -172,6 +179,72 @@ TEST_CASE("steps in another order, or words of another version, are refused and 
   });
   CHECK(answer == "it does not speak this version's protocol");
   CHECK(scene.notes.said.empty());
+}
+
+TEST_CASE("a server tells of itself to whoever asks, and can still be succeeded") {
+  // So many addresses that they take several messages.
+  std::vector<Fd> sockets;
+  std::vector<int> numbers;
+  std::vector<std::string> addresses;
+  for (int i = 0; i < 150; ++i) {
+    sockets.push_back(listening_socket());
+    numbers.push_back(sockets.back().get());
+    addresses.push_back(address_of(sockets.back()).to_string());
+  }
+  const Fd twin(::dup(numbers.front()));
+  numbers.push_back(twin.get());
+  Scene scene(numbers);
+  About told;
+  scene.play([&] {
+    const auto predecessor = *Predecessor::find(scene.database);
+    auto about = predecessor->about();
+    REQUIRE(about.has_value());
+    told = *std::move(about);
+    CHECK(predecessor->sockets()->size() == 151);
+  });
+  CHECK(told.confinement.capabilities == "none");
+  CHECK(told.confinement.landlock == "abi 7");
+  CHECK(told.confinement.seccomp == "80 system calls refused");
+  CHECK(told.confinement.rings == "7 operations allowed");
+  CHECK(told.listening == addresses);
+  CHECK(scene.notes.said.empty());
+}
+
+TEST_CASE("a server of an earlier version, which does not tell of itself, is told apart") {
+  const std::string directory = make_directory();
+  const std::string database = directory + "/mc-proxy.db";
+  const Fd listener = listen_at(handover_path(database));
+  auto earlier = std::async(std::launch::async, [&] {
+    const Fd socket(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    REQUIRE(receive_message(socket.get())->text == word::kAbout);
+    REQUIRE(send_message(socket.get(), "it does not speak this version's protocol"));
+  });
+  const auto predecessor = *Predecessor::find(database);
+  REQUIRE(predecessor != nullptr);
+  const auto about = predecessor->about();
+  earlier.get();
+  REQUIRE_FALSE(about.has_value());
+  CHECK(about.error().message == "it is of another version");
+  std::filesystem::remove_all(directory);
+}
+
+TEST_CASE("what a later version tells of itself besides is passed over") {
+  About about;
+  for (const char* message :
+       {"landlock abi 9", "moon full", "", "listening", "listening [::]:443"}) {
+    add_message(about, message);
+  }
+  CHECK(about.confinement.landlock == "abi 9");
+  CHECK(about.listening == std::vector<std::string>{"[::]:443"});
+}
+
+TEST_CASE("capabilities are told by name") {
+  CHECK(capability_names("0000000000000000") == "none");
+  CHECK(capability_names("0000000000000400") == "net_bind_service");
+  CHECK(capability_names("000000000000400b") == "chown, dac_override, fowner, ipc_lock");
+  CHECK(capability_names("000001ffffffffff") == "all");
+  CHECK(capability_names("0000020000000000") == "41");
+  CHECK(capability_names("") == "unknown");
 }
 
 TEST_CASE("where no server runs there is no predecessor, also beside the socket of one that died") {

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// What a running server tells of itself, over the socket for its successor: how it is confined, and
+// where it listens. For `mc-proxy check`, which asks every server in this way, also one without an
+// admin API. Pure functions; any thread.
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "lifecycle/confinement.hpp"
+
+namespace mc::lifecycle {
+
+struct About {
+  Confinement confinement;
+  std::vector<std::string> listening;  // "192.0.2.1:443" or "[::]:443"; TCP alone
+};
+
+/// As messages, each "key value", at most kAboutMessagesMax of them.
+std::vector<std::string> to_messages(const About& about);
+
+/// Takes one up; keys that a later version may have are passed over.
+void add_message(About& about, const std::string& message);
+
+/// Where these sockets listen, each address once; other than TCP is left out.
+std::vector<std::string> listening_addresses(const std::vector<int>& sockets);
+
+}  // namespace mc::lifecycle
