@@ -27,8 +27,13 @@ inside() { chroot "$root" env DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8 "$@"
 state=$root/srv/mc-proxy
 passed=0 failed=0
 step() { # step NAME: the function of that name, under set -e
-  local log=$work/log
-  if (set -e; "$1") >"$log" 2>&1; then
+  local log=$work/log status
+  # Not as the condition of an `if`: there, and in what it calls, the shell ignores set -e.
+  set +e
+  (set -e; "$1") >"$log" 2>&1
+  status=$?
+  set -e
+  if [ $status = 0 ]; then
     echo "ok $1"
     passed=$((passed + 1))
   else
@@ -51,10 +56,20 @@ put_files() { # what an operator has
   echo '# mine' >>"$state/mc-proxy.toml"
   echo precious >"$state/mc-proxy.db"
   echo precious >"$state/backups/mc-proxy-20261122-120000.db"
-  chmod 0700 "$state"
-  files=$(files_of_the_operator)
+  echo precious >"$state/backups/mc-proxy-20261123-120000.db"
+  echo precious >"$state/certs/site.key"
+  inside chown mc-proxy:mc-proxy /srv/mc-proxy/{mc-proxy.db,backups/mc-proxy-20261122-120000.db,certs/site.key}
+  chmod 0600 "$state"/{mc-proxy.db,backups/*.db,certs/site.key}
+  chmod 0700 "$state" "$state/backups"
+  files_of_the_operator >"$work/files" # a file, because each step is a shell of its own
 }
-files_of_the_operator() { (cd "$state" && find . -type f -exec md5sum {} + | sort && stat -c %a:%U .); }
+files_of_the_operator() { # name, mode and owner of everything, and what is in the files
+  (cd "$state" && find . -exec stat -c '%n %F %a %u:%g' {} + | sort && find . -type f -exec md5sum {} + | sort)
+}
+files_are_as_they_were() {
+  holds "$(wc -l <"$work/files")" = 13 # 3 directories, and 5 files twice
+  files_of_the_operator | diff "$work/files" -
+}
 
 installs_on_a_clean_system() {
   inside apt-get -q update
@@ -82,18 +97,17 @@ upgrades_and_leaves_what_is_the_operators() {
   newer
   inside dpkg -i /tmp/newer.deb
   inside dpkg-query -W -f '${Version}' mc-proxy | grep -q '+newer$'
-  holds "$(files_of_the_operator)" = "$files"
+  files_are_as_they_were
 }
 is_removed_and_leaves_what_is_the_operators() {
   inside dpkg --remove mc-proxy
   holds ! -e "$root/usr/bin/mc-proxy"
-  put_files_again
-  holds "$(files_of_the_operator)" = "$files"
+  files_are_as_they_were
 }
-put_files_again() { files=$(files_of_the_operator); grep -q precious "$state/mc-proxy.db" "$state"/backups/*.db; grep -q '# mine' "$state/mc-proxy.toml"; }
 is_purged_and_says_what_it_leaves() {
-  inside dpkg --purge mc-proxy | grep -q '/srv/mc-proxy is kept'
-  put_files_again
+  inside dpkg --purge mc-proxy >"$work/said"
+  grep -q '/srv/mc-proxy is kept' "$work/said"
+  files_are_as_they_were
   holds ! -e "$root/etc/systemd/system/multi-user.target.wants/mc-proxy.service"
   holds -z "$(inside dpkg-query -W -f '${Status}' mc-proxy 2>/dev/null)"
   inside getent passwd mc-proxy
@@ -101,10 +115,10 @@ is_purged_and_says_what_it_leaves() {
 comes_back_to_its_files() {
   inside dpkg -i /tmp/newer.deb | tee "$work/said"
   holds -z "$(grep 'not started' "$work/said")"
-  put_files_again
+  files_are_as_they_were
 }
 leaves_nothing_where_there_was_nothing() {
-  rm -rf "${state:?}"/{mc-proxy.toml,mc-proxy.db,backups/*}
+  rm -rf "${state:?}"/{mc-proxy.toml,mc-proxy.db,backups/*,certs/*}
   inside dpkg --purge mc-proxy
   holds ! -e "$state"
   holds -z "$(find "$root"/{etc,usr,var/lib/systemd} -path "$root/usr/share/man" -prune -o -name 'mc-proxy*' -print)"
