@@ -9,6 +9,7 @@ the machine to where it begins.
 """
 
 import contextlib
+import hashlib
 import os
 import pwd
 import re
@@ -26,6 +27,7 @@ import traffic
 PATIENCE = 30.0
 STATE = Path("/srv/mc-proxy")
 CONFIG = STATE / "mc-proxy.toml"
+DATABASE = STATE / "mc-proxy.db"
 BACKUPS = STATE / "backups"
 DROP_INS = Path("/etc/systemd/system")
 OLD_BACKUP = BACKUPS / "mc-proxy-20200101-000000.db"
@@ -202,17 +204,29 @@ def package_removal_and_purge_keep_what_is_the_operators() -> None:
     run("dpkg", "--remove", "mc-proxy")
     assert not traffic.is_served() and not Path("/usr/bin/mc-proxy").exists()
     run("dpkg", "--purge", "mc-proxy")
-    assert files_of_the_operator() == kept and pwd.getpwnam("mc-proxy")
+    left = files_of_the_operator()
+    assert left == kept, f"what was there: {kept}\nwhat is left: {left}"
+    assert pwd.getpwnam("mc-proxy")
     systemctl("daemon-reload")
     systemctl("cat", "mc-proxy.service", fails=True)
     # And it comes back as it was.
     serve()
 
 
-def files_of_the_operator() -> list[Path]:
-    assert CONFIG.exists() and (STATE / "mc-proxy.db").exists()
-    # SQLite's companions come and go with the server.
-    return sorted(path for path in STATE.rglob("*") if path.is_file() and not path.name.startswith("mc-proxy.db"))
+def files_of_the_operator() -> dict[str, tuple[str, str, str]]:
+    """Mode, owner and content of each, and of the folders."""
+    assert CONFIG.exists() and DATABASE.exists()
+    # SQLite's companions come and go with the server, which also decides which of them has the last changes.
+    found = [STATE, BACKUPS, *(path for path in STATE.rglob("*") if path.is_file() and not path.name.startswith("mc-proxy.db-"))]
+    return {str(path): (oct(path.stat().st_mode), f"{path.owner()}:{path.group()}", content_of(path)) for path in found}
+
+
+def content_of(path: Path) -> str:
+    if path.is_dir():
+        return ""
+    if path == DATABASE:
+        return run("sqlite3", path, ".dump")
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def newer_package() -> Path:
