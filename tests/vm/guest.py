@@ -64,6 +64,9 @@ geoip_db = "/srv/mc-proxy/GeoLite2-Country.mmdb"
 pin_workers = true
 """
 
+# Of mc-proxy.socket: its own is the first of them.
+BOTH_PORTS = "[Socket]\nListenStream=\nListenStream=443\nListenStream=8443\n"
+
 
 class Skipped(Exception):
     """The scenario cannot be played here; the text says why."""
@@ -338,13 +341,38 @@ def restarts_under_load_refuse_and_cut_nobody() -> None:
 def restart_under_load(times: int, *, threads: int, long: int) -> None:
     install()
     serve()
-    load = traffic.Load(threads, long)
+    began, load = restarts(), traffic.Load(threads, long)
     for _ in range(times):
         systemctl("restart", "mc-proxy")
         assert show("ActiveState") == "active"
         load.ping_long()
     print(f"   {load.end()}")
-    assert restarts() == 0
+    assert restarts() == began
+
+
+def ten_restarts_behind_the_socket_unit_refuse_and_cut_nobody() -> None:
+    """The other way to listen: the sockets are systemd's, one for each port, and all servers share them."""
+    install()
+    serve()
+    systemctl("stop", "mc-proxy")
+    with drop_in("mc-proxy.socket", BOTH_PORTS):
+        systemctl("enable", "--now", "mc-proxy.socket")
+        try:
+            listening = listeners()
+            assert len(listening) == 2 and show("ActiveState") == "inactive", listening
+            traffic.fetch()
+            until(is_active, "systemd knows, which may hear of it after the client")
+            restart_under_load(10, threads=4, long=200)
+            assert listeners() == listening, "a server has bound sockets of its own"
+        finally:
+            systemctl("disable", "--now", "mc-proxy.socket")
+            systemctl("stop", "mc-proxy.service")
+    serve()
+
+
+def listeners() -> list[tuple[str, str]]:
+    """Address and inode of each socket that listens on the proxy's ports."""
+    return sorted(re.findall(r"(\S+:(?:8?443)) .*\bino:(\d+)", run("ss", "-Htlne")))
 
 
 def a_server_that_hangs_is_replaced() -> None:
@@ -381,8 +409,7 @@ def the_first_client_starts_it_by_the_socket() -> None:
     install()
     serve()
     systemctl("stop", "mc-proxy")
-    listeners = "[Socket]\nListenStream=\nListenStream=443\nListenStream=8443\n"
-    with drop_in("mc-proxy.socket", listeners):
+    with drop_in("mc-proxy.socket", BOTH_PORTS):
         systemctl("start", "mc-proxy.socket")
         try:
             assert show("ActiveState") == "inactive"
@@ -617,6 +644,7 @@ NSPAWN = [
     reload_reads_the_geoip_database_anew,
     stop_refuses_newcomers_and_lets_open_connections_end,
     ten_restarts_under_load_refuse_and_cut_nobody,
+    ten_restarts_behind_the_socket_unit_refuse_and_cut_nobody,
     a_server_that_hangs_is_replaced,
     a_crash_loses_no_client_that_waits,
     a_restart_waits_for_a_bus_that_is_late_and_not_for_one_that_hangs,

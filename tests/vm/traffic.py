@@ -132,11 +132,14 @@ class Load:
                 raise AssertionError(f"long connection {index} of {len(self._long)}: {error!r}") from None
 
     def end(self) -> str:
-        """Stops; what happened, as text. Fails if anything but success did."""
+        """Stops; what happened, as text. Fails if anything but success did, and if a long connection does not end in order."""
         self._stop.set()
         for thread in self._threads:
             thread.join(PATIENCE)
-        for client in self._long:
+        self.ping_long()
+        for index, client in enumerate(self._long):
+            client.shutdown(socket.SHUT_WR)
+            assert client.recv(1) == b"", f"long connection {index} of {len(self._long)} does not end"
             client.close()
         text = ", ".join(f"{count} {what}" for what, count in sorted(self.counts.items()))
         assert set(self.counts) == {"ok"}, f"short connections: {text}"
