@@ -9,6 +9,7 @@ the machine to where it begins.
 """
 
 import contextlib
+import ctypes
 import hashlib
 import os
 import pwd
@@ -376,18 +377,69 @@ def listeners() -> list[tuple[str, str]]:
 
 
 def a_server_that_hangs_is_replaced() -> None:
+    with short_watchdog() as has_fired:
+        for pid in server_pids():
+            os.kill(pid, signal.SIGSTOP)
+        has_fired()
+
+
+def a_server_of_which_one_worker_hangs_is_replaced() -> None:
+    """Its main thread and the other workers go on: only the turns that this one does not make can tell."""
+    with short_watchdog() as has_fired:
+        (server,) = server_pids()
+        workers = [task for task in Path(f"/proc/{server}/task").iterdir() if (task / "comm").read_text().startswith("ring/")]
+        assert len(workers) == os.cpu_count(), workers
+        with stopped_thread(int(workers[-1].name)) as is_gone:
+            until(is_gone, "the watchdog has ended the server")
+            has_fired()
+
+
+@contextlib.contextmanager
+def short_watchdog() -> Iterator[Callable[[], None]]:
+    """The service serves, with one; what is given waits until systemd has put another server in the place of this."""
+
+    def has_fired() -> None:
+        until(lambda: restarts() > began, "the watchdog has fired")
+        until(traffic.is_served, "another server serves")
+        assert "watchdog" in journal(since=here).lower()
+
     install()
     with drop_in("mc-proxy.service", "[Service]\nWatchdogSec=2s\n"):
         serve()
         systemctl("restart", "mc-proxy")  # with the shorter watchdog
         until(traffic.is_served, "it serves")
         began, here = restarts(), now()
-        for pid in server_pids():
-            os.kill(pid, signal.SIGSTOP)
-        until(lambda: restarts() > began, "the watchdog has fired")
-        until(traffic.is_served, "another server serves")
-        assert "watchdog" in journal(since=here).lower()
+        yield has_fired
     systemctl("restart", "mc-proxy")
+
+
+@contextlib.contextmanager
+def stopped_thread(thread: int) -> Iterator[Callable[[], bool]]:
+    """The thread does nothing and the others of its process go on: ptrace(2). What is given tells whether it was killed,
+    and its process cannot end before that was asked."""
+    seize, interrupt, detach, all_kinds = 0x4206, 0x4207, 17, 0x40000000  # PTRACE_…, __WALL
+    libc = ctypes.CDLL(None, use_errno=True)
+    killed = False
+
+    def ptrace(request: int) -> None:
+        if libc.ptrace(request, thread, None, None) != 0:
+            error = ctypes.get_errno()
+            raise OSError(error, f"ptrace: {os.strerror(error)}")
+
+    def is_gone() -> bool:
+        nonlocal killed
+        killed = killed or os.waitpid(thread, all_kinds | os.WNOHANG)[0] == thread
+        return killed
+
+    ptrace(seize)
+    ptrace(interrupt)
+    _, status = os.waitpid(thread, all_kinds)
+    assert os.WIFSTOPPED(status), status
+    try:
+        yield is_gone
+    finally:
+        if not is_gone():
+            ptrace(detach)
 
 
 def a_crash_loses_no_client_that_waits() -> None:
@@ -646,6 +698,7 @@ NSPAWN = [
     ten_restarts_under_load_refuse_and_cut_nobody,
     ten_restarts_behind_the_socket_unit_refuse_and_cut_nobody,
     a_server_that_hangs_is_replaced,
+    a_server_of_which_one_worker_hangs_is_replaced,
     a_crash_loses_no_client_that_waits,
     a_restart_waits_for_a_bus_that_is_late_and_not_for_one_that_hangs,
     a_restart_goes_on_when_the_server_answers_late,
