@@ -8,8 +8,12 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 
+#include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <chrono>
+#include <cstdint>
+#include <deque>
 #include <memory>
 #include <numeric>
 #include <string>
@@ -38,6 +42,78 @@ class FewDescriptors {
 
  private:
   rlimit before_{};
+};
+
+// Stops whoever comes to rest() until it is released.
+class Barrier {
+ public:
+  void rest() {
+    held_ = true;
+    released_.wait(false);
+  }
+  [[nodiscard]] bool holds() const { return held_; }
+  void release() {
+    released_ = true;
+    released_.notify_all();
+  }
+
+ private:
+  std::atomic<bool> held_{false};
+  std::atomic<bool> released_{false};
+};
+using Barriers = std::deque<Barrier>;
+
+struct ReleaseAll {
+  explicit ReleaseAll(Barriers& all) : barriers(all) {}
+  ~ReleaseAll() {
+    for (Barrier& barrier : barriers) barrier.release();
+  }
+  ReleaseAll(const ReleaseAll&) = delete;
+  ReleaseAll& operator=(const ReleaseAll&) = delete;
+
+  Barriers& barriers;
+};
+
+// The usage of a route: whoever lets go of it as the last one rests.
+std::shared_ptr<policy::RouteUsage> usage_that_rests(Barrier& barrier) {
+  const auto end = [&barrier](const policy::RouteUsage* usage) {
+    barrier.rest();
+    delete usage;
+  };
+  return {new policy::RouteUsage, end};
+}
+
+// A client by whose end its worker is held up. The kernel chooses which worker serves it.
+struct Holder {
+  Client client;
+  Barrier& barrier;
+};
+
+// Workers by index, each with two holders at least.
+class HeldWorkers {
+ public:
+  /// The barriers outlive the plane, whose workers may be at one until then.
+  HeldWorkers(Plane& plane, const SocketAddress& backend, std::size_t workers, Barriers& barriers)
+      : at_end_(barriers), holders_(workers) {
+    while (std::ranges::any_of(holders_, [](const auto& some) { return some.size() < 2; })) {
+      Barrier& barrier = barriers.emplace_back();
+      const auto number = static_cast<std::uint32_t>(barriers.size());
+      const IpAddress from = IpAddress::v4(0x7f000100 + number);
+      const std::string name = std::to_string(number) + ".test";
+      plane.publish(plane.table().with({name, backend, usage_that_rests(barrier)}), blocking({}));
+      Client client = plane.connect(from);
+      client.echo(hello(name));
+      const auto listed = plane.list({.source = *IpPrefix::parse(from.to_string() + "/32")});
+      REQUIRE(listed.size() == 1);
+      holders_.at(listed.front().id.worker).push_back({std::move(client), barrier});
+    }
+    plane.publish({}, blocking({}));  // now only the sessions know the routes
+  }
+  [[nodiscard]] const std::vector<Holder>& of(std::size_t worker) const { return holders_[worker]; }
+
+ private:
+  ReleaseAll at_end_;  // also when a test fails half-way
+  std::vector<std::vector<Holder>> holders_;
 };
 
 }  // namespace
@@ -284,6 +360,33 @@ TEST_CASE("a data plane does not accept while it lacks descriptors") {
   taken.clear();
   until([&] { return plane->accepting(); });
   until([&] { return plane->totals().active == 1; });
+}
+
+// ---- turning
+
+TEST_CASE("a data plane turns when each worker does, and not while one is held up") {
+  constexpr std::size_t kWorkers = 2;
+  Barriers barriers;
+  EchoBackend echo;
+  Plane plane({}, kWorkers);
+  const HeldWorkers workers(plane, echo.address(), kWorkers, barriers);
+  for (std::size_t worker = 0; worker < kWorkers; ++worker) {
+    until([&] { return plane->turning(); });
+    until([&] { return plane->turning(); });  // it makes them turn itself
+
+    const Holder& held = workers.of(worker).back();
+    const Holder& other = workers.of(kWorkers - 1 - worker).front();
+    held.client.finish();
+    until([&] { return held.barrier.holds(); });
+    static_cast<void>(plane->turning());  // what it has turned until now
+    for (int i = 0; i < 3; ++i) {
+      other.client.echo(Bytes(100, 1));  // the other one turns
+      CHECK_FALSE(plane->turning());
+    }
+    held.barrier.release();
+  }
+  until([&] { return plane->turning(); });
+  until([&] { return plane->turning(); });
 }
 
 }  // namespace mc::proxy
