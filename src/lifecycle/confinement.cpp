@@ -23,23 +23,10 @@
 #include <utility>
 
 #include "base/fd.hpp"
+#include "base/sanitized.hpp"
 
 namespace mc::lifecycle {
 namespace {
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define MC_SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define MC_SANITIZED 1
-#endif
-#endif
-// A sanitizer looks for leaks by ptrace(2) from a process of its own, and runs a symbolizer.
-#ifdef MC_SANITIZED
-constexpr bool kSanitized = true;
-#else
-constexpr bool kSanitized = false;
-#endif
 
 // ---- capabilities
 
