@@ -189,14 +189,17 @@ void check_descriptors(Report& report, const config::Proxy& settings) {
 void check_pipes(Report& report, std::size_t workers) {
   std::uint64_t pages = 0;
   std::ifstream("/proc/sys/fs/pipe-user-pages-soft") >> pages;
-  const std::uint64_t pages_of_one = proxy::kPipeBytes / 4096;
-  const std::uint64_t wanted = workers * proxy::kPipesPerWorker;
+  constexpr std::uint64_t kPage = 4096;
+  const std::uint64_t busiest = workers * proxy::kBusiestPipeBytes / kPage;  // one of each worker
+  const std::uint64_t rest = pages > busiest ? pages - busiest : 0;
+  const std::uint64_t fit = rest / (proxy::kPipeBytes / kPage);
+  const std::uint64_t wanted = workers * (proxy::kPipesPerWorker - 1);
   const std::string text = fmt::format(
-      "{} KiB each, at most {}; {} may be stuck at full size (fs.pipe-user-pages-soft is {})",
-      proxy::kPipeBytes / 1024, wanted, pages / pages_of_one, pages);
+      "{} KiB for each worker and {} KiB for stalled readers, at most {}; {} of these at full size "
+      "(fs.pipe-user-pages-soft is {})",
+      proxy::kBusiestPipeBytes / 1024, proxy::kPipeBytes / 1024, wanted, fit, pages);
   // Not wrong: pipes beyond that are small and slow, and only stalled readers hold a pipe.
-  report.line("pipes", text,
-              pages == 0 || pages / pages_of_one >= wanted ? Finding::kGood : Finding::kNote);
+  report.line("pipes", text, pages == 0 || fit >= wanted ? Finding::kGood : Finding::kNote);
 }
 
 // The server of this database, as far as it is known.

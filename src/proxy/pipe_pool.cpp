@@ -61,9 +61,10 @@ std::unique_ptr<Pipe> PipePool::open(int bytes) {
   if (::pipe2(ends, O_NONBLOCK | O_CLOEXEC) != 0) return nullptr;
   Fd read_end(ends[0]);
   Fd write_end(ends[1]);
-  // Refused (EPERM) beyond the user's share of pipe pages: the pipe then stays as small as the
-  // kernel made it.
+  // Refused (EPERM) beyond the user's share of pipe pages: at the worst the pipe stays as small as
+  // the kernel made it.
   int capacity = ::fcntl(write_end.get(), F_SETPIPE_SZ, bytes);
+  if (capacity < 0) capacity = ::fcntl(write_end.get(), F_SETPIPE_SZ, kPipeBytes);
   if (capacity < 0) capacity = ::fcntl(write_end.get(), F_GETPIPE_SZ);
   if (capacity <= 0) return nullptr;
   return std::make_unique<Pipe>(*this, loop_, std::move(read_end), std::move(write_end),
