@@ -10,6 +10,9 @@ Run them with:  /usr/bin/python3 -m pytest -n 4 tests/e2e
 $MC_PROXY names another binary than build/dev/mc-proxy; MC_PROXY_SLOW=1 says it has a sanitizer.
 """
 
+import ctypes
+import os
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,6 +22,11 @@ import pytest
 from admin import AdministeredProxy
 from certs import Authority
 from harness import Backend, Proxy, echo
+
+
+CLONE_NEWNET = 0x40000000  # sched.h
+
+pytest_plugins = ["hello_site", "time_limit"]
 
 
 @pytest.fixture
@@ -52,6 +60,23 @@ def start_administered(tmp_path: Path, start_backend: Callable) -> Iterator[Call
 def engine(request: pytest.FixtureRequest) -> str:
     """Both ways of moving bytes, for [proxy] splice: a test of the relay runs with each."""
     return request.param
+
+
+@pytest.fixture
+def own_network() -> Iterator[None]:
+    """This thread, and the processes and threads that it starts, are in a network of their own, with a loopback.
+
+    To be named before what is to be inside.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    before = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    assert libc.unshare(CLONE_NEWNET) == 0, f"unshare: {os.strerror(ctypes.get_errno())}; it takes root"
+    try:
+        subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+        yield
+    finally:
+        assert libc.setns(before, CLONE_NEWNET) == 0
+        os.close(before)
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ is parsed strictly, and through /proc. Ending it is part of every test: it must 
 SIGTERM, with exit code 0, and without a sanitizer's report.
 """
 
+import contextlib
 import copy
 import json
 import os
@@ -16,7 +17,7 @@ import subprocess
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -159,6 +160,8 @@ class Proxy:
             self._command = ["prlimit", f"--nofile={descriptors}:{descriptors}", *self._command]
             self._silence_vptr_check(directory)
         self._changed = threading.Condition()
+        self._log_is_read = threading.Event()
+        self._log_is_read.set()
         self._lines: list[dict[str, str]] = []
         self._raw: list[str] = []
         self._unreadable: list[str] = []
@@ -298,6 +301,15 @@ class Proxy:
         why = "mc-proxy has ended" if self._ended else f"waited {timeout} s"
         raise AssertionError(f"{why}; {found} of {count} lines {fields} in:\n{self.stderr}")
 
+    @contextlib.contextmanager
+    def unread_log(self) -> Iterator[None]:
+        """Nobody reads what it writes meanwhile: its queue of lines fills, and then it loses some."""
+        self._log_is_read.clear()
+        try:
+            yield
+        finally:
+            self._log_is_read.set()
+
     def outcome(self, client: Client) -> dict[str, str]:
         """Waits for the line that ends a client's story."""
         return self.wait_log(after=client.log_before, client=client.name, msg=OUTCOMES)
@@ -311,6 +323,15 @@ class Proxy:
         with self._changed:
             return self._matching(fields)
 
+    def lines_until_now(self, **fields: object) -> list[dict[str, str]]:
+        """All lines with these fields that what has happened until now has caused: another thread writes the log, so a
+        line that comes after them is asked for and awaited first. To be used where there should be no line, or no other."""
+        reload = "received SIGHUP, reloading GeoIP database"
+        before = len(self.lines(msg=reload))
+        self.send_signal(signal.SIGHUP)
+        self.wait_log(msg=reload, count=before + 1)
+        return self.lines(**fields)
+
     @property
     def stderr(self) -> str:
         """All that it wrote, as it is."""
@@ -318,6 +339,10 @@ class Proxy:
             return "\n".join(self._raw)
 
     # ---- what the kernel says of it
+
+    @property
+    def runs(self) -> bool:
+        return self._process is not None
 
     @property
     def pid(self) -> int:
@@ -375,6 +400,7 @@ class Proxy:
         assert stream is not None
         with stream:
             for line in stream:
+                self._log_is_read.wait()
                 self._take_line(line)
         with self._changed:
             self._ended = True
