@@ -65,7 +65,8 @@ std::expected<std::optional<Record>, Reject> read_record(Bytes bytes) {
   const auto version = reader.u16();
   const std::size_t size = reader.u16();
   if (reader.failed()) return std::nullopt;
-  if (!is_tls(version) || size == 0 || size > kRecordPayloadMax) {
+  // RFC 8446 section 5.1: the version of a record means nothing. RFC 5246 appendix E.1: {3, any}.
+  if (!is_major_3(version) || size == 0 || size > kRecordPayloadMax) {
     return std::unexpected(Reject::kMalformedRecord);
   }
   return Record{.payload_size = size,
@@ -211,7 +212,8 @@ std::expected<Extensions, Reject> read_extensions(ByteReader block) {
   return found;
 }
 
-std::expected<ClientHello, Reject> read_message(Bytes message) {
+// `refused` becomes the name that is no host name.
+std::expected<ClientHello, Reject> read_message(Bytes message, Bytes& refused) {
   ByteReader reader(message);
   reader.bytes(kHandshakeHeaderSize);
   const auto legacy_version = reader.u16();
@@ -219,7 +221,9 @@ std::expected<ClientHello, Reject> read_message(Bytes message) {
   const auto session_id = reader.vector8().rest();
   const auto cipher_suites = reader.vector16().rest();
   const auto compression_methods = reader.vector8().rest();
-  if (reader.failed() || !is_major_3(legacy_version) || session_id.size() > kSessionIdMax ||
+  // A version that is newer than any that we know is the backend's to answer (RFC 5246 appendix
+  // E.1).
+  if (reader.failed() || legacy_version < 0x0300 || session_id.size() > kSessionIdMax ||
       cipher_suites.empty() || cipher_suites.size() % 2 != 0 || compression_methods.empty()) {
     return std::unexpected(Reject::kMalformedHandshake);
   }
@@ -235,7 +239,10 @@ std::expected<ClientHello, Reject> read_message(Bytes message) {
   const auto raw_name = *extensions->server_name;
   const auto name =
       HostName::from({reinterpret_cast<const char*>(raw_name.data()), raw_name.size()});
-  if (!name) return std::unexpected(Reject::kNameInvalid);
+  if (!name) {
+    refused = raw_name;
+    return std::unexpected(Reject::kNameInvalid);
+  }
   return ClientHello{
       .server_name = *name,
       .alpn = extensions->alpn,
@@ -286,7 +293,7 @@ ParseResult ClientHelloParser::parse(Bytes stream_start) {
   }
   const auto size = find_message(stream_start);
   if (!size) return size.error();
-  const auto hello = read_message(message_in(stream_start, *size));
+  const auto hello = read_message(message_in(stream_start, *size), refused_name_);
   if (!hello) return hello.error();
   return *hello;
 }

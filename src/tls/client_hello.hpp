@@ -118,11 +118,15 @@ class ClientHelloParser {
   /// longer than the bytes. RFC 8446 sections 4.1.2, 4.2 and 5.1, RFC 5246 section 7.4.1.2, RFC
   /// 6066 section 3, RFC 7301.
   [[nodiscard]] ParseResult parse(std::span<const std::uint8_t> stream_start);
+  /// The server name of the hello that parse() has just refused with kNameInvalid: any bytes. Lives
+  /// as `alpn` does.
+  [[nodiscard]] std::span<const std::uint8_t> refused_name() const { return refused_name_; }
 
  private:
   std::span<const std::uint8_t> message_in(std::span<const std::uint8_t> stream, std::size_t size);
 
   std::unique_ptr<std::uint8_t[]> message_;
+  std::span<const std::uint8_t> refused_name_;
 };
 
 }  // namespace mc::tls

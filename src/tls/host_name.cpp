@@ -23,7 +23,6 @@ std::optional<HostNameError> check_label(std::string_view label) {
   if (label.empty()) return HostNameError::kEmptyLabel;
   if (label.size() > HostName::kLabelSizeMax) return HostNameError::kLabelTooLong;
   if (!std::ranges::all_of(label, is_host_character)) return HostNameError::kBadCharacter;
-  if (label.front() == '-' || label.back() == '-') return HostNameError::kBadHyphen;
   return std::nullopt;
 }
 
@@ -41,10 +40,8 @@ std::string_view to_string(HostNameError error) {
       return "a label is longer than 63 characters";
     case HostNameError::kBadCharacter:
       return "only ASCII letters, digits, hyphens, underscores and dots are allowed";
-    case HostNameError::kBadHyphen:
-      return "a label begins or ends with a hyphen";
     case HostNameError::kIpAddress:
-      return "it is an IP address, or has a port";
+      return "its last label is a number, as in an IP address";
   }
   return "unknown";
 }
@@ -53,7 +50,6 @@ std::expected<HostName, HostNameError> HostName::from(std::string_view text) {
   if (text.ends_with('.')) text.remove_suffix(1);
   if (text.empty()) return std::unexpected(HostNameError::kEmpty);
   if (text.size() > kSizeMax) return std::unexpected(HostNameError::kTooLong);
-  if (text.contains(':')) return std::unexpected(HostNameError::kIpAddress);
 
   std::string_view label;
   for (std::size_t begin = 0; begin <= text.size(); begin += label.size() + 1) {

@@ -21,7 +21,6 @@ enum class HostNameError : std::uint8_t {
   kEmptyLabel,
   kLabelTooLong,
   kBadCharacter,
-  kBadHyphen,
   kIpAddress,
 };
 
@@ -38,10 +37,11 @@ class HostName {
   static constexpr std::size_t kLabelSizeMax = 63;
 
   /// Normalises and checks: ASCII letters become lower case, one trailing dot is dropped; then 1 to
-  /// 253 characters in labels of 1 to 63 letters, digits, hyphens (not at either end of a label;
-  /// RFC 1123 section 2.1) and underscores. IP addresses are not host names (RFC 6066 section 3):
-  /// neither is anything with a colon, nor a name whose last label is a number, which inet_aton(3)
-  /// and browsers read as IPv4. A-labels ("xn--...") are taken as they are; U-labels are not ASCII.
+  /// 253 characters in labels of 1 to 63 letters, digits, hyphens and underscores. A hyphen at an
+  /// end of a label is none of RFC 1123 section 2.1's, but in use below wildcards of DNS. IP
+  /// addresses are not host names (RFC 6066 section 3): neither is anything with a colon, nor a
+  /// name whose last label is a number, which inet_aton(3) and browsers read as IPv4. A-labels
+  /// ("xn--...") are taken as they are; U-labels are not ASCII.
   [[nodiscard]] static std::expected<HostName, HostNameError> from(std::string_view text);
 
   [[nodiscard]] std::string_view view() const { return {text_.data(), size_}; }

@@ -312,13 +312,13 @@ TEST_CASE("Another content type in the middle of the hello is refused (RFC 8446 
   }
 }
 
-TEST_CASE("Records of SSL 3.0 to TLS 1.3 are read, of no other version") {
+TEST_CASE("Records of every version with the major number 3 are read, of no other") {
   const auto message = typical_hello().message();
-  for (const std::uint16_t version : {0x0300, 0x0301, 0x0302, 0x0303, 0x0304}) {
+  for (const std::uint16_t version : {0x0300, 0x0301, 0x0302, 0x0303, 0x0304, 0x0305, 0x03ff}) {
     CAPTURE(version);
     expect(record(message, 22, version), kTypicalAnswer);
   }
-  for (const std::uint16_t version : {0x0305, 0x03ff, 0x0200, 0x0002, 0x0401, 0xfeff}) {
+  for (const std::uint16_t version : {0x0200, 0x0002, 0x0401, 0xfeff}) {
     CAPTURE(version);
     expect(record(message, 22, version), "malformed_record");
   }
@@ -385,7 +385,7 @@ TEST_CASE("A high first bit alone does not make SSLv2") {
 
 TEST_CASE("A hello of another major version is refused") {
   expect(typical_hello().legacy_version(0x0200).stream(), "malformed_handshake");
-  expect(typical_hello().legacy_version(0x0403).stream(), "malformed_handshake");
+  expect(typical_hello().legacy_version(0x02ff).stream(), "malformed_handshake");
   expect(typical_hello().legacy_version(0x0300).stream(),
          "app.example.com alpn=h2,http/1.1 versions=0300/0304");
 }
@@ -507,9 +507,8 @@ TEST_CASE("An IP address is not a server name (RFC 6066 section 3)") {
 
 TEST_CASE("A name that is no host name is invalid, never no name at all") {
   using namespace std::string_view_literals;
-  for (const auto name :
-       {""sv, "."sv, "a\0b.example"sv, "a b.example"sv, "*.example.com"sv, "-a.example"sv, "a..b"sv,
-        "\xc3\xa4.example"sv, "a.example:443"sv, "a/b"sv, "a\r\nb"sv}) {
+  for (const auto name : {""sv, "."sv, "a\0b.example"sv, "a b.example"sv, "*.example.com"sv,
+                          "a..b"sv, "\xc3\xa4.example"sv, "a.example:443"sv, "a/b"sv, "a\r\nb"sv}) {
     CAPTURE(name);
     expect(with_name(name), "name_invalid");
   }
