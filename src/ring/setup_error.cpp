@@ -10,7 +10,6 @@
 #include <cstdio>
 #include <cstring>
 #include <fstream>
-#include <limits>
 
 namespace mc::ring {
 
@@ -75,6 +74,40 @@ std::string explain_refusal(const SetupError& error, const Machine& machine) {
       "Ask the kernel log and the LSM's audit log (SELinux, AppArmor) which rule it was");
 }
 
+// The kernel does not say which of the limits it was. One that is there for the address space is
+// the narrower one: it is set for a purpose, and counts all of the process.
+std::string explain_memory(const SetupError& error, const Machine& machine) {
+  constexpr std::string_view kFewer = ", or set [proxy] workers lower";
+  if (machine.address_space_bytes != Machine::kUnlimited) {
+    return because(
+        error,
+        fmt::format("its queues do not fit into RLIMIT_AS, which is {} bytes for all "
+                    "memory of this process",
+                    machine.address_space_bytes),
+        fmt::format("Raise it (systemd: LimitAS=infinity; shell: ulimit -v unlimited){}", kFewer));
+  }
+  if (machine.memlock_bytes != Machine::kUnlimited) {
+    return because(error,
+                   fmt::format("its queues do not fit into RLIMIT_MEMLOCK, which is {} bytes for "
+                               "all processes of this user together",
+                               machine.memlock_bytes),
+                   fmt::format("Raise it (systemd: LimitMEMLOCK=infinity; shell: ulimit -l "
+                               "unlimited){}",
+                               kFewer));
+  }
+  return because(
+      error, "there is no memory for its queues",
+      fmt::format("Free some, or give the service more (systemd: MemoryMax=){}", kFewer));
+}
+
+std::uint64_t read_limit(__rlimit_resource resource) {
+  rlimit limit{};
+  if (::getrlimit(resource, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) {
+    return Machine::kUnlimited;
+  }
+  return limit.rlim_cur;
+}
+
 }  // namespace
 
 Machine Machine::probe() {
@@ -84,12 +117,8 @@ Machine Machine::probe() {
   machine.io_uring_disabled = read_sysctl("/proc/sys/kernel/io_uring_disabled");
   machine.sysctls_hidden = ::access("/proc/sys/kernel", F_OK) != 0;
   machine.seccomp_mode = read_seccomp_mode();
-  rlimit limit{};
-  if (::getrlimit(RLIMIT_MEMLOCK, &limit) == 0) {
-    machine.memlock_bytes = limit.rlim_cur == RLIM_INFINITY
-                                ? std::numeric_limits<std::uint64_t>::max()
-                                : limit.rlim_cur;
-  }
+  machine.memlock_bytes = read_limit(RLIMIT_MEMLOCK);
+  machine.address_space_bytes = read_limit(RLIMIT_AS);
   return machine;
 }
 
@@ -119,13 +148,7 @@ Error explain(const SetupError& error, const Machine& machine) {
       return {because(error, "this kernel was built without it",
                       "Boot a kernel with CONFIG_IO_URING=y")};
     case ENOMEM:
-      return {because(
-          error,
-          fmt::format("its queues do not fit into RLIMIT_MEMLOCK, which is {} bytes for all "
-                      "processes of this user together",
-                      machine.memlock_bytes),
-          "Raise it (systemd: LimitMEMLOCK=infinity; shell: ulimit -l unlimited), or set "
-          "[proxy] workers lower")};
+      return {explain_memory(error, machine)};
     case EMFILE:
     case ENFILE:
       return {because(error, "no file descriptor is left for it",

@@ -4,6 +4,7 @@
 // share, so this looks at what else the machine says and names one cause and its remedy.
 
 #include <cstdint>
+#include <limits>
 #include <string>
 
 #include "base/result.hpp"
@@ -21,9 +22,11 @@ struct Machine {
   std::string kernel_release;  // uname(2), "6.1.0-18-amd64"
   // The sysctl kernel.io_uring_disabled; -1: this kernel has no such sysctl.
   int io_uring_disabled = -1;
-  bool sysctls_hidden = false;      // nothing is known of sysctls here (systemd: ProcSubset=pid)
-  int seccomp_mode = 0;             // /proc/self/status: 0 none, 2 filter
-  std::uint64_t memlock_bytes = 0;  // RLIMIT_MEMLOCK, soft; UINT64_MAX: unlimited
+  bool sysctls_hidden = false;  // nothing is known of sysctls here (systemd: ProcSubset=pid)
+  int seccomp_mode = 0;         // /proc/self/status: 0 none, 2 filter
+  static constexpr std::uint64_t kUnlimited = std::numeric_limits<std::uint64_t>::max();
+  std::uint64_t memlock_bytes = 0;                 // RLIMIT_MEMLOCK, soft
+  std::uint64_t address_space_bytes = kUnlimited;  // RLIMIT_AS, soft
 
   static Machine probe();
 };

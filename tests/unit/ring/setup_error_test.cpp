@@ -72,6 +72,18 @@ TEST_CASE("each cause of a missing io_uring is told apart and names its remedy")
     says(error, "65536 bytes");
     says(error, "LimitMEMLOCK=infinity");
   }
+  SECTION("RLIMIT_AS too low") {
+    machine.address_space_bytes = 40'000'000;
+    const auto error = explain({ENOMEM, "io_uring_setup"}, machine);
+    says(error, "RLIMIT_AS, which is 40000000 bytes");
+    says(error, "LimitAS=infinity");
+  }
+  SECTION("no limit, and no memory") {
+    machine.memlock_bytes = Machine::kUnlimited;
+    const auto error = explain({ENOMEM, "io_uring_setup"}, machine);
+    says(error, "there is no memory for its queues");
+    says(error, "MemoryMax=");
+  }
   SECTION("an old kernel, whatever the errno") {
     machine.kernel_release = "5.15.0-91-generic";
     const auto error = explain({EINVAL, "io_uring_setup"}, machine);
