@@ -12,12 +12,13 @@
 
 #include "admin/limits.hpp"
 #include "base/assert.hpp"
+#include "base/descriptor_limit.hpp"
 
 namespace mc::admin {
 namespace {
 
 bool is_out_of_resources(int error) {
-  return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
+  return out_of_descriptors(error) || error == ENOBUFS || error == ENOMEM;
 }
 
 }  // namespace
@@ -66,7 +67,9 @@ void Acceptor::run(int listener) {
 
 Acceptor::Accepted Acceptor::accept_one(int listener) {
   if (!has_room()) return Accepted::kPause;
-  Fd connection(::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+  Fd connection = open_for_operator([listener] {
+    return Fd(::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+  });
   if (!connection) return is_out_of_resources(errno) ? Accepted::kPause : Accepted::kNone;
   // Before it is given away: whoever has it may close it at once.
   const std::uint64_t cookie = socket_cookie(connection.get());

@@ -60,7 +60,8 @@ void fill(const proxy::Event& event, const control::Listeners& listeners,
       auto& failed = *message.mutable_dial_failed();
       tell(failed.mutable_connection());
       failed.set_reason(reason);
-      failed.set_error(std::strerror(event.dial_error));
+      failed.set_error(proxy::dial_error_text(event.dial_error,
+                                              event.connection.backend.value_or(BackendAddress())));
       break;
     }
   }

@@ -111,6 +111,15 @@ inline constexpr std::size_t kConnectionsPerMessage = 500;
 /// How long a client may take to read a listing: a person with a pager.
 inline constexpr std::chrono::minutes kListingWaitMax{10};
 
+/// Servers that have been succeeded and still have connections: as many as there are upgrades on a
+/// busy day. Each costs memory and rings of its own; of more, the oldest are stopped.
+inline constexpr std::size_t kDrainingMax = 8;
+
+/// How long one of them may take to reply, which whoever asks for the status waits for; and to
+/// close connections, 20,000 a second to a worker.
+inline constexpr std::chrono::milliseconds kDrainingReplyMax{1000};
+inline constexpr std::chrono::milliseconds kDrainingCloseMax{60'000};
+
 /// How often a connection with a call is asked whether the client's machine is still there, and how
 /// long for an answer: one that vanished would keep a watch's place for ever.
 inline constexpr std::chrono::milliseconds kKeepaliveTime{60'000};

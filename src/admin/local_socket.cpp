@@ -76,11 +76,33 @@ std::optional<LocalPeer> peer_of(int fd) {
   return LocalPeer{.uid = credentials.uid, .pid = credentials.pid};
 }
 
-/// Makes the way free for bind(2): removes a socket that nobody listens on.
-Result<void> clear_path(const std::string& path, const sockaddr_un& address) {
+std::unexpected<Error> fail_used(const std::string& path, const std::optional<LocalPeer>& user) {
+  return fail_with(path,
+                   fmt::format("another server uses it{}",
+                               user ? fmt::format(" (pid {})", user->pid) : std::string()),
+                   "stop that one first, or give this one another grpc.socket");
+}
+
+std::unexpected<Error> fail_length(const std::string& path) {
+  return fail_with(path,
+                   fmt::format("a path has 1 to {} bytes here, this has {}",
+                               sizeof(sockaddr_un::sun_path) - 1, path.size()),
+                   "correct grpc.socket");
+}
+
+/// What stands at the path of a socket that is to be made.
+struct Occupant {
+  bool listens = false;
+  std::optional<LocalPeer> peer;  // if it listens and the kernel names it
+  dev_t device = 0;
+  ino_t inode = 0;
+};
+
+/// Nothing: the path is free. An error: what is there is none of ours.
+Result<std::optional<Occupant>> find_occupant(const std::string& path, const sockaddr_un& address) {
   struct stat found{};
   if (::lstat(path.c_str(), &found) != 0) {
-    if (errno == ENOENT) return {};
+    if (errno == ENOENT) return std::nullopt;
     return fail_with_errno(path, errno);
   }
   if (!S_ISSOCK(found.st_mode)) {
@@ -92,22 +114,26 @@ Result<void> clear_path(const std::string& path, const sockaddr_un& address) {
   const bool is_connected =
       ::connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0;
   const int error = is_connected ? 0 : errno;
-  if (error == ENOENT) return {};
-  if (error == 0 || error == EAGAIN) {  // EAGAIN: so many wait that there is no room for another
-    const auto owner = is_connected ? peer_of(probe.get()) : std::nullopt;
-    return fail_with(path,
-                     fmt::format("another server uses it{}",
-                                 owner ? fmt::format(" (pid {})", owner->pid) : std::string()),
-                     "stop that one first, or give this one another grpc.socket");
-  }
-  if (error != ECONNREFUSED) {
-    return fail_with(path, fmt::format("there is a socket ({})", std::strerror(error)),
-                     "correct grpc.socket, or remove it if nobody needs it");
-  }
+  if (error == ENOENT) return std::nullopt;
+  Occupant occupant{.listens = is_connected || error == EAGAIN,  // EAGAIN: its queue is full
+                    .peer = is_connected ? peer_of(probe.get()) : std::nullopt,
+                    .device = found.st_dev,
+                    .inode = found.st_ino};
+  if (occupant.listens || error == ECONNREFUSED) return occupant;
+  return fail_with(path, fmt::format("there is a socket ({})", std::strerror(error)),
+                   "correct grpc.socket, or remove it if nobody needs it");
+}
+
+/// Makes the way free for bind(2): removes a socket that nobody listens on.
+Result<void> clear_path(const std::string& path, const sockaddr_un& address) {
+  const auto occupant = find_occupant(path, address);
+  if (!occupant.has_value()) return std::unexpected(occupant.error());
+  if (!occupant->has_value()) return {};
+  if ((*occupant)->listens) return fail_used(path, (*occupant)->peer);
   // Another server that starts at this moment may have put its own there meanwhile.
   struct stat now{};
-  if (::lstat(path.c_str(), &now) != 0 || now.st_ino != found.st_ino ||
-      now.st_dev != found.st_dev) {
+  if (::lstat(path.c_str(), &now) != 0 || now.st_ino != (*occupant)->inode ||
+      now.st_dev != (*occupant)->device) {
     return fail_with(path, "another server is just taking it", "stop one of the two");
   }
   if (::unlink(path.c_str()) != 0 && errno != ENOENT) return fail_with_errno(path, errno);
@@ -132,12 +158,7 @@ LocalSocket::~LocalSocket() { close(); }
 
 Result<std::unique_ptr<LocalSocket>> LocalSocket::open(const std::string& path) {
   const auto address = to_address(path);
-  if (!address) {
-    return fail_with(path,
-                     fmt::format("a path has 1 to {} bytes here, this has {}",
-                                 sizeof(sockaddr_un::sun_path) - 1, path.size()),
-                     "correct grpc.socket");
-  }
+  if (!address) return fail_length(path);
   auto acceptor = Acceptor::make(kLocalConnectionsMax);
   Fd listener(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (acceptor == nullptr || !listener) return fail_with_errno(path, errno);
@@ -168,6 +189,21 @@ Result<std::unique_ptr<LocalSocket>> LocalSocket::open(const std::string& path) 
                                                       std::move(listener), std::move(acceptor)));
   if (::listen(socket->listener_.get(), kBacklog) != 0) return fail_with_errno(path, errno);
   return socket;
+}
+
+Result<void> LocalSocket::rehearse(const std::string& path, pid_t but_for) {
+  const auto address = to_address(path);
+  if (!address) return fail_length(path);
+  const auto occupant = find_occupant(path, *address);
+  if (!occupant.has_value()) return std::unexpected(occupant.error());
+  if (occupant->has_value() && (*occupant)->listens) {
+    const auto& peer = (*occupant)->peer;
+    if (peer.has_value() && peer->pid == but_for) return {};
+    return fail_used(path, peer);
+  }
+  const std::string directory = directory_of(path);
+  if (::faccessat(AT_FDCWD, directory.c_str(), W_OK | X_OK, AT_EACCESS) == 0) return {};
+  return fail_with_errno(path, errno);
 }
 
 Result<std::unique_ptr<LocalSocket>> LocalSocket::adopt(const std::string& path, Fd listener) {

@@ -37,8 +37,11 @@ class LocalSocket {
   /// Listens at `path`, in place of a socket that nobody listens on any more. Errors name the path
   /// and say what to do; what is no socket is never removed.
   static Result<std::unique_ptr<LocalSocket>> open(const std::string& path);
-  /// The same with a socket of this path that listens already. The file stays another process's
-  /// until own().
+  /// Whether open() would succeed, also where the process `but_for` listens there now: one that
+  /// would hand it over. Changes nothing.
+  static Result<void> rehearse(const std::string& path, pid_t but_for);
+  /// The same as open() with a socket of this path that listens already. The file stays another
+  /// process's until own().
   static Result<std::unique_ptr<LocalSocket>> adopt(const std::string& path, Fd listener);
 
   LocalSocket(const LocalSocket&) = delete;

@@ -126,8 +126,15 @@ Result<void> Server::listen(ServerOptions options) {
         grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD,
         certificates_->server_credentials());
   }
-  service_ = std::make_unique<Service>(control_, local_.get(), options.version, log_);
+  service_ =
+      std::make_unique<Service>(control_, local_.get(), options.draining, options.version, log_);
   builder.RegisterService(service_.get());
+  if (options.stop) {
+    draining_service_ = std::make_unique<DrainingService>(control_, std::move(options.stop));
+    builder.RegisterService(draining_service_.get());
+  } else {
+    remove_left_snapshots(control_.database_path());
+  }
   server_ = builder.BuildAndStart();
   if (server_ == nullptr) return fail("admin API: gRPC cannot start its server");
   resume();

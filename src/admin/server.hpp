@@ -13,6 +13,8 @@
 #include <vector>
 
 #include "admin/certificates.hpp"
+#include "admin/draining_servers.hpp"
+#include "admin/draining_service.hpp"
 #include "admin/limits.hpp"
 #include "admin/local_socket.hpp"
 #include "admin/service.hpp"
@@ -32,6 +34,11 @@ struct ServerOptions {
   // Sockets that listen there already; nothing: they are opened.
   Fd inherited_tcp;
   Fd inherited_local;
+  // The servers that have been succeeded: their connections are listed, counted and closed too.
+  // Outlives the server; null for one of them.
+  const DrainingServers* draining = nullptr;
+  // Of a server that has been succeeded: the one that serves may stop it.
+  StopWithin stop;
   // How long a client may take to be ready, and be without a call; tests take less.
   std::chrono::milliseconds handshake_max = kHandshakeMax;
   std::chrono::milliseconds idle_max = kIdleMax;
@@ -85,6 +92,7 @@ class Server {
   std::unique_ptr<TcpListener> tcp_;
   std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> tcp_door_;  // gRPC's side of it
   std::unique_ptr<Service> service_;
+  std::unique_ptr<DrainingService> draining_service_;  // of a server that has been succeeded
   std::unique_ptr<grpc::Server> server_;
   std::optional<bool> healthy_;  // what the health service was told last
   std::chrono::sys_days expiry_told_{};

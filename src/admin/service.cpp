@@ -69,6 +69,32 @@ void fill_busiest(const policy::RouteTable& table, std::size_t most, api::Listen
   }
 }
 
+// Adds what another server has open to the listeners of the same names.
+void add_active(const api::GetStatusResponse& theirs, api::GetStatusResponse& ours) {
+  ours.set_active_connections(ours.active_connections() + theirs.active_connections());
+  for (int i = 0; i < ours.listeners_size(); ++i) {
+    api::ListenerStatus& listener = *ours.mutable_listeners(i);
+    for (const api::ListenerStatus& other : theirs.listeners()) {
+      if (other.addr() != listener.addr()) continue;
+      listener.set_active_connections(listener.active_connections() + other.active_connections());
+    }
+  }
+}
+
+void add_draining(const std::vector<DrainingServers::Server>& servers,
+                  api::GetStatusResponse& status) {
+  for (const DrainingServers::Server& server : servers) {
+    auto& told = *status.add_draining();
+    told.set_pid(static_cast<std::uint32_t>(server.place.pid));
+    *told.mutable_since() = to_timestamp(server.place.since);
+    told.set_replies(server.status.has_value());
+    if (!server.status.has_value()) continue;
+    told.set_version(server.status->version());
+    told.set_active_connections(server.status->active_connections());
+    add_active(*server.status, status);
+  }
+}
+
 // A rule's place in a listing, as a page token: "cidr 198.51.100.0/24".
 std::string token_of(const control::Rule& rule) {
   return fmt::format("{} {}", control::to_string(rule.type()), rule.value());
@@ -152,20 +178,6 @@ grpc::Status too_many_connection_calls() {
 // What CreateSnapshot makes beside the database, before it gets its number.
 std::string snapshot_stem(const std::string& database) { return database + ".snapshot-"; }
 
-// Of a server that was killed while it made one. The database is this server's alone, and so are
-// they: complete ones, and those that the store had begun (".NAME.XXXXXX").
-void remove_left_snapshots(const std::string& database) {
-  const std::filesystem::path stem = snapshot_stem(database);
-  std::error_code ignored;
-  for (const auto& entry : std::filesystem::directory_iterator(stem.parent_path(), ignored)) {
-    const std::string name = entry.path().filename();
-    const std::string own = stem.filename();
-    if (name.starts_with(own) || name.starts_with("." + own)) {
-      std::filesystem::remove(entry.path(), ignored);
-    }
-  }
-}
-
 grpc::Status send_file(int fd, grpc::ServerWriter<api::CreateSnapshotResponse>& writer) {
   struct stat file{};
   if (::fstat(fd, &file) != 0) {
@@ -192,13 +204,26 @@ grpc::Status send_file(int fd, grpc::ServerWriter<api::CreateSnapshotResponse>& 
 
 }  // namespace
 
-Service::Service(control::Control& control, const LocalSocket* local, std::string version, Log& log)
+Service::Service(control::Control& control, const LocalSocket* local,
+                 const DrainingServers* draining, std::string version, Log& log)
     : control_(control),
       local_(local),
+      draining_(draining),
       version_(std::move(version)),
       log_(log),
-      configured_level_(log.level()) {
-  remove_left_snapshots(control_.database_path());
+      configured_level_(log.level()) {}
+
+// Complete ones, and those that the store had begun (".NAME.XXXXXX").
+void remove_left_snapshots(const std::string& database) {
+  const std::filesystem::path stem = snapshot_stem(database);
+  std::error_code ignored;
+  for (const auto& entry : std::filesystem::directory_iterator(stem.parent_path(), ignored)) {
+    const std::string name = entry.path().filename();
+    const std::string own = stem.filename();
+    if (name.starts_with(own) || name.starts_with("." + own)) {
+      std::filesystem::remove(entry.path(), ignored);
+    }
+  }
 }
 
 std::string Service::who(const grpc::ServerContext& context) const {
@@ -297,6 +322,20 @@ grpc::Status Service::ReplaceRoutes(grpc::ServerContext* context,
   return grpc::Status::OK;
 }
 
+grpc::Status Service::MoveRoutes(grpc::ServerContext* context,
+                                 const api::MoveRoutesRequest* request,
+                                 api::MoveRoutesResponse* response) {
+  const auto moved = control_.move_routes({.from = request->from_listener_addr(),
+                                           .to = request->to_listener_addr(),
+                                           .keep = request->keep(),
+                                           .replace = request->replace()},
+                                          terms(*context, *request, "move_routes"));
+  if (!moved.has_value()) return to_status(moved.error(), path_in_move);
+  response->set_revision(moved->revision);
+  response->set_routes_moved(moved->routes);
+  return grpc::Status::OK;
+}
+
 // ---- rules
 
 grpc::Status Service::GetFirewallRules(grpc::ServerContext*,
@@ -343,6 +382,7 @@ grpc::Status Service::ApplyChanges(grpc::ServerContext* context,
   if (!applied.has_value()) return to_status(applied.error(), path_in(*request));
   response->set_revision(applied->revision);
   to_api(*applied, *response->mutable_summary());
+  for (const control::Effect& effect : applied->effects) to_api(effect, *response->add_effects());
   return grpc::Status::OK;
 }
 
@@ -379,6 +419,9 @@ grpc::Status Service::GetStatus(grpc::ServerContext*, const api::GetStatusReques
   }
   if (const auto& geoip = state->firewall.geoip()) to_api(*geoip, *response->mutable_geoip());
   response->set_state(state_of(control_));
+  const std::vector<std::string> warnings = control_.warnings().texts();
+  response->mutable_warnings()->Add(warnings.begin(), warnings.end());
+  if (draining_ != nullptr) add_draining(draining_->look(), *response);
   return grpc::Status::OK;
 }
 
@@ -419,16 +462,46 @@ grpc::Status Service::ReloadGeoIP(grpc::ServerContext* context, const api::Reloa
 
 // ---- connections
 
+// What a filter means for this server's own connections. Nothing, without an error: it is about
+// servers that drain alone, by an id of theirs or a listener that only they have.
+struct OwnFilter {
+  std::optional<proxy::ConnectionFilter> filter;
+  grpc::Status error;
+};
+
+bool has_listener(const DrainingServers& draining, const std::string& name) {
+  const auto servers = draining.look();
+  return std::ranges::any_of(servers, [&](const DrainingServers::Server& server) {
+    return server.status.has_value() &&
+           std::ranges::any_of(server.status->listeners(),
+                               [&](const auto& listener) { return listener.addr() == name; });
+  });
+}
+
+OwnFilter read_own_filter(const control::ConnectionFilterText& text,
+                          const control::Control& control, const DrainingServers* draining) {
+  if (draining != nullptr && is_of_draining_server(text.id)) return {};
+  auto filter = control::read_filter(text, control.listeners());
+  if (filter.has_value()) return {.filter = *std::move(filter), .error = {}};
+  const bool is_unknown = filter.error().kind == control::RefusalKind::kNotFound;
+  if (is_unknown && draining != nullptr && has_listener(*draining, text.listener)) return {};
+  return {.filter = std::nullopt, .error = to_status(filter.error(), path_in_filter)};
+}
+
 grpc::Status Service::ListConnections(grpc::ServerContext* context,
                                       const api::ListConnectionsRequest* request,
                                       grpc::ServerWriter<api::ListConnectionsResponse>* writer) {
-  const auto filter = control::read_filter(to_control(request->filter()), control_.listeners());
-  if (!filter.has_value()) return to_status(filter.error(), path_in_filter);
+  const auto own = read_own_filter(to_control(request->filter()), control_, draining_);
+  if (!own.error.ok()) return own.error;
   const Place place(connection_calls_);
   if (place.others() >= kConnectionCallsMax) return too_many_connection_calls();
   const Deadline deadline(*context, kListingWaitMax);
   grpc::Status status;
-  control_.plane().list(*filter, [&](std::span<const proxy::Connection> rows) {
+  const auto write = [&](const api::ListConnectionsResponse& message) {
+    if (!writer->Write(message)) status = {grpc::StatusCode::CANCELLED, "the client has left"};
+    return status.ok();
+  };
+  const auto write_own = [&](std::span<const proxy::Connection> rows) {
     if (context->IsCancelled()) status = {grpc::StatusCode::CANCELLED, "the client has left"};
     const auto now = std::chrono::system_clock::now();
     while (status.ok() && !rows.empty()) {
@@ -438,10 +511,12 @@ grpc::Status Service::ListConnections(grpc::ServerContext* context,
       for (const proxy::Connection& row : some) {
         to_api(row, control_.listeners(), now, *message.add_connections());
       }
-      if (!writer->Write(message)) status = {grpc::StatusCode::CANCELLED, "the client has left"};
+      write(message);
     }
     return status.ok();
-  });
+  };
+  if (own.filter.has_value()) control_.plane().list(*own.filter, write_own);
+  if (status.ok() && draining_ != nullptr) draining_->list(*request, write);
   return status;
 }
 
@@ -456,14 +531,19 @@ grpc::Status Service::CloseConnections(grpc::ServerContext* context,
   if (!text.empty() && request->all()) {
     return invalid_argument("all", "set together with a filter; leave one of them out");
   }
-  const auto filter = control::read_filter(text, control_.listeners());
-  if (!filter.has_value()) return to_status(filter.error(), path_in_filter);
+  const auto own = read_own_filter(text, control_, draining_);
+  if (!own.error.ok()) return own.error;
   const Place place(connection_calls_);
   if (place.others() >= kConnectionCallsMax) return too_many_connection_calls();
   const auto wanted = [context] { return !context->IsCancelled(); };
-  response->set_closed(request->dry_run()
-                           ? control_.plane().count(*filter, wanted)
-                           : control_.close_connections(*filter, text, who(*context), wanted));
+  std::uint64_t closed = 0;
+  if (own.filter.has_value()) {
+    closed = request->dry_run()
+                 ? control_.plane().count(*own.filter, wanted)
+                 : control_.close_connections(*own.filter, text, who(*context), wanted);
+  }
+  if (draining_ != nullptr) closed += draining_->close(*request);
+  response->set_closed(closed);
   return grpc::Status::OK;
 }
 

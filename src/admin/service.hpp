@@ -13,6 +13,7 @@
 #include <mutex>
 #include <string>
 
+#include "admin/draining_servers.hpp"
 #include "admin/event_stream.hpp"
 #include "admin/local_socket.hpp"
 #include "base/log.hpp"
@@ -22,9 +23,11 @@ namespace mc::admin {
 
 class Service final : public mc_proxy::v1::ProxyAdminService::Service {
  public:
-  /// `control` and `local` outlive it; `local` is null where there is no Unix socket. `version` is
-  /// what GetStatus tells: "0.1.0"; the level of `log` is now as configured.
-  Service(control::Control& control, const LocalSocket* local, std::string version, Log& log);
+  /// All that is referred to outlives it. `local` is null where there is no Unix socket, `draining`
+  /// for a server that drains itself. `version` is what GetStatus reports: "0.1.0"; the level of
+  /// `log` is now as configured.
+  Service(control::Control& control, const LocalSocket* local, const DrainingServers* draining,
+          std::string version, Log& log);
 
   grpc::Status ListRoutes(grpc::ServerContext* context,
                           const mc_proxy::v1::ListRoutesRequest* request,
@@ -34,6 +37,9 @@ class Service final : public mc_proxy::v1::ProxyAdminService::Service {
   grpc::Status RemoveRoute(grpc::ServerContext* context,
                            const mc_proxy::v1::RemoveRouteRequest* request,
                            mc_proxy::v1::RemoveRouteResponse* response) override;
+  grpc::Status MoveRoutes(grpc::ServerContext* context,
+                          const mc_proxy::v1::MoveRoutesRequest* request,
+                          mc_proxy::v1::MoveRoutesResponse* response) override;
   grpc::Status ReplaceRoutes(grpc::ServerContext* context,
                              const mc_proxy::v1::ReplaceRoutesRequest* request,
                              mc_proxy::v1::ReplaceRoutesResponse* response) override;
@@ -90,6 +96,7 @@ class Service final : public mc_proxy::v1::ProxyAdminService::Service {
 
   control::Control& control_;
   const LocalSocket* const local_;
+  const DrainingServers* const draining_;
   const std::string version_;
   Log& log_;
   const LogLevel configured_level_;
@@ -102,5 +109,9 @@ class Service final : public mc_proxy::v1::ProxyAdminService::Service {
   std::atomic<std::size_t> watches_{0};           // likewise, kWatchesMax
   StreamsEnd streams_end_;
 };
+
+/// Removes the snapshots of a server that was killed while it made them. The database is this
+/// server's alone, and so are they.
+void remove_left_snapshots(const std::string& database);
 
 }  // namespace mc::admin

@@ -41,6 +41,20 @@ api::FirewallRuleType to_api(control::RuleType type) {
   return api::FIREWALL_RULE_TYPE_UNSPECIFIED;
 }
 
+api::ChangeResult to_api(control::Effect::Result result) {
+  switch (result) {
+    case control::Effect::Result::kAdded:
+      return api::CHANGE_RESULT_ADDED;
+    case control::Effect::Result::kChanged:
+      return api::CHANGE_RESULT_CHANGED;
+    case control::Effect::Result::kRemoved:
+      return api::CHANGE_RESULT_REMOVED;
+    case control::Effect::Result::kUnchanged:
+      return api::CHANGE_RESULT_UNCHANGED;
+  }
+  std::unreachable();
+}
+
 api::ConnectionStage to_api(proxy::SessionStage stage) {
   switch (stage) {
     case proxy::SessionStage::kHello:
@@ -71,6 +85,7 @@ grpc::StatusCode code_of(control::RefusalKind kind) {
       return grpc::StatusCode::UNAVAILABLE;
     case control::RefusalKind::kStoreFull:
       return grpc::StatusCode::RESOURCE_EXHAUSTED;
+    case control::RefusalKind::kStoreReadOnly:
     case control::RefusalKind::kStoreLocked:
       return grpc::StatusCode::UNAVAILABLE;
     case control::RefusalKind::kStoreReplaced:
@@ -162,6 +177,11 @@ void to_api(const control::Applied& applied, api::ChangeSummary& out) {
   out.set_routes_removed(applied.routes_removed);
   out.set_firewall_rules_added(applied.rules_added);
   out.set_firewall_rules_removed(applied.rules_removed);
+}
+
+void to_api(const control::Effect& effect, api::ChangeEffect& out) {
+  out.set_result(to_api(effect.result));
+  if (effect.previous.has_value()) out.set_previous_backend(effect.previous->to_string());
 }
 
 void to_api(const policy::GeoIp& geoip, api::GeoIPStatus& out) {
@@ -266,6 +286,10 @@ std::string path_in_remove_route(const control::Violation& violation) {
 
 std::string path_in_filter(const control::Violation& violation) {
   return fmt::format("filter.{}", name_of(violation.field));
+}
+
+std::string path_in_move(const control::Violation& violation) {
+  return violation.index == 0 ? "from_listener_addr" : "to_listener_addr";
 }
 
 std::string path_in_routes(const control::Violation& violation) {

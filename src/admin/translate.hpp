@@ -26,6 +26,7 @@ control::Change to_control(const mc_proxy::v1::Change& change);
 void to_api(const policy::Route& route, mc_proxy::v1::Route& out);
 void to_api(const control::Rule& rule, mc_proxy::v1::FirewallRule& out);
 void to_api(const control::Applied& applied, mc_proxy::v1::ChangeSummary& out);
+void to_api(const control::Effect& effect, mc_proxy::v1::ChangeEffect& out);
 void to_api(const policy::GeoIp& geoip, mc_proxy::v1::GeoIPStatus& out);
 mc_proxy::v1::LogLevel to_api(LogLevel level);
 /// Nothing for what is none of the levels.
@@ -45,6 +46,8 @@ using FieldPath = std::function<std::string(const control::Violation&)>;
 std::string path_in_single(const control::Violation& violation);
 /// Field paths of RemoveRoute, which has the host name itself.
 std::string path_in_remove_route(const control::Violation& violation);
+/// Field paths of MoveRoutes: "from_listener_addr", "to_listener_addr".
+std::string path_in_move(const control::Violation& violation);
 /// Field paths of ReplaceRoutes: "routes[3].backend".
 std::string path_in_routes(const control::Violation& violation);
 /// Field paths of ApplyChanges: "changes[17].add_route.route.backend". `request` outlives it.

@@ -34,6 +34,42 @@ std::string to_json(const google::protobuf::Message& message,
   return converted.ok() ? text : "{}";
 }
 
+// Where the configuration has the admin API. All that is needed of the file is this: the server
+// that runs has read it long ago, and is asked above all when something is wrong.
+std::expected<config::Grpc, Client::Failure> find_api(const ClientOptions& options) {
+  config::Whereabouts found = config::locate_server(options.config_path);
+  const bool is_default = options.config_path == kDefaultConfigPath;
+  if (!found.problems.empty() && !found.grpc.has_value() && is_default &&
+      ::access(kDefaultSocket, F_OK) == 0) {
+    found.grpc.emplace().socket = kDefaultSocket;
+  }
+  if (found.grpc.has_value()) {
+    if (!found.problems.empty()) {
+      complain(
+          fmt::format("mc-proxy: note: {} cannot be used as it is (`mc-proxy check` shows why); "
+                      "asking the server at {} all the same",
+                      options.config_path, found.grpc->socket));
+    }
+    return *std::move(found.grpc);
+  }
+  if (found.problems.empty()) {
+    return give_up(fmt::format("{}: there is no [grpc], so the server has no admin API; add [grpc] "
+                               "socket = \"/run/mc-proxy/admin.sock\" and restart it",
+                               options.config_path),
+                   kFailed);
+  }
+  // The configuration is the server's, and so is its socket; whoever asks is somebody else.
+  if (::access(options.config_path.c_str(), R_OK) != 0 && errno == EACCES) {
+    return give_up(fmt::format("{}: the file cannot be read: Permission denied; ask as root or "
+                               "as the server's user",
+                               options.config_path),
+                   kFailed);
+  }
+  return give_up(config::to_string(found.problems) +
+                     "mc-proxy: a server that runs can be asked without the file: --socket PATH\n",
+                 kFailed);
+}
+
 }  // namespace
 
 std::expected<Client, int> Client::connect(const ClientOptions& options) {
@@ -49,28 +85,12 @@ std::expected<Client, Client::Failure> Client::open(const ClientOptions& options
   Client client;
   client.options_ = options;
   client.where_ = options.address;
-  std::string socket;
-  if (options.address.empty()) {
-    const config::Parsed config = config::load(options.config_path, config::NamedFiles::kIgnored);
-    if (!config.has_value()) {
-      // The configuration is the server's, and so is its socket; whoever asks is somebody else.
-      if (::access(options.config_path.c_str(), R_OK) != 0 && errno == EACCES) {
-        return give_up(fmt::format("{}: the file cannot be read: Permission denied; ask as root or "
-                                   "as the server's user",
-                                   options.config_path),
-                       kFailed);
-      }
-      return give_up(config::to_string(config.error()), kFailed);
-    }
-    if (!config->grpc.has_value()) {
-      return give_up(
-          fmt::format("{}: there is no [grpc], so the server has no admin API; add [grpc] "
-                      "socket = \"/run/mc-proxy/admin.sock\" and restart it",
-                      options.config_path),
-          kFailed);
-    }
-    socket = config->grpc->socket;
-    if (config->grpc->addr.has_value()) client.where_ = config->grpc->addr->to_string();
+  std::string socket = options.socket;
+  if (options.address.empty() && socket.empty()) {
+    auto found = find_api(options);
+    if (!found.has_value()) return std::unexpected(found.error());
+    socket = found->socket;
+    if (found->addr.has_value()) client.where_ = found->addr->to_string();
   }
   // Whoever gives a certificate wants it to be seen.
   client.local_ = !socket.empty() && options.certificate.empty();

@@ -16,14 +16,17 @@ class App;
 namespace mc::app {
 
 inline constexpr const char* kDefaultConfigPath = "/srv/mc-proxy/mc-proxy.toml";
+/// The admin API's socket in the configuration that the package suggests.
+inline constexpr const char* kDefaultSocket = "/run/mc-proxy/admin.sock";
 /// The systemd unit that runs a server with it.
 inline constexpr const char* kUnit = "mc-proxy";
 
 enum ExitCode : int {
   kDone = 0,
-  kFailed = 1,       // it could not be done, or the server refused
-  kUsage = 2,        // the command line is wrong
-  kUnreachable = 3,  // no server could be asked
+  kFailed = 1,          // it could not be done, or the server refused
+  kUsage = 2,           // the command line is wrong
+  kUnreachable = 3,     // no server could be asked
+  kMisconfigured = 78,  // `server` alone: the configuration is wrong (EX_CONFIG, sysexits.h)
 };
 
 /// How the commands that ask a running server find it, and how they answer.
@@ -32,6 +35,8 @@ struct ClientOptions {
   /// "host:port" of a server elsewhere, which needs the three files; empty: the socket of the
   /// configuration.
   std::string address;
+  /// The path of the server's Unix socket; empty: that of the configuration.
+  std::string socket;
   std::string ca, certificate, key;
   bool json = false;
 };
@@ -51,11 +56,14 @@ struct ServeOptions {
 int serve(const ServeOptions& options);
 
 /// Puts a new server in the place of the running one: through systemd if that runs it, else as a
-/// process beside it that goes on with its log.
-int upgrade(const ClientOptions& options);
+/// process beside it that goes on with its log. Refuses where routes that are in force would not be
+/// any more, because the configuration does not have their listener, unless that is meant.
+enum class LeaveRoutes : std::uint8_t { kNo, kYes };
+int upgrade(const ClientOptions& options, LeaveRoutes leave);
 
-/// Prints what is wrong with a configuration file, then what this machine would allow the server.
-int check(const ClientOptions& options);
+/// Prints what is wrong with a configuration file, then what would keep a server from starting with
+/// it. As `user`; empty: as the user of the unit that has the configuration, or as this process is.
+int check(const ClientOptions& options, const std::string& user);
 
 /// Prints what the server is and does; the busiest `routes` of each listener too.
 int status(const ClientOptions& options, std::uint32_t routes);
@@ -85,6 +93,15 @@ struct ReplaceOptions {
   std::optional<std::uint64_t> if_revision;
 };
 int replace_routes(const ClientOptions& options, const ReplaceOptions& replace);
+
+struct MoveOptions {
+  std::string from, to;  // listeners, configured or not
+  bool keep = false;
+  bool replace = false;
+  bool dry_run = false;
+  std::optional<std::uint64_t> if_revision;
+};
+int move_routes(const ClientOptions& options, const MoveOptions& move);
 
 /// Rules are given by their values alone, which tell the type: an address, a block, a country.
 int list_rules(const ClientOptions& options);

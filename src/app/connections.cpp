@@ -145,11 +145,14 @@ int close_connections(const ClientOptions& options, const ConnectionOptions& whi
   if (!asked.ok()) return client->fail(asked, option_of);
   if (options.json) {
     print_json(response);
-  } else {
-    fmt::print("{} {} {}\n", which.dry_run ? "would close" : "closed", response.closed(),
-               response.closed() == 1 ? "connection" : "connections");
+  } else if (response.closed() > 0 || which.all || which.dry_run) {
+    fmt::print("{} {}\n", which.dry_run ? "would close" : "closed",
+               format_items(response.closed(), "connection"));
   }
-  return kDone;
+  // What was to be closed was named, and is not there: it has ended, or the name is wrong.
+  if (response.closed() > 0 || which.all || which.dry_run) return kDone;
+  complain("mc-proxy: no connection matches; see which are open: mc-proxy connections list");
+  return kFailed;
 }
 
 }  // namespace mc::app

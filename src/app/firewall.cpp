@@ -3,12 +3,15 @@
 
 #include <fmt/format.h>
 
+#include <expected>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "app/client.hpp"
 #include "app/commands.hpp"
+#include "app/format.hpp"
+#include "base/quote.hpp"
 
 namespace mc::app {
 
@@ -16,8 +19,22 @@ namespace api = mc_proxy::v1;
 
 namespace {
 
-// The values of the three types cannot be mistaken for each other; what is none of them the server
-// refuses, as an address.
+// Whether all of them can be sent, and are of one of the three types. If not, it has reported that.
+bool are_rules(const std::vector<std::string>& values) {
+  for (const std::string& value : values) {
+    if (!all_ascii({value})) return false;
+    if (value.size() == 2 || value.find_first_of("/.:") != value.npos) continue;
+    complain(
+        fmt::format("mc-proxy: rule: {}: not an IP address, not a CIDR block and not a country; "
+                    "write such as 203.0.113.50, 198.51.100.0/24 or KP (a country's two letters in "
+                    "ISO 3166-1)",
+                    quote(value)));
+    return false;
+  }
+  return true;
+}
+
+// The values of the three types cannot be mistaken for each other.
 api::FirewallRule rule_of(const std::string& value) {
   api::FirewallRule rule;
   rule.set_value(value);
@@ -44,22 +61,16 @@ std::string_view word_of(api::FirewallRuleType type) {
   }
 }
 
-// One kind of change, all of it or nothing.
-int apply(const ClientOptions& options, const api::ApplyChangesRequest& request,
-          std::string_view done) {
+// All of the changes or none.
+std::expected<api::ApplyChangesResponse, int> apply(const ClientOptions& options,
+                                                    const api::ApplyChangesRequest& request) {
   auto client = Client::connect(options);
-  if (!client.has_value()) return client.error();
+  if (!client.has_value()) return std::unexpected(client.error());
   api::ApplyChangesResponse response;
   const grpc::Status asked = client->call(&Client::Stub::ApplyChanges, request, response);
-  if (!asked.ok())
-    return client->fail(asked, [](const std::string&) { return std::string("rule"); });
-  if (options.json) {
-    print_json(response);
-  } else {
-    fmt::print("{} {} {}, revision {}\n", done, request.changes_size(),
-               request.changes_size() == 1 ? "rule" : "rules", response.revision());
-  }
-  return kDone;
+  if (asked.ok()) return response;
+  return std::unexpected(
+      client->fail(asked, [](const std::string&) { return std::string("rule"); }));
 }
 
 }  // namespace
@@ -90,25 +101,44 @@ int list_rules(const ClientOptions& options) {
 
 int add_rules(const ClientOptions& options, const std::vector<std::string>& values,
               std::optional<bool> cut_established) {
+  if (!are_rules(values)) return kFailed;
   api::ApplyChangesRequest request;
   for (const std::string& value : values) {
-    if (!all_ascii({value})) return kFailed;
-    // To cut is worth it for a client that is blocked already, too.
-    api::Change& change = *request.add_changes();
-    *(cut_established == true ? change.mutable_put_firewall_rule()
-                              : change.mutable_add_firewall_rule()) = rule_of(value);
+    *request.add_changes()->mutable_put_firewall_rule() = rule_of(value);
   }
   if (cut_established.has_value()) request.set_cut_established(*cut_established);
-  return apply(options, request, "added");
+  const auto response = apply(options, request);
+  if (!response.has_value()) return response.error();
+  if (options.json) {
+    print_json(*response);
+    return kDone;
+  }
+  fmt::print("added {}, revision {}\n",
+             format_items(response->summary().firewall_rules_added(), "rule"),
+             response->revision());
+  for (int i = 0; i < response->effects_size(); ++i) {
+    if (response->effects(i).result() != api::CHANGE_RESULT_UNCHANGED) continue;
+    fmt::print("{}: was there already\n", request.changes(i).put_firewall_rule().value());
+  }
+  return kDone;
 }
 
 int remove_rules(const ClientOptions& options, const std::vector<std::string>& values) {
+  if (!are_rules(values)) return kFailed;
   api::ApplyChangesRequest request;
   for (const std::string& value : values) {
-    if (!all_ascii({value})) return kFailed;
     *request.add_changes()->mutable_remove_firewall_rule() = rule_of(value);
   }
-  return apply(options, request, "removed");
+  const auto response = apply(options, request);
+  if (!response.has_value()) return response.error();
+  if (options.json) {
+    print_json(*response);
+  } else {
+    fmt::print("removed {}, revision {}\n",
+               format_items(response->summary().firewall_rules_removed(), "rule"),
+               response->revision());
+  }
+  return kDone;
 }
 
 }  // namespace mc::app

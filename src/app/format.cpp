@@ -28,6 +28,10 @@ std::string format_count(std::uint64_t count) {
   return text;
 }
 
+std::string format_items(std::uint64_t count, std::string_view noun) {
+  return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s");
+}
+
 std::string format_seconds(std::chrono::nanoseconds duration) {
   return format_duration(std::chrono::duration_cast<std::chrono::seconds>(duration));
 }

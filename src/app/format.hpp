@@ -15,6 +15,8 @@ namespace mc::app {
 std::string format_bytes(std::uint64_t bytes);
 /// "1,234,567".
 std::string format_count(std::uint64_t count);
+/// "1 rule", "2 rules": a noun with a regular plural.
+std::string format_items(std::uint64_t count, std::string_view noun);
 /// Whole seconds: "0s", "4h32m10s".
 std::string format_seconds(std::chrono::nanoseconds duration);
 /// "2026-08-20T07:31:05.123Z".

@@ -2,25 +2,31 @@
 #include "app/machine.hpp"
 
 #include <sched.h>
-#include <sys/resource.h>
 
 #include <algorithm>
 
+#include "base/descriptor_limit.hpp"
 #include "proxy/limits.hpp"
 
 namespace mc::app {
 
-std::uint64_t raise_descriptor_limit() {
-  rlimit limit{};
-  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return 1024;  // what POSIX systems give at the least
-  const rlim_t before = limit.rlim_cur;
-  limit.rlim_cur = limit.rlim_max;
-  return ::setrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur : before;
+// A worker has a ring and its eventfd, and of each listener a socket; the data plane keeps a
+// duplicate of each socket, for a successor.
+std::uint64_t descriptors_at_rest(std::size_t workers, std::size_t listeners) {
+  return 2 * workers + 2 * workers * listeners;
 }
 
-std::uint64_t connections_that_fit(std::uint64_t descriptors) {
-  const std::uint64_t reserved = std::min(proxy::kDescriptorsReserved, descriptors / 2);
-  return std::max<std::uint64_t>((descriptors - reserved) / 2, 1);
+std::uint64_t descriptors_to_start(std::size_t workers, std::size_t listeners) {
+  // Of a server with an API on both sockets and metrics: 19. The rest is for what a library opens
+  // for a moment.
+  constexpr std::uint64_t kOfAllElse = 32;
+  return descriptors_at_rest(workers, listeners) + kOfAllElse + kDescriptorsOfOperators;
+}
+
+std::uint64_t connections_that_fit(std::uint64_t descriptors, std::uint64_t at_rest) {
+  const std::uint64_t left = descriptors > at_rest ? descriptors - at_rest : 0;
+  const std::uint64_t reserved = std::min(proxy::kDescriptorsReserved, left / 2);
+  return std::max<std::uint64_t>((left - reserved) / 2, 1);
 }
 
 std::vector<int> usable_cpus() {

@@ -2,17 +2,22 @@
 #pragma once
 // What this machine allows a server: descriptors, processors, pipes.
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
 namespace mc::app {
 
-/// Raises the soft RLIMIT_NOFILE to the hard one, for the kernel takes the limit of a standing
-/// accept when it is armed. Answers the limit in force.
-std::uint64_t raise_descriptor_limit();
+/// Descriptors of the rings and listening sockets of so many workers and listeners.
+std::uint64_t descriptors_at_rest(std::size_t workers, std::size_t listeners);
 
-/// How many sessions fit into `descriptors` of RLIMIT_NOFILE; at least 1.
-std::uint64_t connections_that_fit(std::uint64_t descriptors);
+/// Descriptors that a start with so many workers and listeners needs, with the database, the admin
+/// API, metrics and the log, before the first connection.
+std::uint64_t descriptors_to_start(std::size_t workers, std::size_t listeners);
+
+/// How many sessions fit into `descriptors` of RLIMIT_NOFILE beside those `at_rest` and the reserve
+/// for all else (kDescriptorsReserved; half of what is left, where that is less). At least 1.
+std::uint64_t connections_that_fit(std::uint64_t descriptors, std::uint64_t at_rest);
 
 /// The processors that this process may run on.
 std::vector<int> usable_cpus();

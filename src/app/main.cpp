@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <csignal>
 #include <cstdio>
 #include <cstring>
 #include <functional>
@@ -17,6 +18,7 @@
 #include <vector>
 
 #include "app/commands.hpp"
+#include "app/last_words.hpp"
 #include "app/words.hpp"
 #include "base/quote.hpp"
 
@@ -43,7 +45,7 @@ class CommandLine {
     app_.set_version_flag("--version", "mc-proxy v" MC_PROXY_VERSION, "Print the version");
     app_.footer(
         "Exit codes: 0, done; 1, it could not be done; 2, the command line is wrong; 3, no server "
-        "could be asked.");
+        "could be asked; 78, `server` was not started because the configuration is wrong.");
     add_server();
     add_status();
     add_snapshot();
@@ -143,10 +145,14 @@ class CommandLine {
     with_json(with_config(command));
     command->add_option("--address", client_.address,
                         "Ask the server at HOST:PORT instead of the socket of the configuration");
+    command
+        ->add_option("--socket", client_.socket,
+                     "Ask the server at this Unix socket; the configuration is not read")
+        ->excludes("--address");
     CLI::Option* const ca =
         command->add_option("--ca", client_.ca, "CA of the server's certificate (PEM)");
     CLI::Option* const certificate =
-        command->add_option("--cert", client_.certificate, "Certificate to show (PEM)");
+        command->add_option("--cert", client_.certificate, "Certificate of this client (PEM)");
     CLI::Option* const key = command->add_option("--key", client_.key, "Its key (PEM)");
     ca->needs(certificate)->needs(key);
     certificate->needs(ca)->needs(key);
@@ -156,45 +162,52 @@ class CommandLine {
 
   void with_listener(CLI::App* command) {
     command->add_option("-l,--listener", listener_,
-                        "Listener as configured, such as :443; may be left out if there is one");
+                        "Listener as configured, such as :443; not needed if there is only one");
   }
 
   void add_server() {
     CLI::App* const command =
-        with_config(add(app_, "server", "Serve until told to stop (SIGTERM, SIGINT)", [this] {
+        with_config(add(app_, "server", "Serve until SIGTERM or SIGINT", [this] {
           serve_.config_path = client_.config_path;
           return serve(serve_);
         }));
     command->add_flag_callback(
         "--take-over", [this] { serve_.take_over = TakeOver::kYes; },
-        "If a server runs with this database, take its listeners and let it finish");
+        "Replace the server that runs with this database: take over its listeners; it finishes its "
+        "connections");
     command->add_flag_callback(
         "--keeper",
         [this] {
           serve_.take_over = TakeOver::kYes;
           serve_.keeper = WithKeeper::kYes;
         },
-        "The same, with a parent process for systemd, so that a restart is a take-over");
+        "The same, with a parent process for systemd, so that a restart of the unit is a "
+        "take-over");
 
-    with_config(add(app_, "upgrade", "Put a new server in the place of the running one",
-                    [this] { return upgrade(client_); }));
+    CLI::App* const upgraded = with_config(
+        add(app_, "upgrade", "Replace the running server with a new one, without refusing clients",
+            [this] { return upgrade(client_, leave_routes_); }));
+    upgraded->add_flag_callback(
+        "--leave-routes", [this] { leave_routes_ = LeaveRoutes::kYes; },
+        "Also where routes in force belong to a listener that the configuration does not have");
   }
 
   void add_status() {
-    CLI::App* const command = with_server(add(app_, "status", "Show what the server does",
+    CLI::App* const command = with_server(add(app_, "status", "Show the state of the server",
                                               [this] { return status(client_, count_); }));
     command->add_option("--routes", count_, "Show the busiest N routes of each listener")
         ->check(CLI::Range(0, 10'000));
   }
 
   void add_snapshot() {
-    CLI::App* const command = with_json(
-        with_config(add(app_, "snapshot", "Copy the database, also while a server writes it",
-                        [this] { return snapshot(client_, snapshot_); })));
+    CLI::App* const command =
+        with_server(add(app_, "snapshot", "Copy the database, while a server runs or not",
+                        [this] { return snapshot(client_, snapshot_); }));
     command->add_option("-o,--output", snapshot_.output,
-                        "The copy's path; default: backups/mc-proxy-TIME.db beside the database");
+                        "Path of the copy; default: backups/mc-proxy-TIME.db beside the database; "
+                        "required with --socket and --address");
     command->add_option("--prune", snapshot_.prune,
-                        "Then remove the backups beside the new one that are older, such as 30d");
+                        "Then remove the backups in that directory that are older, such as 30d");
   }
 
   void add_routes() {
@@ -220,7 +233,7 @@ class CommandLine {
     command->add_option("hostname", hostname_, "As in `routes list`")->required();
 
     command = with_server(
-        add(*routes, "replace", "Make the routes of a listener exactly those of a file", [this] {
+        add(*routes, "replace", "Replace all routes of a listener with those of a file", [this] {
           replace_.listener = listener_;
           return replace_routes(client_, replace_);
         }));
@@ -230,8 +243,25 @@ class CommandLine {
                      "Lines of a host name and a backend, as `routes list` prints them; -: stdin")
         ->required();
     command->add_flag("--dry-run", replace_.dry_run, "Only say what would change");
-    command->add_flag("--allow-empty", replace_.allow_empty, "Take a file without routes as meant");
+    command->add_flag("--allow-empty", replace_.allow_empty,
+                      "Accept a file without routes, which removes all");
     command->add_option("--if-revision", replace_.if_revision,
+                        "Refuse if anything was changed since this revision");
+    add_move(*routes);
+  }
+
+  void add_move(CLI::App& routes) {
+    CLI::App* const command =
+        with_server(add(routes, "move", "Give all routes of a listener to another one",
+                        [this] { return move_routes(client_, move_); }));
+    command->add_option("from", move_.from, "Listener, configured or not, such as 192.0.2.1:443")
+        ->required();
+    command->add_option("to", move_.to, "Listener, configured or not, such as :443")->required();
+    command->add_flag("--keep", move_.keep, "The first one keeps them too");
+    command->add_flag("--replace", move_.replace,
+                      "They win over those that the other one has for the same host names");
+    command->add_flag("--dry-run", move_.dry_run, "Only say how many would be moved");
+    command->add_option("--if-revision", move_.if_revision,
                         "Refuse if anything was changed since this revision");
   }
 
@@ -245,9 +275,9 @@ class CommandLine {
     command->add_option("value", values_, "Such as 203.0.113.50, 198.51.100.0/24 or RU")
         ->required();
     command->add_flag("--cut,!--no-cut", cut_,
-                      "Whether open connections are reset too; default: as configured");
+                      "Whether matching open connections are reset too; default: as configured");
 
-    command = with_server(add(*firewall, "remove", "Take rules back",
+    command = with_server(add(*firewall, "remove", "Remove rules",
                               [this] { return remove_rules(client_, values_); }));
     command->add_option("value", values_, "As in `firewall list`")->required();
   }
@@ -272,23 +302,24 @@ class CommandLine {
     CLI::App* const connections =
         app_.add_subcommand("connections", "Show and close open connections");
     connections->require_subcommand(1);
-    with_filter(with_server(add(*connections, "list", "Show them; with --json, one in each line",
-                                [this] { return list_connections(client_, which_); })));
-    CLI::App* const close = with_server(add(*connections, "close", "Reset them",
+    with_filter(
+        with_server(add(*connections, "list", "Show open connections; with --json, one per line",
+                        [this] { return list_connections(client_, which_); })));
+    CLI::App* const close = with_server(add(*connections, "close", "Reset open connections",
                                             [this] { return close_connections(client_, which_); }));
     with_filter(close);
-    close->add_flag("--all", which_.all, "All of them");
+    close->add_flag("--all", which_.all, "All open connections");
     close->add_flag("--dry-run", which_.dry_run, "Only say how many match");
   }
 
   void add_events() {
-    CLI::App* const events = with_server(
-        add(app_, "events", "Show what happens, until interrupted; with --json, one in each line",
-            [this] { return watch_events(client_, values_, since_revision_); }));
-    events->add_option("--kind", values_, "Only events of this kind; may be given several times")
+    CLI::App* const events =
+        with_server(add(app_, "events", "Show events until interrupted; with --json, one per line",
+                        [this] { return watch_events(client_, values_, since_revision_); }));
+    events->add_option("--kind", values_, "Only events of this kind; can be given several times")
         ->check(CLI::IsMember(event_kinds()));
     events->add_option("--since-revision", since_revision_,
-                       "Begin with the changes of policy after this revision");
+                       "Start with the changes of policy after this revision");
   }
 
   void add_top() {
@@ -298,16 +329,19 @@ class CommandLine {
                      std::chrono::seconds(interval_));
         }));
     command->remove_option(command->get_option("--json"));
-    command->add_flag("--once", once_, "Print one page as text, and end");
-    command->add_option("--interval", interval_, "Seconds between two looks at the server")
+    command->add_flag("--once", once_, "Print one page as text and exit");
+    command->add_option("--interval", interval_, "Seconds between two readings of the server")
         ->check(CLI::Range(1, 60))
         ->capture_default_str();
   }
 
   void add_check() {
-    with_json(
-        with_config(add(app_, "check", "Check a configuration file, and what this machine allows",
-                        [this] { return check(client_); })));
+    CLI::App* const command = with_json(
+        with_config(add(app_, "check", "Check whether a server would start with a configuration",
+                        [this] { return check(client_, user_); })));
+    command->add_option("--user", user_,
+                        "Look as this user; default: that of the systemd unit that has the "
+                        "configuration, for root");
   }
 
   void add_others() {
@@ -328,11 +362,13 @@ class CommandLine {
   std::function<int()> command_;
   ClientOptions client_;
   ServeOptions serve_;
+  LeaveRoutes leave_routes_ = LeaveRoutes::kNo;
+  MoveOptions move_;
   ReplaceOptions replace_;
   SnapshotOptions snapshot_;
   ConnectionOptions which_;
   std::optional<std::uint64_t> since_revision_;
-  std::string listener_, hostname_, backend_, shell_, level_;
+  std::string listener_, hostname_, backend_, shell_, level_, user_;
   std::vector<std::string> values_;
   std::optional<bool> cut_;
   bool put_ = false;
@@ -345,6 +381,10 @@ class CommandLine {
 }  // namespace mc::app
 
 int main(int argc, char** argv) {
+  // A write beyond RLIMIT_FSIZE then fails with EFBIG, which every writer reports, instead of
+  // ending the process without a word (setrlimit(2)).
+  std::signal(SIGXFSZ, SIG_IGN);
   mc::app::open_standard_descriptors();
+  mc::app::install_last_words();
   return mc::app::CommandLine().run(argc, argv);
 }

@@ -8,14 +8,18 @@
 #include <cstring>
 #include <fstream>
 #include <iostream>
+#include <map>
 #include <sstream>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "app/client.hpp"
 #include "app/commands.hpp"
+#include "app/format.hpp"
 #include "base/quote.hpp"
+#include "config/rules.hpp"
 
 namespace mc::app {
 
@@ -50,6 +54,73 @@ struct RouteFile {
   std::vector<std::size_t> lines;  // of each route, from 1
 };
 
+// The route of a line's words, "" for the words that are not there; or a problem for each thing
+// that is wrong. The server applies the same rules: here they are applied to all lines, of which
+// the server's answer has no room for more than some.
+std::expected<api::Route, std::vector<std::string>> route_of(const std::string& hostname,
+                                                             const std::string& backend) {
+  const auto name = config::parse_hostname(hostname);
+  const auto address = config::parse_backend(backend);
+  if (name.has_value() && address.has_value()) {
+    api::Route route;
+    route.set_hostname(*name);
+    route.set_backend(backend);
+    return route;
+  }
+  std::vector<std::string> problems;
+  if (!name.has_value()) problems.push_back("hostname: " + name.error().message);
+  if (!address.has_value()) problems.push_back("backend: " + address.error().message);
+  return std::unexpected(std::move(problems));
+}
+
+// Reads the lines of such a file one by one.
+class RouteReader {
+ public:
+  void read(std::string_view line) {
+    ++number_;
+    constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";  // some editors write it
+    if (number_ == 1 && line.starts_with(kByteOrderMark)) line.remove_prefix(kByteOrderMark.size());
+    std::istringstream words{std::string(line.substr(0, line.find('#')))};
+    std::string hostname;
+    std::string backend;
+    std::string more;
+    if (!(words >> hostname)) return;
+    if (!(words >> backend) || words >> more) {
+      complain_of("write a host name and a backend, such as `app.example.com 127.0.0.1:18443`");
+      return;
+    }
+    auto route = route_of(hostname, backend);
+    if (!route.has_value()) {
+      for (const std::string& problem : route.error()) complain_of(problem);
+      return;
+    }
+    const auto [first, is_new] = line_of_.try_emplace(route->hostname(), number_);
+    if (!is_new) {
+      complain_of(fmt::format("hostname: {}: the same host name as in line {}; leave one out",
+                              quote(hostname), first->second));
+      return;
+    }
+    file_.routes.push_back(*std::move(route));
+    file_.lines.push_back(number_);
+  }
+
+  /// What was read, or all that is wrong with it: "4: backend: ...".
+  std::expected<RouteFile, std::vector<std::string>> finish() && {
+    if (!problems_.empty()) return std::unexpected(std::move(problems_));
+    return std::move(file_);
+  }
+
+ private:
+  void complain_of(const std::string& problem) {
+    problems_.push_back(fmt::format("{}: {}", number_, problem));
+  }
+
+  RouteFile file_;
+  std::vector<std::string> problems_;
+  std::map<std::string, std::size_t> line_of_;  // of each host name, in normal form
+  std::size_t number_ = 0;
+};
+
 std::expected<RouteFile, int> read_routes(const std::string& path) {
   std::ifstream file;
   if (path != "-") {
@@ -61,32 +132,18 @@ std::expected<RouteFile, int> read_routes(const std::string& path) {
     }
   }
   std::istream& input = path == "-" ? std::cin : file;
-  RouteFile read;
-  std::string line;
-  for (std::size_t number = 1; std::getline(input, line); ++number) {
-    std::istringstream words(line.substr(0, line.find('#')));
-    std::string hostname;
-    std::string backend;
-    std::string more;
-    if (!(words >> hostname)) continue;
-    if (!(words >> backend) || words >> more || !is_ascii(hostname) || !is_ascii(backend)) {
-      complain(
-          fmt::format("mc-proxy: {}:{}: write a host name and a backend, such as "
-                      "`app.example.com 127.0.0.1:18443`",
-                      path, number));
-      return std::unexpected(kFailed);
-    }
-    api::Route route;
-    route.set_hostname(hostname);
-    route.set_backend(backend);
-    read.routes.push_back(std::move(route));
-    read.lines.push_back(number);
-  }
+  RouteReader reader;
+  for (std::string line; std::getline(input, line);) reader.read(line);
   if (input.bad()) {  // such as a directory: what was read is not the whole
     complain(fmt::format("mc-proxy: {}: cannot be read: {}", quote(path), std::strerror(errno)));
     return std::unexpected(kFailed);
   }
-  return read;
+  auto read = std::move(reader).finish();
+  if (read.has_value()) return *std::move(read);
+  for (const std::string& problem : read.error()) {
+    complain(fmt::format("mc-proxy: {}:{}", path, problem));
+  }
+  return std::unexpected(kFailed);
 }
 
 // "routes[3].backend" of the server's answer, as the line of the file that it is about.
@@ -101,6 +158,26 @@ std::string place_in_file(const std::string& field, const std::string& path,
   const auto dot = field.find('.');
   return fmt::format("{}:{}: {}", path, file.lines[index],
                      dot == field.npos ? field : field.substr(dot + 1));
+}
+
+// What became of the one route that the request was about.
+void print_added(const std::string& hostname, const std::string& backend,
+                 const std::string& listener, const api::ApplyChangesResponse& response) {
+  const api::ChangeEffect effect =
+      response.effects_size() == 1 ? response.effects(0) : api::ChangeEffect();
+  switch (effect.result()) {
+    case api::CHANGE_RESULT_CHANGED:
+      fmt::print("changed {} -> {} at {}, was {}, revision {}\n", hostname, backend, listener,
+                 effect.previous_backend(), response.revision());
+      return;
+    case api::CHANGE_RESULT_UNCHANGED:
+      fmt::print("unchanged {} -> {} at {}, revision {}\n", hostname, backend, listener,
+                 response.revision());
+      return;
+    default:
+      fmt::print("added {} -> {} at {}, revision {}\n", hostname, backend, listener,
+                 response.revision());
+  }
 }
 
 // "changes[0].add_route.route.backend", as the command line calls it: "backend".
@@ -148,8 +225,7 @@ int add_route(const ClientOptions& options, const std::string& listener,
   if (options.json) {
     print_json(response);
   } else {
-    fmt::print("added {} -> {} at {}, revision {}\n", hostname, backend, *name,
-               response.revision());
+    print_added(hostname, backend, *name, response);
   }
   return kDone;
 }
@@ -209,6 +285,32 @@ int replace_routes(const ClientOptions& options, const ReplaceOptions& replace) 
   fmt::print("{} {}, changed {}, removed {} at {}, revision {}\n",
              replace.dry_run ? "would have added" : "added", summary.routes_added(),
              summary.routes_changed(), summary.routes_removed(), *name, response.revision());
+  return kDone;
+}
+
+int move_routes(const ClientOptions& options, const MoveOptions& move) {
+  if (!all_ascii({move.from, move.to})) return kFailed;
+  auto client = Client::connect(options);
+  if (!client.has_value()) return client.error();
+  api::MoveRoutesRequest request;
+  request.set_from_listener_addr(move.from);
+  request.set_to_listener_addr(move.to);
+  request.set_keep(move.keep);
+  request.set_replace(move.replace);
+  request.set_dry_run(move.dry_run);
+  if (move.if_revision.has_value()) request.set_if_revision(*move.if_revision);
+  api::MoveRoutesResponse response;
+  const grpc::Status asked = client->call(&Client::Stub::MoveRoutes, request, response);
+  if (!asked.ok()) return client->fail(asked);
+  if (options.json) {
+    print_json(response);
+    return kDone;
+  }
+  const char* const done = move.keep ? (move.dry_run ? "would have copied" : "copied")
+                                     : (move.dry_run ? "would have moved" : "moved");
+  fmt::print("{} {} from {} to {}, revision {}\n", done,
+             format_items(response.routes_moved(), "route"), move.from, move.to,
+             response.revision());
   return kDone;
 }
 

@@ -17,10 +17,11 @@
 
 #include "admin/server.hpp"
 #include "app/commands.hpp"
+#include "app/foundation.hpp"
 #include "app/machine.hpp"
 #include "app/main_loop.hpp"
+#include "base/descriptor_limit.hpp"
 #include "base/log.hpp"
-#include "base/quote.hpp"
 #include "config/config.hpp"
 #include "control/control.hpp"
 #include "lifecycle/confinement.hpp"
@@ -31,12 +32,21 @@
 #include "metrics/collector.hpp"
 #include "metrics/endpoint.hpp"
 #include "proxy/data_plane.hpp"
-#include "proxy/sockets.hpp"
 #include "ring/restriction.hpp"
 
 namespace mc::app {
 
 namespace {
+
+// Signals whose default ends a process and that mean nothing to a server (signal(7)): log rotation
+// and monitors send SIGUSR1 and SIGUSR2 out of habit. SIGQUIT and SIGABRT stay: they ask for a
+// core.
+void ignore_stray_signals() {
+  for (const int signal :
+       {SIGUSR1, SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF, SIGIO, SIGPWR, SIGSTKFLT}) {
+    std::signal(signal, SIG_IGN);
+  }
+}
 
 // Blocked before any thread starts, so that all threads inherit that and signals come through the
 // descriptor alone.
@@ -49,10 +59,10 @@ Fd block_signals() {
   return Fd(::signalfd(-1, &signals, SFD_CLOEXEC));
 }
 
-std::uint64_t connections_max(const config::Proxy& settings, std::uint64_t descriptors, Log& log) {
-  const std::uint64_t fit = connections_that_fit(descriptors);
-  if (settings.max_connections == 0) return fit;
-  const auto wanted = static_cast<std::uint64_t>(settings.max_connections);
+std::uint64_t connections_max(const config::Config& config, std::uint64_t descriptors, Log& log) {
+  const std::uint64_t fit = connections_that_fit(config, descriptors);
+  if (config.proxy.max_connections == 0) return fit;
+  const auto wanted = static_cast<std::uint64_t>(config.proxy.max_connections);
   if (wanted > fit) {
     log.warn(
         "max_connections is more than RLIMIT_NOFILE allows; accepting will pause when descriptors "
@@ -63,24 +73,6 @@ std::uint64_t connections_max(const config::Proxy& settings, std::uint64_t descr
   return wanted;
 }
 
-proxy::DataPlaneOptions options_from(const config::Config& config, std::uint64_t connections) {
-  proxy::DataPlaneOptions options;
-  for (const config::Listener& listener : config.listeners) {
-    options.settings.listener_names.push_back(listener.name);
-    options.addresses.push_back(listener.addr);
-  }
-  options.settings.splice = config.proxy.splice == config::Splice::kRing
-                                ? proxy::SpliceMode::kRing
-                                : proxy::SpliceMode::kInline;
-  options.settings.hello_timeout = config.proxy.hello_timeout;
-  options.settings.connect_timeout = config.proxy.connect_timeout;
-  options.settings.idle_timeout = config.proxy.idle_timeout;
-  options.settings.connections_max = connections;
-  options.cpus = cpus_for(static_cast<unsigned>(config.proxy.workers));
-  options.pin_workers = config.proxy.pin_workers;
-  return options;
-}
-
 admin::ServerOptions options_from(const config::Grpc& grpc) {
   return {.addr = grpc.addr,
           .certificates = {grpc.tls_cert, grpc.tls_key, grpc.client_ca},
@@ -88,19 +80,28 @@ admin::ServerOptions options_from(const config::Grpc& grpc) {
           .version = MC_PROXY_VERSION};
 }
 
+metrics::DrainingTotals totals_of(const std::vector<admin::DrainingServers::Server>& servers) {
+  metrics::DrainingTotals totals{.servers = servers.size(), .connections = 0};
+  for (const admin::DrainingServers::Server& server : servers) {
+    if (server.status.has_value()) totals.connections += server.status->active_connections();
+  }
+  return totals;
+}
+
 // `api` is null where the configuration has no [grpc]. What is told of outlives the endpoint.
 Result<std::unique_ptr<metrics::Endpoint>> serve_metrics(
     Fd listener, const config::Metrics& settings, const control::Control& control,
-    const admin::Server* api, std::uint64_t connections, const Log& log) {
-  const auto collector = std::make_shared<const metrics::Collector>(
-      metrics::Sources{.control = control,
-                       .log = log,
-                       .version = MC_PROXY_VERSION,
-                       .connections_max = connections,
-                       .routes_max = static_cast<std::size_t>(settings.routes_max),
-                       .certificate_expiry = [api] {
-                         return api != nullptr ? api->certificate_expires_at() : std::nullopt;
-                       }});
+    const admin::Server* api, const admin::DrainingServers& draining, std::uint64_t connections,
+    const Log& log) {
+  const auto collector = std::make_shared<const metrics::Collector>(metrics::Sources{
+      .control = control,
+      .log = log,
+      .version = MC_PROXY_VERSION,
+      .connections_max = connections,
+      .routes_max = static_cast<std::size_t>(settings.routes_max),
+      .certificate_expiry =
+          [api] { return api != nullptr ? api->certificate_expires_at() : std::nullopt; },
+      .draining = [&draining] { return totals_of(draining.look()); }});
   return metrics::Endpoint::start(std::move(listener), [collector] { return collector->text(); });
 }
 
@@ -116,86 +117,6 @@ std::vector<std::string> directories_of(const config::Config& config) {
   return paths;
 }
 
-// What is had before the process confines itself: the server that runs already, if this one is to
-// take over, and sockets for all addresses. Destroyed last: the predecessor then takes back what it
-// had given.
-struct Foundation {
-  std::unique_ptr<lifecycle::Predecessor> predecessor;
-  lifecycle::InheritedSockets inherited;
-  std::vector<std::vector<Fd>> listeners;  // in configuration order
-  Fd api_tcp, api_local;                   // the second: only if inherited
-  Fd metrics;
-};
-
-Result<void> find_predecessor(const config::Config& config, TakeOver take_over,
-                              Foundation& foundation) {
-  auto found = lifecycle::Predecessor::find(config.database.path);
-  if (!found.has_value()) return std::unexpected(found.error());
-  if (*found == nullptr) return {};
-  if (take_over == TakeOver::kNo) {
-    return fail(
-        fmt::format("database {}: in use by another mc-proxy server (pid {}); stop that one "
-                    "first, put this one in its place (mc-proxy upgrade), or give this one "
-                    "another database.path",
-                    quote(config.database.path), (*found)->pid()));
-  }
-  foundation.predecessor = *std::move(found);
-  auto sockets = foundation.predecessor->sockets();
-  if (!sockets.has_value()) return std::unexpected(sockets.error());
-  foundation.inherited.add(*std::move(sockets));
-  return {};
-}
-
-Result<void> open_listeners(const config::Config& config, Foundation& foundation) {
-  const std::size_t workers = cpus_for(static_cast<unsigned>(config.proxy.workers)).size();
-  for (const config::Listener& listener : config.listeners) {
-    auto inherited = foundation.inherited.take(listener.addr);
-    auto opened = inherited.empty() ? proxy::open_listeners(listener.addr, listener.name, workers)
-                                    : proxy::adopt_listeners(std::move(inherited), listener.addr,
-                                                             listener.name, workers);
-    if (!opened.has_value()) return std::unexpected(opened.error());
-    foundation.listeners.push_back(*std::move(opened));
-  }
-  return {};
-}
-
-Result<void> open_api(const config::Grpc& grpc, Foundation& foundation) {
-  if (!grpc.socket.empty()) foundation.api_local = foundation.inherited.take_unix(grpc.socket);
-  if (!grpc.addr.has_value()) return {};
-  auto inherited = foundation.inherited.take(*grpc.addr);
-  if (!inherited.empty()) {
-    foundation.api_tcp = std::move(inherited.front());
-    return {};
-  }
-  auto opened = admin::TcpListener::listen(*grpc.addr);
-  if (!opened.has_value()) return std::unexpected(opened.error());
-  foundation.api_tcp = *std::move(opened);
-  return {};
-}
-
-Result<void> open_metrics(const config::Metrics& settings, Foundation& foundation) {
-  auto inherited = foundation.inherited.take(settings.addr);
-  if (!inherited.empty()) {
-    foundation.metrics = std::move(inherited.front());
-    return {};
-  }
-  auto opened = metrics::open_listener(settings.addr);
-  if (!opened.has_value()) return std::unexpected(opened.error());
-  foundation.metrics = *std::move(opened);
-  return {};
-}
-
-Result<void> lay(const config::Config& config, TakeOver take_over, Foundation& foundation) {
-  if (auto found = find_predecessor(config, take_over, foundation); !found.has_value()) {
-    return found;
-  }
-  if (auto opened = open_listeners(config, foundation); !opened.has_value()) return opened;
-  if (config.grpc.has_value()) {
-    if (auto opened = open_api(*config.grpc, foundation); !opened.has_value()) return opened;
-  }
-  return config.metrics.has_value() ? open_metrics(*config.metrics, foundation) : Result<void>();
-}
-
 // The parts of a server, from the first to the last session.
 class Server {
  public:
@@ -204,6 +125,7 @@ class Server {
       : config_(config),
         foundation_(foundation),
         log_(log),
+        draining_(config.database.path, log),
         keeper_(std::move(keeper)),
         notifier_(keeper_.fd()) {}
 
@@ -221,6 +143,7 @@ class Server {
   const config::Config& config_;
   Foundation& foundation_;
   Log& log_;
+  const admin::DrainingServers draining_;
   lifecycle::KeeperLine keeper_;
   lifecycle::Notifier notifier_;
   std::uint64_t connections_ = 0;
@@ -241,16 +164,19 @@ Result<void> Server::start() {
   if (!control.has_value()) return std::unexpected(control.error());
   control_ = *std::move(control);
   if (auto started = start_plane(); !started.has_value()) return started;
-  if (auto attached = control_->attach(*plane_); !attached.has_value()) return attached;
+  control_->attach(*plane_, [this](const auto& rules) { draining_.cut(rules); });
   if (config_.grpc.has_value()) {
     if (auto started = start_api(); !started.has_value()) return started;
   }
-  return config_.metrics.has_value() ? start_metrics() : Result<void>();
+  if (config_.metrics.has_value()) {
+    if (auto started = start_metrics(); !started.has_value()) return started;
+  }
+  return control_->seed();
 }
 
 Result<void> Server::start_plane() {
-  connections_ = connections_max(config_.proxy, raise_descriptor_limit(), log_);
-  proxy::DataPlaneOptions options = options_from(config_, connections_);
+  connections_ = connections_max(config_, raise_descriptor_limit(), log_);
+  proxy::DataPlaneOptions options = plane_options(config_, connections_);
   options.inherited = std::move(foundation_.listeners);
   auto plane = proxy::DataPlane::start(std::move(options), control_->first_policy(), log_);
   if (!plane.has_value()) return std::unexpected(plane.error());
@@ -262,6 +188,7 @@ Result<void> Server::start_api() {
   admin::ServerOptions options = options_from(*config_.grpc);
   options.inherited_tcp = std::move(foundation_.api_tcp);
   options.inherited_local = std::move(foundation_.api_local);
+  options.draining = &draining_;
   auto api = admin::Server::start(std::move(options), *control_, log_);
   if (!api.has_value()) return std::unexpected(api.error());
   api_ = *std::move(api);
@@ -270,15 +197,15 @@ Result<void> Server::start_api() {
 
 Result<void> Server::start_metrics() {
   auto started = serve_metrics(std::move(foundation_.metrics), *config_.metrics, *control_,
-                               api_.get(), connections_, log_);
+                               api_.get(), draining_, connections_, log_);
   if (!started.has_value()) return std::unexpected(started.error());
   metrics_ = *std::move(started);
   return {};
 }
 
 Result<void> Server::run(int signals, lifecycle::Confinement confinement) {
-  MainLoop loop(
-      {config_, *control_, *plane_, api_, metrics_, notifier_, keeper_, confinement, log_});
+  MainLoop loop({config_, *control_, *plane_, api_, metrics_, draining_, notifier_, keeper_,
+                 confinement, log_});
   if (auto serves = begin_to_serve(); !serves.has_value()) return serves;
   // It serves already, and must not end for this.
   if (const auto waits = loop.await_successors(); !waits.has_value()) {
@@ -339,7 +266,7 @@ void Server::announce(const lifecycle::Confinement& confinement) const {
              {"listeners", fmt::format("{}", fmt::join(names, ","))},
              {"admin", fmt::format("{}", fmt::join(apis, ","))},
              {"metrics", metrics_ != nullptr ? metrics_->address().to_string() : ""},
-             {"workers", cpus_for(static_cast<unsigned>(config_.proxy.workers)).size()},
+             {"workers", workers_of(config_)},
              {"splice", config_.proxy.splice == config::Splice::kRing ? "ring" : "inline"},
              {"max_connections", connections_}});
 }
@@ -349,9 +276,8 @@ int run_server(const ServeOptions& options, lifecycle::InheritedSockets inherite
   const config::Parsed config = config::load(options.config_path);
   if (!config.has_value()) {
     complain(config::to_string(config.error()));
-    return kFailed;
+    return kMisconfigured;
   }
-  static_cast<void>(raise_descriptor_limit());
   Foundation foundation;
   foundation.inherited = std::move(inherited);
   Result<void> done = lay(*config, options.take_over, foundation);
@@ -369,6 +295,7 @@ int run_server(const ServeOptions& options, lifecycle::InheritedSockets inherite
 }  // namespace
 
 int serve(const ServeOptions& options) {
+  ignore_stray_signals();  // in the keeper too
   auto inherited = lifecycle::InheritedSockets::from_systemd();
   if (options.keeper == WithKeeper::kNo) return run_server(options, std::move(inherited), {});
   auto kept = lifecycle::keep(inherited);

@@ -35,6 +35,16 @@ void print(const api::GetStatusResponse& status) {
   if (status.state() == api::SERVER_STATE_PAUSED) {
     fmt::print("state: accepting paused, out of descriptors or memory\n");
   }
+  for (const api::DrainingServer& one : status.draining()) {
+    const auto since = std::chrono::system_clock::now().time_since_epoch() -
+                       std::chrono::seconds(one.since().seconds());
+    fmt::print("draining: pid {}{} for {}\n", one.pid(),
+               one.replies() ? fmt::format(" v{}, {},", one.version(),
+                                           format_items(one.active_connections(), "connection"))
+                             : " does not reply, its connections are not counted,",
+               format_seconds(since));
+  }
+  for (const std::string& warning : status.warnings()) fmt::print("warning: {}\n", warning);
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 // mc-proxy top: a running server in a terminal, live.
 
 #include <fmt/format.h>
+#include <poll.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -161,6 +162,13 @@ void prefer_size_of_window() {
   if (size.ws_col > 0) ::unsetenv("COLUMNS");
 }
 
+// Whether the terminal has gone without a signal, as one does whose other end was closed: then
+// every read ends at once.
+bool terminal_is_gone() {
+  pollfd terminal{.fd = STDIN_FILENO, .events = POLLIN, .revents = 0};
+  return ::poll(&terminal, 1, 0) > 0 && (terminal.revents & (POLLHUP | POLLERR | POLLNVAL)) != 0;
+}
+
 int show(TopSampler& sampler) {
   for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
     std::signal(signal, [](int) { interrupted = true; });
@@ -178,6 +186,7 @@ int show(TopSampler& sampler) {
   TopNews news;
   auto drawn = std::chrono::steady_clock::time_point();
   for (int key = KEY_RESIZE; !interrupted && obey(key, choice); key = Screen::key()) {
+    if (key == ERR && terminal_is_gone()) return kFailed;
     const auto now = std::chrono::steady_clock::now();
     TopNews latest = choice.paused ? news : sampler.latest();
     const bool is_new = latest.picture != news.picture || latest.trouble != news.trouble;

@@ -97,8 +97,9 @@ class Page {
                      format_count(status.active_connections()), per_second(picture_.accepted),
                      per_second(picture_.refused), per_second(picture_.dial_failures)),
          TopStyle::kPlain});
-    add({fmt::format("up {}/s  down {}/s  accepted {}", bytes_per_second(picture_.up),
-                     bytes_per_second(picture_.down), format_count(status.total_connections())),
+    add({fmt::format("up {}/s  down {}/s  accepted {}{}", bytes_per_second(picture_.up),
+                     bytes_per_second(picture_.down), format_count(status.total_connections()),
+                     draining()),
          TopStyle::kPlain});
     const std::string trouble =
         news_.trouble.empty() ? "" : "no answer, trying again: " + printable(news_.trouble);
@@ -159,6 +160,16 @@ class Page {
       default:
         return "";
     }
+  }
+
+  // "  draining servers 2 (17 connections)"
+  [[nodiscard]] std::string draining() const {
+    const auto& servers = picture_.status.draining();
+    if (servers.empty()) return {};
+    std::uint64_t active = 0;
+    for (const api::DrainingServer& one : servers) active += one.active_connections();
+    return fmt::format("  draining servers {} ({})", servers.size(),
+                       format_items(active, "connection"));
   }
 
   Pane groups(TopPane which, std::string_view title, std::vector<TopGroup> all,

@@ -4,11 +4,14 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cerrno>
 #include <chrono>
+#include <csignal>
+#include <cstdint>
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
@@ -17,11 +20,17 @@
 #include <thread>
 #include <vector>
 
+#include "admin/draining_servers.hpp"
 #include "app/commands.hpp"
+#include "app/format.hpp"
+#include "base/log.hpp"
+#include "base/socket_address.hpp"
 #include "config/config.hpp"
+#include "control/control.hpp"
 #include "lifecycle/limits.hpp"
 #include "lifecycle/predecessor.hpp"
 #include "lifecycle/service_job.hpp"
+#include "lifecycle/spawn.hpp"
 
 namespace mc::app {
 namespace {
@@ -31,34 +40,8 @@ constexpr std::chrono::milliseconds kLookAgain{20};
 // All steps of a take-over, each as slow as it may be.
 constexpr auto kTakeOverMax = 4 * lifecycle::kStepMax;
 
-// A child process with these words; its stderr is a file, or this process's own. -1, with errno.
-pid_t spawn(const std::vector<std::string>& words, const std::optional<std::string>& log,
-            short flags) {
-  std::vector<char*> argv;
-  for (const std::string& word : words) argv.push_back(const_cast<char*>(word.c_str()));
-  argv.push_back(nullptr);
-  posix_spawn_file_actions_t files;
-  ::posix_spawn_file_actions_init(&files);
-  ::posix_spawn_file_actions_addopen(&files, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-  if (log.has_value()) {
-    ::posix_spawn_file_actions_addopen(&files, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
-    ::posix_spawn_file_actions_addopen(&files, STDERR_FILENO, log->c_str(), O_WRONLY | O_APPEND, 0);
-  }
-  posix_spawnattr_t attributes;
-  ::posix_spawnattr_init(&attributes);
-  ::posix_spawnattr_setflags(&attributes, flags);
-  pid_t pid = -1;
-  errno = ::posix_spawnp(&pid, words.front().c_str(), &files, &attributes, argv.data(), environ);
-  ::posix_spawnattr_destroy(&attributes);
-  ::posix_spawn_file_actions_destroy(&files);
-  return errno == 0 ? pid : -1;
-}
-
-// Where the running server logs, if that can be opened anew: a file, a pipe, a terminal.
-std::string log_of(pid_t server) {
-  const std::string path = fmt::format("/proc/{}/fd/2", server);
-  const Fd opened(::open(path.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC | O_NOCTTY));
-  return opened ? path : "/dev/null";
+Fd open_to_write(const std::string& path) {
+  return Fd(::open(path.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC | O_NOCTTY));
 }
 
 std::optional<pid_t> server_of(const config::Config& config) {
@@ -79,7 +62,22 @@ std::optional<pid_t> await_other(const config::Config& config, pid_t old, pid_t 
   return std::nullopt;
 }
 
-int tell(const std::optional<pid_t>& now, pid_t old, const std::string& where) {
+// What the server that was succeeded still has to do.
+std::string rest_of(const config::Config& config, pid_t old) {
+  Log log({.level = LogLevel::kError});
+  const auto servers = admin::DrainingServers(config.database.path, log).look();
+  for (const auto& server : servers) {
+    if (server.place.pid != old || !server.status.has_value()) continue;
+    const std::uint64_t active = server.status->active_connections();
+    if (active == 0) break;
+    return fmt::format("keeps {} until {}", format_items(active, "connection"),
+                       active == 1 ? "it ends" : "they end");
+  }
+  return ::kill(old, 0) != 0 && errno == ESRCH ? "has ended" : "finishes its connections";
+}
+
+int report(const config::Config& config, const std::optional<pid_t>& now, pid_t old,
+           const std::string& where) {
   if (!now.has_value()) {
     complain(
         fmt::format("mc-proxy: not replaced: no other server took over from pid {}, which "
@@ -87,34 +85,38 @@ int tell(const std::optional<pid_t>& now, pid_t old, const std::string& where) {
                     old, where));
     return kFailed;
   }
-  std::puts(fmt::format("pid {} serves; pid {} finishes its connections", *now, old).c_str());
+  std::puts(fmt::format("pid {} serves; pid {} {}", *now, old, rest_of(config, old)).c_str());
   return kDone;
 }
 
 int restart_unit(const config::Config& config, pid_t old, const std::string& unit) {
-  const pid_t child = spawn({"systemctl", "restart", unit}, std::nullopt, 0);
+  const pid_t child =
+      lifecycle::spawn({"systemctl", "restart", unit}, {}, lifecycle::ChildSession::kOurs);
   int status = 0;
   if (child < 0 || ::waitpid(child, &status, 0) != child || status != 0) {
     complain(fmt::format("mc-proxy: systemctl restart {} failed; journalctl -u {} says why", unit,
                          unit));
     return kFailed;
   }
-  return tell(await_other(config, old, 0), old, "journalctl -u " + unit);
+  return report(config, await_other(config, old, 0), old, "journalctl -u " + unit);
 }
 
 int start_beside(const config::Config& config, pid_t old, const std::string& config_path) {
-  const std::string log = log_of(old);
+  const Fd nothing = open_to_write("/dev/null");
+  // Where the running server logs, if that can be opened anew: a file, a pipe, a terminal.
+  const Fd log = open_to_write(fmt::format("/proc/{}/fd/2", old));
   std::error_code unknown;  // then the kernel's name of it must do
   const std::string self = std::filesystem::read_symlink("/proc/self/exe", unknown);
-  const pid_t child =
-      spawn({unknown ? "/proc/self/exe" : self, "server", "--take-over", "-c", config_path}, log,
-            POSIX_SPAWN_SETSID);
+  const pid_t child = lifecycle::spawn(
+      {unknown ? "/proc/self/exe" : self, "server", "--take-over", "-c", config_path},
+      {.out = nothing.get(), .err = log ? log.get() : nothing.get()},
+      lifecycle::ChildSession::kOwn);
   if (child < 0) {
     complain(fmt::format("mc-proxy: the new server cannot be started: {}", std::strerror(errno)));
     return kFailed;
   }
-  return tell(await_other(config, old, child), old,
-              log == "/dev/null" ? "`mc-proxy server --take-over`, run by hand," : "its log");
+  return report(config, await_other(config, old, child), old,
+                log ? "its log" : "`mc-proxy server --take-over`, run by hand,");
 }
 
 // A container ends with its first process, and the new server, started inside, would end with it.
@@ -126,9 +128,31 @@ int refuse_in_container() {
   return kFailed;
 }
 
+// The listeners that the running server has and the configuration does not, with their routes.
+std::string routes_left_behind(const config::Config& config) {
+  Log log({.level = LogLevel::kError});
+  const auto rehearsed = control::Control::rehearse(config, log);
+  const auto found = lifecycle::Predecessor::find(config.database.path);
+  // What is wrong there the start will say.
+  if (!rehearsed.has_value() || !found.has_value() || *found == nullptr) return {};
+  const auto about = (*found)->about();
+  if (!about.has_value()) return {};
+  std::string left;
+  for (const auto& [listener, routes] : rehearsed->left_behind) {
+    const auto address = SocketAddress::parse_listen(listener);
+    if (!address.has_value() ||
+        std::ranges::find(about->listening, address->to_string()) == about->listening.end()) {
+      continue;  // it has been out of use before
+    }
+    left += fmt::format("{}{} of listener {}", left.empty() ? "" : ", ",
+                        format_items(routes, "route"), listener);
+  }
+  return left;
+}
+
 }  // namespace
 
-int upgrade(const ClientOptions& options) {
+int upgrade(const ClientOptions& options, LeaveRoutes leave) {
   const config::Parsed config = config::load(options.config_path);
   if (!config.has_value()) {
     complain(config::to_string(config.error()));
@@ -144,6 +168,16 @@ int upgrade(const ClientOptions& options) {
   }
   // 0: of a container whose processes cannot be seen from here.
   if (*old <= 1) return refuse_in_container();
+  if (leave == LeaveRoutes::kNo) {
+    if (const std::string left = routes_left_behind(*config); !left.empty()) {
+      complain(
+          fmt::format("mc-proxy: not replaced: the configuration does not have the listener of {}; "
+                      "they would be kept, unused. Give them to a listener that it has before: "
+                      "mc-proxy routes move --keep FROM TO. If they are to go, say --leave-routes",
+                      left));
+      return kFailed;
+    }
+  }
   const std::string unit = lifecycle::service_of(*old);
   return unit.empty() ? start_beside(*config, *old, options.config_path)
                       : restart_unit(*config, *old, unit);

@@ -31,6 +31,10 @@ class IpAddress {
   static Result<IpAddress> parse(std::string_view text);
 
   [[nodiscard]] constexpr bool is_v4() const;
+  /// fe80::/10, of which each interface has its own (RFC 4291 section 2.5.6).
+  [[nodiscard]] constexpr bool is_link_local() const {
+    return bytes_[0] == 0xfe && (bytes_[1] & 0xc0) == 0x80;
+  }
   [[nodiscard]] constexpr const Bytes& bytes() const { return bytes_; }
   /// The IPv4 address in host byte order; only where is_v4().
   [[nodiscard]] constexpr std::uint32_t v4_value() const;

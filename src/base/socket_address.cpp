@@ -95,29 +95,25 @@ std::optional<std::uint32_t> parse_zone(std::string_view zone) {
   return index;
 }
 
-bool is_link_local(const IpAddress& ip) {
-  return ip.bytes()[0] == 0xfe && (ip.bytes()[1] & 0xc0) == 0x80;
-}
-
-Result<SocketAddress> with_zone(std::string_view text, const SocketAddress& address,
-                                std::string_view zone) {
-  if (!is_link_local(address.ip())) {
+/// That the text may name the interface of this address.
+Result<void> require_zone(std::string_view text, const SocketAddress& address,
+                          std::string_view zone) {
+  if (!address.ip().is_link_local()) {
     return fail(
         fmt::format("{}: only a link-local address (fe80::/10) takes an interface; leave out {}",
                     quote(text), quote("%" + std::string(zone))));
   }
-  const auto index = parse_zone(zone);
-  if (!index) {
-    return fail(fmt::format("{}: there is no network interface {}; \"ip link\" lists them",
-                            quote(text), quote(zone)));
-  }
-  sockaddr_in6 scoped{};
-  std::memcpy(&scoped, address.data(), sizeof(scoped));
-  scoped.sin6_scope_id = *index;
-  return SocketAddress::from(reinterpret_cast<const sockaddr*>(&scoped));
+  // What the kernel takes for a name (dev_valid_name() of Linux).
+  const bool is_name = zone.size() < IF_NAMESIZE &&
+                       std::ranges::all_of(
+                           zone, [](unsigned char c) { return c > ' ' && c < 0x7f; }) &&
+                       !zone.contains('/');
+  if (is_name) return {};
+  return fail(fmt::format("{}: {} is not the name of a network interface; \"ip link\" lists them",
+                          quote(text), quote(zone)));
 }
 
-Result<SocketAddress> parse_with(std::string_view text, PortZero zero) {
+Result<SocketAddress::Zoned> parse_with(std::string_view text, PortZero zero) {
   const auto parts = split(text);
   if (!parts) return std::unexpected(parts.error());
 
@@ -134,9 +130,21 @@ Result<SocketAddress> parse_with(std::string_view text, PortZero zero) {
     return fail(fmt::format("{}: the port {} is not a number from {} to 65535", quote(text),
                             quote(parts->port), zero == PortZero::kAllowed ? 0 : 1));
   }
-  const SocketAddress address(*ip, *port);
-  if (!parts->zone.empty()) return with_zone(text, address, parts->zone);
-  return address;
+  SocketAddress::Zoned result{SocketAddress(*ip, *port), std::string(parts->zone)};
+  if (parts->zone.empty()) return result;
+  if (auto right = require_zone(text, result.address, parts->zone); !right.has_value()) {
+    return std::unexpected(right.error());
+  }
+  return result;
+}
+
+/// On the interface that is there now.
+Result<SocketAddress> resolve(std::string_view text, Result<SocketAddress::Zoned> parsed) {
+  if (!parsed.has_value()) return std::unexpected(parsed.error());
+  if (parsed->zone.empty()) return parsed->address;
+  if (const auto found = parsed->address.in_zone(parsed->zone)) return *found;
+  return fail(fmt::format("{}: there is no network interface {}; \"ip link\" lists them",
+                          quote(text), quote(parsed->zone)));
 }
 
 }  // namespace
@@ -169,21 +177,33 @@ SocketAddress::SocketAddress(const IpAddress& ip, std::uint16_t port) {
   }
 }
 
-Result<SocketAddress> SocketAddress::parse(std::string_view text) {
+Result<SocketAddress::Zoned> SocketAddress::parse_zoned(std::string_view text) {
   if (text.starts_with(':') && parse_port(text.substr(1))) {
     return fail(fmt::format("{}: the host is missing; write \"127.0.0.1{}\"", quote(text), text));
   }
   return parse_with(text, PortZero::kRefused);
 }
 
+Result<SocketAddress> SocketAddress::parse(std::string_view text) {
+  return resolve(text, parse_zoned(text));
+}
+
+std::optional<SocketAddress> SocketAddress::in_zone(std::string_view zone) const {
+  const auto index = parse_zone(zone);
+  if (!index) return std::nullopt;
+  SocketAddress scoped = *this;
+  scoped.v6_.sin6_scope_id = *index;
+  return scoped;
+}
+
 Result<SocketAddress> SocketAddress::parse_listen(std::string_view text) {
   if (text.starts_with(':') && text.find(':', 1) == text.npos) {
     const auto everywhere = parse_with("[::]" + std::string(text), PortZero::kAllowed);
-    if (everywhere) return everywhere;
+    if (everywhere) return everywhere->address;
     return fail(fmt::format("{}: the port {} is not a number from 0 to 65535", quote(text),
                             quote(text.substr(1))));
   }
-  return parse_with(text, PortZero::kAllowed);
+  return resolve(text, parse_with(text, PortZero::kAllowed));
 }
 
 socklen_t SocketAddress::size() const {
@@ -226,6 +246,12 @@ std::string SocketAddress::to_string() const {
     return fmt::format("[{}%{}]:{}", address.to_string(), name, port());
   }
   return fmt::format("[{}%{}]:{}", address.to_string(), v6_.sin6_scope_id, port());
+}
+
+bool SocketAddress::takes(const SocketAddress& own) const {
+  if (port() != own.port()) return false;
+  // [::] listens on every address of both families, 0.0.0.0 on those of its own.
+  return ip() == own.ip() || ip() == IpAddress() || (ip() == IpAddress::v4(0) && own.ip().is_v4());
 }
 
 bool SocketAddress::operator==(const SocketAddress& other) const {

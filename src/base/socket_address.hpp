@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -28,8 +29,15 @@ class SocketAddress {
 
   /// Reads where to connect: "192.0.2.1:443" or "[2001:db8::1]:443". The host must be an IP
   /// address, the port 1..65535. Errors name the text and say what would be right (brackets, a
-  /// missing port).
+  /// missing port, an interface that is not there).
   static Result<SocketAddress> parse(std::string_view text);
+
+  struct Zoned;
+  /// The same, without asking the system for the interface of a link-local address.
+  static Result<Zoned> parse_zoned(std::string_view text);
+  /// This IPv6 address on the interface with that name or number; nothing: there is no such
+  /// interface.
+  [[nodiscard]] std::optional<SocketAddress> in_zone(std::string_view zone) const;
 
   /// Reads where to listen: as parse(), also ":443" (every address of both families: [::] with
   /// IPV6_V6ONLY off) and port 0 (the kernel chooses).
@@ -49,6 +57,10 @@ class SocketAddress {
   /// "192.0.2.1:443" or "[2001:db8::1]:443"; IPv4-mapped addresses are written as IPv4.
   [[nodiscard]] std::string to_string() const;
 
+  /// Whether a connection to `own`, an address of this machine, arrives at a socket that listens on
+  /// this address, unless another one listens more specifically.
+  [[nodiscard]] bool takes(const SocketAddress& own) const;
+
   bool operator==(const SocketAddress& other) const;
 
  private:
@@ -57,6 +69,12 @@ class SocketAddress {
     sockaddr_in v4_;
     sockaddr_in6 v6_;
   };
+};
+
+/// An address, and the interface that its text names; empty: none.
+struct SocketAddress::Zoned {
+  SocketAddress address;
+  std::string zone;
 };
 
 static_assert(sizeof(SocketAddress) == 28, "every session holds two of these");

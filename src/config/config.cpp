@@ -28,15 +28,15 @@ using namespace std::chrono_literals;
 
 constexpr std::string_view kRootKeys[] = {"listeners", "database", "grpc",   "firewall",
                                           "proxy",     "log",      "metrics"};
-constexpr std::string_view kListenerKeys[] = {"addr", "routes"};
+constexpr std::string_view kListenerKeys[] = {"addr", "freebind", "routes"};
 constexpr std::string_view kRouteKeys[] = {"hostname", "backend"};
 constexpr std::string_view kDatabaseKeys[] = {"path"};
 constexpr std::string_view kGrpcKeys[] = {"addr", "tls_cert", "tls_key", "client_ca", "socket"};
 constexpr std::string_view kFirewallKeys[] = {"geoip_db", "blocked_ips", "blocked_cidrs",
                                               "blocked_countries", "cut_established"};
-constexpr std::string_view kProxyKeys[] = {"workers",          "pin_workers",     "splice",
-                                           "hello_timeout",    "connect_timeout", "idle_timeout",
-                                           "shutdown_timeout", "max_connections"};
+constexpr std::string_view kProxyKeys[] = {
+    "workers",      "pin_workers",      "splice",        "hello_timeout",  "connect_timeout",
+    "idle_timeout", "shutdown_timeout", "drain_timeout", "max_connections"};
 constexpr std::string_view kLogKeys[] = {"level", "format"};
 constexpr std::string_view kMetricsKeys[] = {"addr", "routes_max"};
 
@@ -82,7 +82,7 @@ class Reader {
   void read_listeners(const Section& root);
   void read_listener_addr(const Section& section);
   void read_routes(const Section& section, Listener& listener);
-  std::optional<SocketAddress> read_backend(const Section& section);
+  std::optional<BackendAddress> read_backend(const Section& section);
   void read_database(const Section& root);
   void read_grpc(const Section& root);
   void read_grpc_addr(const Section& section, const Place& place, Grpc& grpc);
@@ -147,6 +147,7 @@ void Reader::read_listener_addr(const Section& section) {
       });
     }
   }
+  section.read_boolean("freebind", listener.freebind);
   config_.listeners.push_back(std::move(listener));
   listener_positions_.push_back(position);
 }
@@ -181,13 +182,13 @@ void Reader::read_routes(const Section& section, Listener& listener) {
   }
 }
 
-std::optional<SocketAddress> Reader::read_backend(const Section& section) {
+std::optional<BackendAddress> Reader::read_backend(const Section& section) {
   const auto place = section.require("backend", TomlType::kString, "\"127.0.0.1:18443\"");
   if (!place) return std::nullopt;
-  const auto backend = parse_with(parse_backend, *place, problems_);
+  auto backend = parse_with(parse_backend, *place, problems_);
   if (!backend) return std::nullopt;
   for (std::size_t i = 0; i < config_.listeners.size(); ++i) {
-    if (!leads_back(*backend, config_.listeners[i].addr)) continue;
+    if (!leads_back(backend->address(), config_.listeners[i].addr)) continue;
     problems_.add(*place->value, place->path,
                   fmt::format("this is the listener on line {}: the proxy would connect to itself "
                               "without end; write where the service listens",
@@ -233,8 +234,13 @@ void Reader::read_database(const Section& root) {
     return;
   }
   const Section section(*table->value, table->path, kDatabaseKeys, problems_);
-  if (section.require("path", TomlType::kString, kExample)) {
-    read_path(section, "path", kExample, config_.database.path);
+  if (!section.require("path", TomlType::kString, kExample)) return;
+  const auto path = read_path(section, "path", kExample, config_.database.path);
+  if (path && !config_.database.path.starts_with('/')) {
+    problems_.add(*path->value, path->path,
+                  fmt::format("the path is relative, and each program would look for it in another "
+                              "folder; write one like {}",
+                              kExample));
   }
 }
 
@@ -361,6 +367,7 @@ void Reader::read_proxy(const Section& root) {
   section.read_duration("connect_timeout", 1ms, kTimeoutMax, proxy.connect_timeout);
   section.read_duration("idle_timeout", 0ms, kTimeoutMax, proxy.idle_timeout);
   section.read_duration("shutdown_timeout", 1ms, kTimeoutMax, proxy.shutdown_timeout);
+  section.read_duration("drain_timeout", 0ms, kTimeoutMax, proxy.drain_timeout);
   section.read_integer("max_connections", 0, kConnectionsMax, proxy.max_connections);
 }
 
@@ -432,6 +439,60 @@ Parsed load(const std::string& path, NamedFiles files) {
   Problems problems(path);
   problems.add(kWholeFile, "", text.error().message);
   return std::unexpected(std::move(problems).sorted());
+}
+
+namespace {
+
+/// The text under `key` in the table [table], of a file that is not TOML as a whole: that of the
+/// first line which gives one.
+std::string scan(std::string_view text, std::string_view table, std::string_view key) {
+  std::string_view current;
+  while (!text.empty()) {
+    std::string_view line = text.substr(0, text.find('\n'));
+    text.remove_prefix(std::min(line.size() + 1, text.size()));
+    const auto trim = [](std::string_view word) {
+      while (!word.empty() && (word.front() == ' ' || word.front() == '\t')) word.remove_prefix(1);
+      while (!word.empty() && (word.back() == ' ' || word.back() == '\t' || word.back() == '\r')) {
+        word.remove_suffix(1);
+      }
+      return word;
+    };
+    line = trim(line);
+    if (line.starts_with('[')) {
+      const auto end = line.find(']');
+      current = trim(line.substr(1, end == line.npos ? line.npos : end - 1));
+    }
+    const auto equals = line.find('=');
+    if (current != table || equals == line.npos || trim(line.substr(0, equals)) != key) continue;
+    const std::string_view value = trim(line.substr(equals + 1));
+    const auto close = value.starts_with('"') ? value.find('"', 1) : value.npos;
+    if (close != value.npos) return std::string(value.substr(1, close - 1));
+  }
+  return {};
+}
+
+}  // namespace
+
+Whereabouts locate_server(const std::string& path) {
+  Problems problems(path);
+  const auto text = read_file(path);
+  if (!text) {
+    problems.add(kWholeFile, "", text.error().message);
+    return {.grpc = {}, .database_path = {}, .problems = std::move(problems).sorted()};
+  }
+  Whereabouts found;
+  if (const auto tree = parse_toml(*text)) {
+    Config config = Reader(NamedFiles::kIgnored, problems).read(*tree);
+    found.grpc = std::move(config.grpc);
+    found.database_path = std::move(config.database.path);
+  } else {
+    problems.add(tree.error().position, "", tree.error().message);
+    found.database_path = scan(*text, "database", "path");
+    const std::string socket = scan(*text, "grpc", "socket");
+    if (!socket.empty()) found.grpc.emplace().socket = socket;
+  }
+  found.problems = std::move(problems).sorted();
+  return found;
 }
 
 Parsed load_from_text(std::string_view text, const std::string& name, NamedFiles files) {

@@ -13,6 +13,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/backend_address.hpp"
 #include "base/ip.hpp"
 #include "base/log.hpp"
 #include "base/socket_address.hpp"
@@ -23,13 +24,15 @@ namespace mc::config {
 struct Route {
   /// "app.example.com", "*.example.com" or "*", in normal form.
   std::string hostname;
-  SocketAddress backend;
+  BackendAddress backend;
 };
 
 struct Listener {
   /// As written, such as ":443": the listener's name in logs, in status and in the admin API.
   std::string name;
   SocketAddress addr;
+  /// Whether the listener starts although no interface has its address.
+  bool freebind = false;
   std::vector<Route> routes;
 };
 
@@ -73,6 +76,8 @@ struct Proxy {
   /// Zero: an idle connection stays.
   std::chrono::milliseconds idle_timeout = std::chrono::minutes(5);
   std::chrono::milliseconds shutdown_timeout = std::chrono::seconds(30);
+  /// Zero: what is open when another server has taken over goes on until it ends.
+  std::chrono::milliseconds drain_timeout{0};
   /// 0: what RLIMIT_NOFILE allows.
   std::int64_t max_connections = 0;
 };
@@ -112,6 +117,15 @@ enum class NamedFiles : std::uint8_t { kRequired, kIgnored };
 
 /// Reads the file at `path`.
 Parsed load(const std::string& path, NamedFiles files = NamedFiles::kRequired);
+
+/// Where the server is found that a file configures, as far as the file says so, whatever else is
+/// wrong with it: a slip in the file must not keep anybody from the server that runs.
+struct Whereabouts {
+  std::optional<Grpc> grpc;
+  std::string database_path;      // empty: not said
+  std::vector<Problem> problems;  // of the whole file
+};
+Whereabouts locate_server(const std::string& path);
 
 /// Reads the text of a file that problems call `name`.
 Parsed load_from_text(std::string_view text, const std::string& name, NamedFiles files);

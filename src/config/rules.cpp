@@ -22,9 +22,38 @@ bool is_loopback(const IpAddress& ip) {
   return ip == kLoopbackV6 || (ip.is_v4() && ip.v4_value() >> 24 == 127);
 }
 
+// Or the limited broadcast address.
+bool is_multicast(const IpAddress& ip) {
+  if (!ip.is_v4()) return ip.bytes()[0] == 0xff;
+  return ip.v4_value() >> 28 == 0xe || ip.v4_value() == 0xffffffff;
+}
+
 char to_upper(char c) { return c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c; }
 
 bool is_letter(char c) { return to_upper(c) >= 'A' && to_upper(c) <= 'Z'; }
+
+constexpr const char* kHostNameExamples =
+    "one like \"app.example.com\", \"*.example.com\" or \"*\"";
+
+// What people write where a host name belongs, called by its name; empty: it is none of that.
+std::string_view mistaken_for_hostname(std::string_view text) {
+  const bool is_bracketed = text.starts_with('[') && text.ends_with(']');
+  const auto bare = is_bracketed ? text.substr(1, text.size() - 2) : text;
+  if (IpAddress::parse(bare)) return "an IP address, not a host name: clients ask for names (SNI)";
+  if (SocketAddress::parse(text)) {
+    return "an IP address with a port, not a host name: clients ask for names (SNI)";
+  }
+  if (text.contains("://")) return "a URL, not a host name";
+  if (text.contains('/')) return "a host name with a path";
+  return text.contains(':') ? "a host name with a port" : "";
+}
+
+// The host of a URL, or of a name with a port or a path; maybe empty.
+std::string_view host_in(std::string_view text) {
+  const auto scheme = text.find("://");
+  if (scheme != text.npos) text.remove_prefix(scheme + 3);
+  return text.substr(0, text.find_first_of("/:?#"));
+}
 
 }  // namespace
 
@@ -35,22 +64,42 @@ Result<std::string> parse_hostname(std::string_view text) {
   const auto host = is_wildcard ? text.substr(kWildcard.size()) : text;
   const auto name = tls::HostName::from(host);
   if (name) return std::string(is_wildcard ? kWildcard : "") + std::string(name->view());
+  if (const auto mistaken = mistaken_for_hostname(text); !mistaken.empty()) {
+    const auto meant = host_in(text);
+    const Result<std::string> inner = meant == text ? fail("") : parse_hostname(meant);
+    return fail(fmt::format("{}: {}; write {}", quote(text), mistaken,
+                            inner ? quote(*inner) : kHostNameExamples));
+  }
   if (host.contains('*')) {
     return fail(fmt::format(
         "{}: a wildcard stands alone (\"*\") or for all that precedes a name (\"*.example.com\")",
         quote(text)));
   }
-  return fail(
-      fmt::format("{}: not a host name: {}; write one like \"app.example.com\", "
-                  "\"*.example.com\" or \"*\"",
-                  quote(text), tls::to_string(name.error())));
+  return fail(fmt::format("{}: not a host name: {}; write {}", quote(text),
+                          tls::to_string(name.error()), kHostNameExamples));
 }
 
-Result<SocketAddress> parse_backend(std::string_view text) {
-  const auto address = SocketAddress::parse(text);
+Result<BackendAddress> parse_recorded_backend(std::string_view text) {
+  auto address = BackendAddress::parse(text);
   if (!address || !is_any(address->ip())) return address;
   return fail(fmt::format("{}: no address to connect to; write \"127.0.0.1:{}\" for this machine",
                           quote(text), address->port()));
+}
+
+Result<BackendAddress> parse_backend(std::string_view text) {
+  auto address = parse_recorded_backend(text);
+  if (!address) return address;
+  if (address->ip().is_link_local() && address->interface().empty()) {
+    return fail(fmt::format("{}: a link-local address needs its interface; write \"[{}%eth0]:{}\"",
+                            quote(text), address->ip().to_string(), address->port()));
+  }
+  if (is_multicast(address->ip())) {
+    return fail(
+        fmt::format("{}: a group or broadcast address takes no connections; write the "
+                    "address of one machine",
+                    quote(text)));
+  }
+  return address;
 }
 
 Result<IpAddress> parse_blocked_ip(std::string_view text) {
@@ -88,11 +137,7 @@ bool collide(const SocketAddress& a, const SocketAddress& b) {
 }
 
 bool leads_back(const SocketAddress& backend, const SocketAddress& listener) {
-  if (backend.port() != listener.port()) return false;
-  if (backend == listener) return true;
-  if (!is_loopback(backend.ip())) return false;
-  // [::] listens on every address of both families, 0.0.0.0 on those of its own.
-  return listener.ip() == kAnyV6 || (listener.ip() == kAnyV4 && backend.ip().is_v4());
+  return backend == listener || (is_loopback(backend.ip()) && listener.takes(backend));
 }
 
 }  // namespace mc::config

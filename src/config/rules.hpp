@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/backend_address.hpp"
 #include "base/ip.hpp"
 #include "base/result.hpp"
 #include "base/socket_address.hpp"
@@ -17,8 +18,12 @@ namespace mc::config {
 /// "*".
 Result<std::string> parse_hostname(std::string_view text);
 
-/// Where a route leads: an ip:port that can be connected to.
-Result<SocketAddress> parse_backend(std::string_view text);
+/// Where a route leads: an ip:port that can be connected to. Asks the system nothing: whether an
+/// interface is there is a matter of each connect.
+Result<BackendAddress> parse_backend(std::string_view text);
+
+/// The same for a record that was validated when it was made, maybe by a version that took more.
+Result<BackendAddress> parse_recorded_backend(std::string_view text);
 
 /// A rule for one address. A block is told to belong in blocked_cidrs.
 Result<IpAddress> parse_blocked_ip(std::string_view text);

@@ -84,6 +84,7 @@ enum class RefusalKind : std::uint8_t {
   kTooMany,             // beyond a limit, which the message names
   kStopping,            // no more changes are taken
   kStoreFull,           // the database has no room on its disk
+  kStoreReadOnly,       // nothing could be written since the start
   kStoreLocked,         // another program has the database locked, for the moment
   kStoreReplaced,       // another program has replaced or changed the database
   kStoreFailed,         // the database refused for another reason

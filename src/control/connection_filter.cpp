@@ -73,6 +73,9 @@ Outcome<proxy::ConnectionFilter> read_filter(const ConnectionFilterText& text,
   read(Field::kBackend, text.backend, config::parse_backend, filter.backend);
   read(Field::kConnectionId, text.id, parse_id, filter.id);
   if (!refusal.violations.empty()) return std::unexpected(std::move(refusal));
+  // A session has the number of its backend's interface, or the name where there was none.
+  const auto resolved = filter.backend.has_value() ? filter.backend->resolve() : std::nullopt;
+  if (resolved.has_value()) filter.backend = *resolved;
   if (!text.listener.empty()) {
     filter.listener = listeners.find(text.listener);
     if (!filter.listener.has_value()) {

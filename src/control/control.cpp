@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <map>
 #include <utility>
 #include <variant>
 
@@ -33,11 +34,23 @@ Applied summary(const Difference& difference, store::Revision revision) {
 }
 
 std::string describe(const Difference::RouteChange& change, const Listeners& listeners) {
-  const auto text = [](const std::optional<SocketAddress>& backend) {
+  const auto text = [](const std::optional<BackendAddress>& backend) {
     return backend.has_value() ? backend->to_string() : std::string("none");
   };
   return fmt::format("{} {} {} -> {}", listeners.name(change.listener), change.hostname,
                      text(change.before), text(change.after));
+}
+
+struct Aside {
+  std::size_t put = 0;
+  std::size_t removed = 0;
+};
+
+std::map<std::string, Aside> changes_aside(const Difference& difference) {
+  std::map<std::string, Aside> changes;
+  for (const store::Route& route : difference.put_aside) ++changes[route.key.listener].put;
+  for (const store::RouteKey& key : difference.removed_aside) ++changes[key.listener].removed;
+  return changes;
 }
 
 // Every change as long as there is room, and how many there are besides.
@@ -45,6 +58,10 @@ std::string describe(const Difference& difference, const Listeners& listeners) {
   std::string text;
   std::size_t left =
       difference.routes.size() + difference.added_rules.size() + difference.removed_rules.size();
+  for (const auto& [listener, change] : changes_aside(difference)) {
+    text += fmt::format("{}{}: +{} -{} routes, not configured", text.empty() ? "" : "; ", listener,
+                        change.put, change.removed);
+  }
   bool has_room = true;
   const auto add = [&](const std::string& change) {
     has_room = has_room && text.size() + change.size() <= kDetailBytesMax;
@@ -114,7 +131,49 @@ std::shared_ptr<const State> Control::state() const {
 void Control::tidy() {
   // Where changes queue up, the store looks after its log itself, and the caller has more to do.
   const std::unique_lock writer(writer_, std::try_to_lock);
-  if (writer.owns_lock() && store_ != nullptr) store_->move_log();
+  if (!writer.owns_lock()) return;
+  try_to_write();
+  if (store_ == nullptr) return;
+  store_->move_log();
+  watch_files();
+}
+
+void Control::try_to_write() {
+  if (!read_only_.has_value() || is_out_) return;
+  if (store::Store::cannot_be_written(database_path_).has_value()) return;
+  auto opened = open_again();
+  if (!opened.has_value()) return;
+  store_ = *std::move(opened);
+  read_only_.reset();
+  warnings_.clear(WarningKind::kDatabaseReadOnly);
+  log_.info("the database can be written again", {{"database", database_path_}});
+}
+
+Result<std::unique_ptr<store::Store>> Control::open_again() {
+  auto opened = store::Store::open(database_path_);
+  if (!opened.has_value()) return opened;
+  const store::Revision ours = state()->revision;
+  if ((*opened)->revision() == ours) return opened;
+  return fail(
+      fmt::format("database {}: it is at revision {}, this server at {}: somebody changed "
+                  "it meanwhile; restart the server",
+                  quote(database_path_), (*opened)->revision(), ours));
+}
+
+// Before anybody asks for a change: what was copied over the database is not in force.
+void Control::watch_files() {
+  const bool was_raised = warnings_.is_raised(WarningKind::kDatabaseChanged);
+  if (store_->is_undisturbed()) {
+    if (was_raised) warnings_.clear(WarningKind::kDatabaseChanged);
+    return;
+  }
+  if (was_raised) return;
+  const std::string text = fmt::format(
+      "database {}: another program replaced the file, or wrote into it; changes are refused, and "
+      "the routes and rules of before stay in force until a restart takes what is there now",
+      quote(database_path_));
+  log_.error("the database is not the one that this server wrote", {{"error", text}});
+  warnings_.raise(WarningKind::kDatabaseChanged, text);
 }
 
 // By its path, as from outside: the store may be released meanwhile.
@@ -124,21 +183,18 @@ Result<void> Control::snapshot(const std::string& destination) const {
 
 void Control::release_database() {
   const std::lock_guard writer(writer_);
+  is_out_ = true;
   store_.reset();
 }
 
 Result<void> Control::take_database_back() {
   const std::lock_guard writer(writer_);
-  auto opened = store::Store::open(database_path_);
-  if (!opened.has_value()) return std::unexpected(opened.error());
-  const store::Revision ours = state()->revision;
-  if ((*opened)->revision() != ours) {
-    return fail(
-        fmt::format("database {}: it is at revision {}, this server at {}: somebody changed "
-                    "it meanwhile; restart the server",
-                    quote(database_path_), (*opened)->revision(), ours));
+  if (!read_only_.has_value()) {
+    auto opened = open_again();
+    if (!opened.has_value()) return std::unexpected(opened.error());
+    store_ = *std::move(opened);
   }
-  store_ = *std::move(opened);
+  is_out_ = false;
   return {};
 }
 
@@ -147,15 +203,20 @@ Result<void> Control::take_database_back() {
 Outcome<Applied> Control::apply(std::span<const Change> changes, const Terms& terms) {
   const auto valid = validate(changes, listeners_);
   if (!valid.has_value()) return std::unexpected(valid.error());
-  return change(terms, [&](Draft& draft) -> Outcome<void> {
+  std::vector<Effect> effects;
+  auto applied = change(terms, [&](Draft& draft) -> Outcome<void> {
     for (std::size_t i = 0; i < valid->size(); ++i) {
       auto made = draft.apply((*valid)[i]);
-      if (made.has_value()) continue;
-      made.error().index = i;
-      return made;
+      if (!made.has_value()) {
+        made.error().index = i;
+        return std::unexpected(std::move(made.error()));
+      }
+      if (valid->size() <= kEffectsMax) effects.push_back(*std::move(made));
     }
     return {};
   });
+  if (applied.has_value()) applied->effects = std::move(effects);
+  return applied;
 }
 
 Outcome<Applied> Control::replace_routes(const std::string& listener,
@@ -165,7 +226,9 @@ Outcome<Applied> Control::replace_routes(const std::string& listener,
   return change(terms, [&](Draft& draft) -> Outcome<void> {
     draft.clear_routes(listeners_.find(listener).value());
     for (const ValidChange& put : *valid) {
-      if (auto made = draft.apply(put); !made.has_value()) return made;
+      if (auto made = draft.apply(put); !made.has_value()) {
+        return std::unexpected(std::move(made.error()));
+      }
     }
     return {};
   });
@@ -192,10 +255,15 @@ Outcome<Applied> Control::change(const Terms& terms,
   return finish(*base, draft, terms);
 }
 
-Outcome<void> Control::admit(const Terms& terms) const {
+Outcome<void> Control::admit(const Terms& terms) {
   MC_ASSERT(plane_ != nullptr, "changes come when there is a data plane to follow them");
   if (stopping_) return refuse_stopping();
-  if (store_ == nullptr) return refuse_succeeded();
+  if (is_out_) return refuse_succeeded();
+  try_to_write();
+  if (store_ == nullptr) {
+    return refuse(RefusalKind::kStoreReadOnly, read_only_.value_or("the database is closed"));
+  }
+  if (seed_.has_value()) return refuse(RefusalKind::kStopping, "the server is starting; try again");
   const store::Revision now = state()->revision;
   if (terms.if_revision.has_value() && *terms.if_revision != now) {
     return refuse(RefusalKind::kStale,
@@ -231,14 +299,18 @@ Outcome<Applied> Control::finish(const State& base, const Draft& draft, const Te
                                  {"revision", applied.revision},
                                  {"by", terms.who}});
   }
-  if (terms.cut_established.value_or(cut_established_)) cut(draft.wanted_rules());
+  if (terms.cut_established.value_or(cut_established_)) {
+    const std::vector<Rule> wanted = draft.wanted_rules();
+    cut(wanted);
+    if (also_cut_ && !wanted.empty()) also_cut_(wanted);
+  }
   return applied;
 }
 
 Outcome<void> Control::commit(const Difference& difference, const Terms& terms,
                               store::Revision revision, const std::string& detail) {
   const auto committed =
-      store_->commit(to_records(difference, listeners_),
+      store_->commit(to_records(difference, record_names_),
                      {wall_clock(), terms.who, std::string(terms.action), detail});
   if (committed.has_value()) {
     MC_ASSERT(*committed == revision, "nobody else commits");
@@ -313,7 +385,7 @@ Outcome<std::shared_ptr<const policy::GeoIp>> Control::reload_geoip(std::string_
   // The file is read under the lock: of two reloads, the one that read last is in force last.
   const std::lock_guard writer(writer_);
   if (stopping_) return give_up(refuse_stopping());
-  if (store_ == nullptr) return give_up(refuse_succeeded());
+  if (is_out_) return give_up(refuse_succeeded());
   if (geoip_path_.empty()) {
     return give_up(
         refuse(RefusalKind::kFailedPrecondition,
@@ -321,8 +393,14 @@ Outcome<std::shared_ptr<const policy::GeoIp>> Control::reload_geoip(std::string_
   }
   auto opened = policy::GeoIp::open(geoip_path_);
   if (!opened.has_value()) {
+    // Who sent a signal gets no answer, and `systemctl reload` reports success.
+    warnings_.raise(WarningKind::kGeoIpNotReloaded,
+                    fmt::format("the GeoIP database was not reloaded, the data read before are in "
+                                "force: {}; put a database in place and reload again",
+                                opened.error().message));
     return give_up(refuse(RefusalKind::kFailedPrecondition, opened.error().message));
   }
+  warnings_.clear(WarningKind::kGeoIpNotReloaded);
   State next = *state();
   next.firewall = next.firewall.with_geoip(*opened);
   const auto rules = next.rules;

@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -21,10 +22,12 @@
 #include "base/log.hpp"
 #include "base/result.hpp"
 #include "config/config.hpp"
+#include "control/assignment.hpp"
 #include "control/change.hpp"
 #include "control/connection_filter.hpp"
 #include "control/draft.hpp"
 #include "control/state.hpp"
+#include "control/warnings.hpp"
 #include "policy/geoip.hpp"
 #include "proxy/data_plane.hpp"
 #include "store/store.hpp"
@@ -55,28 +58,61 @@ struct Applied {
   std::uint32_t routes_removed = 0;
   std::uint32_t rules_added = 0;
   std::uint32_t rules_removed = 0;
+  /// Of each change of a batch, in its order; empty beyond kEffectsMax, and for a replacement.
+  std::vector<Effect> effects;
+};
+
+/// Which routes go where. Listeners may be named that are not configured, by an address as the
+/// configuration would write it.
+struct Move {
+  std::string from;
+  std::string to;
+  bool keep = false;     // they stay at `from` too
+  bool replace = false;  // routes that `to` has for the same host names get the backends of these
+};
+struct Moved {
+  store::Revision revision = 0;
+  std::uint32_t routes = 0;
+};
+
+/// What a start would make of the database.
+struct Rehearsal {
+  std::shared_ptr<const State> state;
+  bool is_new = false;  // there is no database yet: the state is the configuration's
+  /// Listeners that are not configured, with the number of their routes.
+  std::map<std::string, std::size_t> left_behind;
 };
 
 class Control {
  public:
   /// Opens the database and makes the first state of it, or of the configuration if the database is
-  /// new. Errors name what is wrong and the remedy, and leave the database as it was. `log`
-  /// outlives it.
+  /// new. Where nothing can be written it is only read, and changes are refused until it can.
+  /// Errors name what is wrong and the remedy, and leave the database as it was. `log` outlives it.
   static Result<std::unique_ptr<Control>> open(const config::Config& config, Log& log);
+  /// What open() would load; the database, which another process may have open, stays as it is.
+  /// Errors are those of open().
+  static Result<Rehearsal> rehearse(const config::Config& config, Log& log);
   Control(const Control&) = delete;
   Control& operator=(const Control&) = delete;
 
   /// The policy that the data plane starts with.
   [[nodiscard]] std::unique_ptr<const policy::Policy> first_policy() const;
-  /// Where changes are published from now on; before any change, once. `plane` outlives all calls.
-  /// A new database gets its seed now: a start that failed before leaves none behind.
-  Result<void> attach(proxy::DataPlane& plane);
+  /// Who else resets open connections whose clients new rules cover, with the data plane.
+  using Cut = std::function<void(const std::vector<Rule>&)>;
+  /// Where changes are published from now on; before any other call but those above, once. `plane`,
+  /// and what `also_cut` refers to, outlive all calls.
+  void attach(proxy::DataPlane& plane, Cut also_cut = {});
+  /// A new database gets its seed, and changes are taken from now on. Once, when all else of the
+  /// start has been done: one that failed before leaves no seed behind.
+  Result<void> seed();
 
   /// Makes all of the changes, or none.
   Outcome<Applied> apply(std::span<const Change> changes, const Terms& terms);
   /// Makes the routes of `listener` exactly these.
   Outcome<Applied> replace_routes(const std::string& listener, std::span<const RouteText> routes,
                                   const Terms& terms);
+  /// Gives all routes of a listener to another one.
+  Outcome<Moved> move_routes(const Move& move, const Terms& terms);
   /// Reads the GeoIP database anew. On an error the one that was read before stays in force.
   Outcome<std::shared_ptr<const policy::GeoIp>> reload_geoip(std::string_view who);
   /// To be called about once a second: lets the store do what no change should wait for.
@@ -94,6 +130,8 @@ class Control {
   [[nodiscard]] const proxy::DataPlane& plane() const { return *plane_; }
   [[nodiscard]] proxy::DataPlane& plane() { return *plane_; }
   [[nodiscard]] bool stopping() const { return stopping_; }
+  [[nodiscard]] Warnings& warnings() { return warnings_; }
+  [[nodiscard]] const Warnings& warnings() const { return warnings_; }
   [[nodiscard]] ChangeCounts changes() const { return {changes_made_, changes_failed_}; }
   [[nodiscard]] const std::string& database_path() const { return database_path_; }
 
@@ -102,6 +140,10 @@ class Control {
   std::uint64_t close_connections(const proxy::ConnectionFilter& filter,
                                   const ConnectionFilterText& text, std::string_view who,
                                   const proxy::DataPlane::Wanted& wanted);
+
+  /// Resets the open connections of the clients that these rules cover. Returns when the workers
+  /// have the order.
+  void cut(const std::vector<Rule>& rules);
 
   /// The oldest `most` changes after this revision that the audit table has.
   [[nodiscard]] Result<std::vector<store::AuditRecord>> changes_after(store::Revision revision,
@@ -113,6 +155,8 @@ class Control {
  private:
   Control(const config::Config& config, Log& log, std::unique_ptr<store::Store> store);
 
+  /// Finds out whose the routes are, and says at warn which are nobody's.
+  Assignment assign_routes(store::Contents& contents);
   Result<void> load(store::Contents contents);
   Result<void> load_routes(const store::Contents& contents, State& state) const;
   Result<void> load_rules(const store::Contents& contents, State& state) const;
@@ -122,25 +166,34 @@ class Control {
   Outcome<Applied> change(const Terms& terms, const std::function<Outcome<void>(Draft&)>& lay_over);
 
   // All of these with the writer's lock held.
-  Outcome<void> admit(const Terms& terms) const;
+  Outcome<void> admit(const Terms& terms);
   Outcome<Applied> finish(const State& base, const Draft& draft, const Terms& terms);
   Outcome<void> provide_geoip(State& next, const Difference& difference);
   Outcome<void> commit(const Difference& difference, const Terms& terms, store::Revision revision,
                        const std::string& detail);
   void publish(std::shared_ptr<const State> next, std::unique_ptr<const policy::Policy> policy);
-  void cut(const std::vector<Rule>& rules);
+  void watch_files();
+  /// The database as this process left it; an error where somebody changed it.
+  Result<std::unique_ptr<store::Store>> open_again();
+  /// Opens the database, if it could not be written at the start and can be now.
+  void try_to_write();
 
   const std::string database_path_;
   const std::string geoip_path_;  // empty: none is configured
   const bool cut_established_;
   const Listeners listeners_;
+  std::vector<std::string> record_names_;  // of the listeners, in the database
   Log& log_;
   proxy::DataPlane* plane_ = nullptr;
+  Cut also_cut_;
 
   std::atomic<std::size_t> waiting_{0};  // requests that have the writer's lock or wait for it
   mutable std::mutex writer_;  // one change at a time; held across the commit and the publication
-  std::unique_ptr<store::Store> store_;
+  std::unique_ptr<store::Store> store_;   // null: it is out, or only read
+  bool is_out_ = false;                   // another process may open it
+  std::optional<std::string> read_only_;  // why the database was only read, as long as it is so
   std::optional<store::ChangeSet> seed_;  // of a new database, until it is committed
+  Warnings warnings_;
   std::atomic<bool> stopping_{false};
   std::atomic<std::uint64_t> changes_made_{0};
   std::atomic<std::uint64_t> changes_failed_{0};

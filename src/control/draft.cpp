@@ -183,14 +183,14 @@ Outcome<std::vector<ValidChange>> validate_routes(const std::string& listener,
 
 // ---- the draft
 
-Outcome<void> Draft::apply(const ValidChange& change) {
+Outcome<Effect> Draft::apply(const ValidChange& change) {
   return std::visit([this](const auto& valid) { return apply(valid); }, change);
 }
 
-Outcome<void> Draft::apply(const ValidRoute& change) {
+Outcome<Effect> Draft::apply(const ValidRoute& change) {
   const RouteId id{change.listener, change.hostname};
   const auto touched = routes_.find(id);
-  const std::optional<SocketAddress> now = touched != routes_.end() ? touched->second : before(id);
+  const std::optional<BackendAddress> now = touched != routes_.end() ? touched->second : before(id);
   if (change.wish == ValidRoute::Wish::kAdd && now.has_value()) {
     return refuse(
         RefusalKind::kAlreadyExists,
@@ -202,13 +202,17 @@ Outcome<void> Draft::apply(const ValidRoute& change) {
                   fmt::format("listener {} has no route for {}",
                               quote(listeners_.name(id.listener)), quote(id.hostname)));
   }
-  auto& next = routes_[id];
-  next = std::nullopt;
-  if (change.wish != ValidRoute::Wish::kRemove) next = change.backend;
-  return {};
+  if (change.wish == ValidRoute::Wish::kRemove) {
+    routes_[id] = std::nullopt;
+    return Effect{Effect::Result::kRemoved, std::nullopt};
+  }
+  routes_[id] = change.backend;
+  if (!now.has_value()) return Effect{Effect::Result::kAdded, std::nullopt};
+  if (*now == change.backend) return Effect{Effect::Result::kUnchanged, std::nullopt};
+  return Effect{Effect::Result::kChanged, now};
 }
 
-Outcome<void> Draft::apply(const ValidRule& change) {
+Outcome<Effect> Draft::apply(const ValidRule& change) {
   const auto touched = rules_.find(change.rule);
   const bool is_there =
       touched != rules_.end() ? touched->second : base_.rules->contains(change.rule);
@@ -224,7 +228,8 @@ Outcome<void> Draft::apply(const ValidRule& change) {
                               quote(change.rule.value())));
   }
   rules_.insert_or_assign(change.rule, wanted);
-  return {};
+  if (!wanted) return Effect{Effect::Result::kRemoved, std::nullopt};
+  return Effect{is_there ? Effect::Result::kUnchanged : Effect::Result::kAdded, std::nullopt};
 }
 
 void Draft::clear_routes(std::size_t listener) {
@@ -233,7 +238,7 @@ void Draft::clear_routes(std::size_t listener) {
   }
 }
 
-std::optional<SocketAddress> Draft::before(const RouteId& id) const {
+std::optional<BackendAddress> Draft::before(const RouteId& id) const {
   const policy::Route* const route = base_.routes[id.listener].by_pattern(id.hostname);
   if (route == nullptr) return std::nullopt;
   return route->backend;
@@ -249,6 +254,8 @@ Difference Draft::difference() const {
     if (is_there == base_.rules->contains(rule)) continue;
     (is_there ? difference.added_rules : difference.removed_rules).push_back(rule);
   }
+  difference.put_aside = put_aside_;
+  difference.removed_aside = removed_aside_;
   return difference;
 }
 
@@ -291,10 +298,13 @@ State changed(const State& base, const Difference& difference) {
   return next;
 }
 
-store::ChangeSet to_records(const Difference& difference, const Listeners& listeners) {
+store::ChangeSet to_records(const Difference& difference,
+                            const std::vector<std::string>& record_names) {
   store::ChangeSet records;
+  records.put_routes = difference.put_aside;
+  records.removed_routes = difference.removed_aside;
   for (const Difference::RouteChange& change : difference.routes) {
-    store::RouteKey key{listeners.name(change.listener), change.hostname};
+    store::RouteKey key{record_names[change.listener], change.hostname};
     if (change.after.has_value()) {
       records.put_routes.push_back({std::move(key), change.after->to_string()});
     } else {

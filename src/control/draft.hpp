@@ -9,10 +9,11 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
-#include "base/socket_address.hpp"
+#include "base/backend_address.hpp"
 #include "control/change.hpp"
 #include "control/rule_set.hpp"
 #include "control/state.hpp"
@@ -26,7 +27,7 @@ struct ValidRoute {
   Wish wish;
   std::size_t listener;
   std::string hostname;
-  SocketAddress backend;  // unspecified for kRemove
+  BackendAddress backend;  // unspecified for kRemove
 };
 struct ValidRule {
   enum class Wish : std::uint8_t { kAdd, kPut, kRemove };
@@ -50,26 +51,45 @@ struct Difference {
   struct RouteChange {
     std::size_t listener;
     std::string hostname;
-    std::optional<SocketAddress> before;  // nothing: it was not there
-    std::optional<SocketAddress> after;   // nothing: it is not there any more
+    std::optional<BackendAddress> before;  // nothing: it was not there
+    std::optional<BackendAddress> after;   // nothing: it is not there any more
   };
   std::vector<RouteChange> routes;
   std::vector<Rule> added_rules;  // in order
   std::vector<Rule> removed_rules;
+  /// Records of listeners that are not configured, which no state has.
+  std::vector<store::Route> put_aside;
+  std::vector<store::RouteKey> removed_aside;
 
   [[nodiscard]] bool empty() const {
-    return routes.empty() && added_rules.empty() && removed_rules.empty();
+    return routes.empty() && added_rules.empty() && removed_rules.empty() && put_aside.empty() &&
+           removed_aside.empty();
   }
+};
+
+/// What one change of a request does to what those before it have left.
+struct Effect {
+  enum class Result : std::uint8_t {
+    kAdded,
+    kChanged,  // a route has another backend
+    kRemoved,
+    kUnchanged,  // it was there already, as the change puts it
+  };
+  Result result = Result::kUnchanged;
+  std::optional<BackendAddress> previous;  // with kChanged
 };
 
 class Draft {
  public:
   Draft(const State& base, const Listeners& listeners) : base_(base), listeners_(listeners) {}
 
-  /// Lays the change over what is there. Refuses what is there already or is not there.
-  Outcome<void> apply(const ValidChange& change);
+  /// Applies the change to what is there. Refuses to add what is there, and to remove what is not.
+  Outcome<Effect> apply(const ValidChange& change);
   /// Removes every route of the listener; what is put afterwards stays.
   void clear_routes(std::size_t listener);
+  /// The same for a record of a listener that is not configured.
+  void put_aside(store::Route record) { put_aside_.push_back(std::move(record)); }
+  void remove_aside(store::RouteKey key) { removed_aside_.push_back(std::move(key)); }
 
   [[nodiscard]] Difference difference() const;
   /// The rules that the request adds or puts, whether they are new or not, in order.
@@ -82,21 +102,24 @@ class Draft {
     auto operator<=>(const RouteId&) const = default;
   };
 
-  Outcome<void> apply(const ValidRoute& change);
-  Outcome<void> apply(const ValidRule& change);
-  [[nodiscard]] std::optional<SocketAddress> before(const RouteId& id) const;
+  Outcome<Effect> apply(const ValidRoute& change);
+  Outcome<Effect> apply(const ValidRule& change);
+  [[nodiscard]] std::optional<BackendAddress> before(const RouteId& id) const;
 
   const State& base_;
   const Listeners& listeners_;
-  std::map<RouteId, std::optional<SocketAddress>> routes_;  // what was touched, as it is now
-  std::map<Rule, bool> rules_;                              // what was touched: whether it is there
+  std::map<RouteId, std::optional<BackendAddress>> routes_;  // what was touched, as it is now
+  std::map<Rule, bool> rules_;  // what was touched: whether it is there
+  std::vector<store::Route> put_aside_;
+  std::vector<store::RouteKey> removed_aside_;
 };
 
 /// `base` with the difference made; its revision is still that of `base`. Country rules need
 /// base.firewall.geoip().
 State changed(const State& base, const Difference& difference);
 
-/// The difference as the store takes it.
-store::ChangeSet to_records(const Difference& difference, const Listeners& listeners);
+/// The difference as the store takes it; `record_names` are those of the listeners there.
+store::ChangeSet to_records(const Difference& difference,
+                            const std::vector<std::string>& record_names);
 
 }  // namespace mc::control

@@ -14,6 +14,11 @@ inline constexpr std::size_t kChangesMax = 250'000;
 /// would otherwise answer with more than it asked.
 inline constexpr std::size_t kViolationsMax = 20;
 
+/// The largest batch that is answered with the effect of each of its changes: more than a person
+/// reads. With backends of the longest kind (50 bytes) they are a fraction of the 4 MiB that gRPC
+/// clients take, which those of the largest batch would exceed.
+inline constexpr std::size_t kEffectsMax = 1'000;
+
 /// Changes that may wait for each other. Each holds a thread of the API, of which some must be left
 /// for those who only want to know.
 inline constexpr std::size_t kWaitingMax = 16;

@@ -5,6 +5,8 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <memory>
+#include <optional>
 #include <set>
 #include <utility>
 #include <vector>
@@ -78,26 +80,78 @@ std::string record_of(const store::Route& route) {
                      quote(route.backend), quote(route.key.listener));
 }
 
+struct Opened {
+  std::unique_ptr<store::Store> store;  // null: nothing can be written
+  std::optional<std::string> read_only;
+  store::Contents contents;
+};
+
+// Traffic needs what is in the database, and nothing more of it.
+Result<Opened> open_or_read(const std::string& path, Log& log) {
+  Opened opened;
+  auto store = store::Store::open(path);
+  if (store.has_value()) {
+    opened.store = *std::move(store);
+    for (const std::string& notice : opened.store->notices()) log.warn(notice);
+    auto contents = opened.store->load();
+    if (!contents.has_value()) return std::unexpected(contents.error());
+    opened.contents = *std::move(contents);
+    return opened;
+  }
+  const auto why = store::Store::cannot_be_written(path);
+  if (!why.has_value() || store::Store::holder(path) != 0) return std::unexpected(store.error());
+  auto contents = store::Store::peek(path);
+  if (!contents.has_value() || contents->revision == 0) return std::unexpected(store.error());
+  opened.contents = *std::move(contents);
+  opened.read_only = why->message;
+  log.error(
+      "the database cannot be written; what it has is served, and changes are refused until it can",
+      {{"error", why->message}});
+  return opened;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Control>> Control::open(const config::Config& config, Log& log) {
-  auto store = store::Store::open(config.database.path);
-  if (!store.has_value()) return std::unexpected(store.error());
-  for (const std::string& notice : (*store)->notices()) log.warn(notice);
-  std::unique_ptr<Control> control(new Control(config, log, *std::move(store)));
+  auto opened = open_or_read(config.database.path, log);
+  if (!opened.has_value()) return std::unexpected(opened.error());
+  std::unique_ptr<Control> control(new Control(config, log, std::move(opened->store)));
+  if (opened->read_only.has_value()) {
+    control->read_only_ = opened->read_only;
+    control->warnings_.raise(WarningKind::kDatabaseReadOnly, *opened->read_only);
+  }
+  store::Contents& contents = opened->contents;
   const store::Contents seed = seed_of(config);
-  auto contents = control->store_->load();
-  if (!contents.has_value()) return std::unexpected(contents.error());
-  if (control->store_->fresh()) {
+  const bool is_new = contents.revision == 0;
+  if (is_new) {
     control->seed_ = {.put_routes = seed.routes, .put_rules = seed.rules};
     contents = seed;
-  } else {
-    warn_of_what_is_not_in_force(seed, *contents, log);
   }
-  if (auto loaded = control->load(*std::move(contents)); !loaded) {
+  static_cast<void>(control->assign_routes(contents));
+  if (!is_new) warn_of_what_is_not_in_force(seed, contents, log);
+  if (auto loaded = control->load(std::move(contents)); !loaded) {
     return std::unexpected(loaded.error());
   }
   return control;
+}
+
+Result<Rehearsal> Control::rehearse(const config::Config& config, Log& log) {
+  auto contents = store::Store::peek(config.database.path);
+  if (!contents.has_value()) return std::unexpected(contents.error());
+  const bool is_new = contents->revision == 0;
+  const store::Contents seed = seed_of(config);
+  Control control(config, log, nullptr);
+  if (is_new) {
+    control.seed_.emplace();
+    contents = seed;
+  }
+  const Assignment assignment = control.assign_routes(*contents);
+  if (!is_new) warn_of_what_is_not_in_force(seed, *contents, log);
+  if (auto loaded = control.load(*std::move(contents)); !loaded.has_value()) {
+    return std::unexpected(loaded.error());
+  }
+  return Rehearsal{
+      .state = control.state(), .is_new = is_new, .left_behind = assignment.left_behind};
 }
 
 Control::Control(const config::Config& config, Log& log, std::unique_ptr<store::Store> store)
@@ -108,26 +162,49 @@ Control::Control(const config::Config& config, Log& log, std::unique_ptr<store::
       log_(log),
       store_(std::move(store)) {}
 
-Result<void> Control::attach(proxy::DataPlane& plane) {
+void Control::attach(proxy::DataPlane& plane, Cut also_cut) {
+  also_cut_ = std::move(also_cut);
   plane_ = &plane;
   const auto first = state();
-  if (seed_.has_value()) {
-    const auto committed = store_->commit(
-        *seed_,
-        {wall_clock(), "configuration", "seed",
-         fmt::format("routes +{}, rules +{}", seed_->put_routes.size(), seed_->put_rules.size())});
-    if (!committed.has_value()) return fail(committed.error().message);
-    MC_ASSERT(*committed == first->revision, "nobody else commits");
-    seed_.reset();
-    log_.info("database is new, seeded from the configuration", {{"path", database_path_}});
-  }
   std::size_t routes = 0;
   for (const policy::RouteTable& table : first->routes) routes += table.size();
   log_.info("policy in force", {{"database", database_path_},
                                 {"revision", first->revision},
                                 {"routes", routes},
                                 {"rules", first->rules->size()}});
+}
+
+Result<void> Control::seed() {
+  const std::lock_guard writer(writer_);
+  if (!seed_.has_value()) return {};
+  const auto committed = store_->commit(
+      *seed_,
+      {wall_clock(), "configuration", "seed",
+       fmt::format("routes +{}, rules +{}", seed_->put_routes.size(), seed_->put_rules.size())});
+  if (!committed.has_value()) return fail(committed.error().message);
+  MC_ASSERT(*committed == state()->revision, "nobody else commits");
+  seed_.reset();
+  log_.info("database is new, seeded from the configuration", {{"path", database_path_}});
+  if (!store_->volume_missed().empty()) {
+    log_.warn(
+        "the new database seems to be where a volume should be mounted; if there is one with a "
+        "database, stop the server, mount it and start the server again",
+        {{"directory", store_->volume_missed()}});
+  }
   return {};
+}
+
+Assignment Control::assign_routes(store::Contents& contents) {
+  Assignment assignment = assign(contents.routes, listeners_);
+  rename(contents.routes, assignment, listeners_);
+  record_names_ = assignment.record_names;
+  for (const auto& [listener, routes] : assignment.left_behind) {
+    log_.warn(
+        "the database has routes of a listener that is not configured; they are kept, unused: "
+        "mc-proxy routes move FROM TO gives them to another",
+        {{"listener", listener}, {"routes", routes}});
+  }
+  return assignment;
 }
 
 Result<void> Control::load(store::Contents contents) {
@@ -142,36 +219,28 @@ Result<void> Control::load(store::Contents contents) {
 
 Result<void> Control::load_routes(const store::Contents& contents, State& state) const {
   std::vector<std::vector<policy::Route>> routes(listeners_.size());
-  std::set<std::string> orphans;  // listeners that the configuration does not have any more
   for (const store::Route& record : contents.routes) {
-    const auto listener = listeners_.find(record.key.listener);
-    if (!listener.has_value()) {
-      orphans.insert(record.key.listener);
-      continue;
-    }
+    const auto listener = listeners_.find_name(record.key.listener);
+    if (!listener.has_value()) continue;  // see assign_routes()
     const auto hostname = config::parse_hostname(record.key.hostname);
     if (!hostname) {
       return fail_with_record(database_path_, record_of(record),
                               hostname.error().message + kEdited);
     }
-    const auto backend = config::parse_backend(record.backend);
+    const auto backend = config::parse_recorded_backend(record.backend);
     if (!backend) {
       return fail_with_record(database_path_, record_of(record), backend.error().message + kEdited);
     }
     if (const auto reached = listeners_.reached_by(*backend)) {
-      return fail_with_record(
-          database_path_, record_of(record),
-          fmt::format("leads back to the listener {}; start with the configuration as it was "
-                      "before, change the route, then change the configuration",
-                      quote(listeners_.name(*reached))));
+      log_.warn("a route leads back to a listener; its clients are reset until it is changed",
+                {{"listener", record.key.listener},
+                 {"hostname", record.key.hostname},
+                 {"backend", record.backend},
+                 {"reaches", listeners_.name(*reached)}});
     }
     routes[*listener].push_back({*hostname, *backend});
   }
   for (auto& list : routes) state.routes.push_back(policy::RouteTable::build(std::move(list)));
-  if (!orphans.empty()) {
-    log_.warn("the database has routes of listeners that are not configured; they are kept, unused",
-              {{"listeners", fmt::format("{}", fmt::join(orphans, ","))}});
-  }
   return {};
 }
 

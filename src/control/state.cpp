@@ -2,11 +2,27 @@
 #include "control/state.hpp"
 
 #include <fmt/format.h>
+#include <sys/socket.h>
 
+#include "base/fd.hpp"
 #include "base/quote.hpp"
 #include "config/rules.hpp"
 
 namespace mc::control {
+namespace {
+
+// A UDP socket that connects sends nothing. The kernel then chooses the address that a connection
+// to it would come from, which for an address of this machine is that address itself. Any process
+// may ask in this way, also one that may use no other kind of socket.
+bool is_of_this_machine(const SocketAddress& address) {
+  const Fd fd(::socket(address.family(), SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  SocketAddress local;
+  socklen_t size = SocketAddress::kCapacity;
+  return fd && ::connect(fd.get(), address.data(), address.size()) == 0 &&
+         ::getsockname(fd.get(), local.data(), &size) == 0 && local.ip() == address.ip();
+}
+
+}  // namespace
 
 Listeners::Listeners(const std::vector<config::Listener>& configured) {
   for (const config::Listener& listener : configured) {
@@ -15,6 +31,16 @@ Listeners::Listeners(const std::vector<config::Listener>& configured) {
 }
 
 std::optional<std::size_t> Listeners::find(std::string_view name) const {
+  if (const auto found = find_name(name)) return found;
+  const auto address = SocketAddress::parse_listen(name);
+  if (!address.has_value() || address->port() == 0) return std::nullopt;
+  for (std::size_t i = 0; i < listeners_.size(); ++i) {
+    if (listeners_[i].addr == *address) return i;
+  }
+  return std::nullopt;
+}
+
+std::optional<std::size_t> Listeners::find_name(std::string_view name) const {
   for (std::size_t i = 0; i < listeners_.size(); ++i) {
     if (listeners_[i].name == name) return i;
   }
@@ -29,9 +55,12 @@ std::string Listeners::unknown(std::string_view name) const {
   return fmt::format("no listener {}; there are {}", quote(name), names);
 }
 
-std::optional<std::size_t> Listeners::reached_by(const SocketAddress& backend) const {
+std::optional<std::size_t> Listeners::reached_by(const BackendAddress& backend) const {
   for (std::size_t i = 0; i < listeners_.size(); ++i) {
-    if (config::leads_back(backend, listeners_[i].addr)) return i;
+    if (config::leads_back(backend.address(), listeners_[i].addr)) return i;
+    if (listeners_[i].addr.takes(backend.address()) && is_of_this_machine(backend.address())) {
+      return i;
+    }
   }
   return std::nullopt;
 }

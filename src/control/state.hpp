@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/backend_address.hpp"
 #include "base/socket_address.hpp"
 #include "config/config.hpp"
 #include "control/rule_set.hpp"
@@ -25,12 +26,17 @@ class Listeners {
 
   [[nodiscard]] std::size_t size() const { return listeners_.size(); }
   [[nodiscard]] const std::string& name(std::size_t index) const { return listeners_[index].name; }
-  /// The place in the configuration of the listener with this name.
+  [[nodiscard]] const SocketAddress& address(std::size_t index) const {
+    return listeners_[index].addr;
+  }
+  /// The place in the configuration of the listener with this name, or whose address it is.
   [[nodiscard]] std::optional<std::size_t> find(std::string_view name) const;
+  /// The same of a name that is written as configured.
+  [[nodiscard]] std::optional<std::size_t> find_name(std::string_view name) const;
   /// What to say of a name that none of them has: tells those that there are.
   [[nodiscard]] std::string unknown(std::string_view name) const;
   /// A listener at which connections to `backend` would arrive again.
-  [[nodiscard]] std::optional<std::size_t> reached_by(const SocketAddress& backend) const;
+  [[nodiscard]] std::optional<std::size_t> reached_by(const BackendAddress& backend) const;
 
  private:
   struct Listener {

@@ -20,15 +20,17 @@
 namespace mc::lifecycle {
 
 Result<std::unique_ptr<Handover>> Handover::open(const std::string& database_path,
-                                                 Incumbent& incumbent, Log& log) {
-  std::unique_ptr<Handover> handover(new Handover(handover_path(database_path), incumbent, log));
+                                                 Incumbent& incumbent, Log& log,
+                                                 const Patience& patience) {
+  std::unique_ptr<Handover> handover(
+      new Handover(handover_path(database_path), incumbent, log, patience));
   if (auto listening = handover->listen(database_path); !listening)
     return std::unexpected(listening.error());
   return handover;
 }
 
-Handover::Handover(std::string path, Incumbent& incumbent, Log& log)
-    : path_(std::move(path)), incumbent_(incumbent), log_(log) {}
+Handover::Handover(std::string path, Incumbent& incumbent, Log& log, const Patience& patience)
+    : path_(std::move(path)), incumbent_(incumbent), log_(log), patience_(patience) {}
 
 Handover::~Handover() {
   if (listener_) ::unlink(path_.c_str());
@@ -55,14 +57,14 @@ void Handover::turn() {
     accept_successor();
     return;
   }
-  const auto request = receive_message(successor_.get());
+  auto request = receive_message(successor_.get());
   if (!request.has_value()) return;
   heard_ = std::chrono::steady_clock::now();
-  carry_out(request->text);
+  carry_out(*request);
 }
 
 void Handover::tick() {
-  const auto patience = stage_ == Stage::kNone ? kRequestMax : kStepMax;
+  const auto patience = stage_ == Stage::kNone ? patience_.request : patience_.step;
   if (successor_ && std::chrono::steady_clock::now() > heard_ + patience) give_up("it is silent");
 }
 
@@ -77,7 +79,8 @@ void Handover::accept_successor() {
   heard_ = std::chrono::steady_clock::now();
 }
 
-void Handover::carry_out(const std::string& request) {
+void Handover::carry_out(Message& message) {
+  const std::string& request = message.text;
   // The database's owner, who can connect to a server of root, is not to get root's sockets.
   const bool may_succeed = successor_uid_ == ::geteuid() || successor_uid_ == 0;
   if (request == word::kAbout) {
@@ -98,7 +101,7 @@ void Handover::carry_out(const std::string& request) {
     incumbent_.stop_accepting();
     if (!send_message(successor_.get(), word::kDone)) give_up("it is gone");
   } else if (request == word::kStepDown && stage_ == Stage::kAccepting) {
-    finish();
+    finish(message.descriptors.empty() ? Fd() : std::move(message.descriptors.front()));
   } else if (request.empty()) {
     give_up("it is gone");
   } else {
@@ -139,9 +142,10 @@ void Handover::give_up(const char* why) {
   if (reached >= Stage::kDatabase) incumbent_.take_database_back();
   log_.warn("the successor did not take over; this server goes on",
             {{"successor", successor_pid_}, {"why", why}});
+  incumbent_.take_over_failed(fmt::format("pid {}: {}", successor_pid_, why));
 }
 
-void Handover::finish() {
+void Handover::finish(Fd place) {
   if (!send_message(successor_.get(), word::kDone)) {
     give_up("it is gone");
     return;
@@ -149,7 +153,7 @@ void Handover::finish() {
   stage_ = Stage::kDown;
   successor_.reset();
   listener_.reset();  // the path is the successor's
-  incumbent_.succeeded_by(successor_pid_);
+  incumbent_.succeeded_by(successor_pid_, std::move(place));
 }
 
 }  // namespace mc::lifecycle

@@ -6,11 +6,9 @@
 //     sockets     it gets every listening socket, while this one goes on accepting from them
 //     database    this one closes the database; the successor opens it, loads, starts its rings
 //     accepting   this one takes its standing accepts back and serves what they had brought;
-//     clients
-//                 that come now wait in the sockets' queues
+//                 clients that come now wait in the sockets' queues
 //     step down   it is over for this one, which finishes its sessions and ends; with the answer
-//     the
-//                 successor begins to accept
+//                 the successor begins to accept
 //
 // If the successor goes away before `step down`, or is silent for kStepMax, everything is as
 // before: whoever answers or gets that last word late has lost, so there is never more than one
@@ -33,6 +31,8 @@
 #include "base/log.hpp"
 #include "base/result.hpp"
 #include "lifecycle/confinement.hpp"
+#include "lifecycle/handover_wire.hpp"
+#include "lifecycle/limits.hpp"
 
 namespace mc::lifecycle {
 
@@ -50,8 +50,11 @@ class Incumbent {
   virtual void stop_accepting() = 0;
   /// Undoes stop_accepting().
   virtual void accept_again() = 0;
-  /// The successor is the server now.
-  virtual void succeeded_by(pid_t successor) = 0;
+  /// The successor is the server now. `place` listens where this one is reached from now on
+  /// (draining_place.hpp); nothing if the successor could not make it.
+  virtual void succeeded_by(pid_t successor, Fd place) = 0;
+  /// The successor has given up, or was given up. All is as it was before.
+  virtual void take_over_failed(const std::string& why) = 0;
 };
 
 class Handover {
@@ -59,7 +62,8 @@ class Handover {
   /// Waits for a successor beside the database that this process has the lock of; to be called once
   /// it serves, for the place is its predecessor's until then. `incumbent` and `log` outlive it.
   static Result<std::unique_ptr<Handover>> open(const std::string& database_path,
-                                                Incumbent& incumbent, Log& log);
+                                                Incumbent& incumbent, Log& log,
+                                                const Patience& patience = {});
   Handover(const Handover&) = delete;
   Handover& operator=(const Handover&) = delete;
   /// Removes the socket, unless it is the successor's by now.
@@ -78,20 +82,21 @@ class Handover {
  private:
   enum class Stage : std::uint8_t { kNone, kSockets, kDatabase, kAccepting, kDown };
 
-  Handover(std::string path, Incumbent& incumbent, Log& log);
+  Handover(std::string path, Incumbent& incumbent, Log& log, const Patience& patience);
 
   Result<void> listen(const std::string& database_path);
   void accept_successor();
-  void carry_out(const std::string& request);
+  void carry_out(Message& request);
   [[nodiscard]] bool send_sockets();
   [[nodiscard]] bool tell();
   void refuse(const std::string& why);
   void give_up(const char* why);
-  void finish();
+  void finish(Fd place);
 
   const std::string path_;
   Incumbent& incumbent_;
   Log& log_;
+  const Patience patience_;
   Fd listener_;
   Fd successor_;
   pid_t successor_pid_ = 0;

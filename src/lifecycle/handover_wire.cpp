@@ -40,8 +40,8 @@ struct ShortPath {
 };
 
 // connect(2) too waits no longer than that, where nobody takes those who wait.
-Fd new_socket() {
-  Fd fd(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+Fd new_socket(int type) {
+  Fd fd(::socket(AF_UNIX, type | SOCK_CLOEXEC, 0));
   const timeval patience{.tv_sec = kConnectMax.count(), .tv_usec = 0};
   if (fd)
     static_cast<void>(::setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience));
@@ -66,10 +66,14 @@ std::vector<Fd> descriptors_of(msghdr& header) {
 
 }  // namespace
 
-std::string handover_path(const std::string& database_path) {
+std::string beside_database(const std::string& database_path, std::string_view suffix) {
   std::error_code unknown;  // then the path as it is must do
   const auto path = std::filesystem::weakly_canonical(database_path, unknown);
-  return (unknown ? database_path : path.string()) + ".handover";
+  return (unknown ? database_path : path.string()) + std::string(suffix);
+}
+
+std::string handover_path(const std::string& database_path) {
+  return beside_database(database_path, ".handover");
 }
 
 bool send_message(int socket, std::string_view text, const std::vector<int>& descriptors) {
@@ -114,9 +118,9 @@ std::optional<Message> receive_message(int socket) {
   return message;
 }
 
-Fd connect_at(const std::string& path) {
+Fd connect_at(const std::string& path, int type) {
   const ShortPath place(path);
-  Fd fd = place.fits ? new_socket() : Fd();
+  Fd fd = place.fits ? new_socket(type) : Fd();
   if (fd && ::connect(fd.get(), place.data(), sizeof place.address) == 0) return fd;
   const int error = errno;
   fd.reset();
@@ -124,11 +128,11 @@ Fd connect_at(const std::string& path) {
   return {};
 }
 
-Fd listen_at(const std::string& path) {
+Fd listen_at(const std::string& path, int type) {
   struct stat found{};
   if (::lstat(path.c_str(), &found) == 0 && S_ISSOCK(found.st_mode)) ::unlink(path.c_str());
   const ShortPath place(path);
-  Fd fd = place.fits ? new_socket() : Fd();
+  Fd fd = place.fits ? new_socket(type) : Fd();
   // The mode of the file that bind(2) makes is that of the socket.
   if (fd && ::fchmod(fd.get(), 0600) == 0 &&
       ::bind(fd.get(), place.data(), sizeof place.address) == 0 &&

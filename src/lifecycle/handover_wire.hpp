@@ -4,6 +4,8 @@
 // (SCM_RIGHTS, unix(7)), over a SOCK_SEQPACKET socket beside the database. The story is told in
 // handover.hpp.
 
+#include <sys/socket.h>
+
 #include <optional>
 #include <string>
 #include <string_view>
@@ -31,6 +33,9 @@ struct Message {
   std::vector<Fd> descriptors;
 };
 
+/// The path of a file beside the database: its canonical path and the suffix.
+std::string beside_database(const std::string& database_path, std::string_view suffix);
+
 /// Where the server of this database is found.
 std::string handover_path(const std::string& database_path);
 
@@ -40,9 +45,9 @@ bool send_message(int socket, std::string_view text, const std::vector<int>& des
 /// Receives one; waits as long as the socket's SO_RCVTIMEO says. Nothing: not in that time.
 std::optional<Message> receive_message(int socket);
 
-/// Connects; nothing, with errno, if nobody listens.
-Fd connect_at(const std::string& path);
+/// Connects; nothing, with errno, if nobody listens. `type` as for socket(2).
+Fd connect_at(const std::string& path, int type = SOCK_SEQPACKET);
 /// Listens with mode 0600, in place of whatever socket was there. Nothing, with errno.
-Fd listen_at(const std::string& path);
+Fd listen_at(const std::string& path, int type = SOCK_SEQPACKET);
 
 }  // namespace mc::lifecycle

@@ -32,12 +32,20 @@ inline constexpr std::chrono::seconds kConnectMax{5};
 /// How long whoever connects may take to ask for something; meanwhile others wait.
 inline constexpr std::chrono::seconds kRequestMax{1};
 
+/// How long the sides of a hand-over wait for each other; tests take less.
+struct Patience {
+  std::chrono::milliseconds step = kStepMax;
+  std::chrono::milliseconds request = kRequestMax;
+  std::chrono::milliseconds about = kAboutMax;
+};
+
 /// Those who may wait for a hand-over that is under way.
 inline constexpr int kHandoverBacklog = 4;
 
-/// How long a server that its keeper has left waits for its successor, serving meanwhile. systemd
-/// starts the next one at once; the rest is room for a start that is tried again.
-inline constexpr std::chrono::seconds kSuccessorMax{60};
+/// How long a restart may take before a server that its keeper has left reports that it failed.
+/// systemd starts the next one at once. It serves on in any case, until one has taken over or an
+/// operator stops the unit.
+inline constexpr std::chrono::seconds kSuccessorExpected{10};
 
 /// How long the keeper waits for its server to acknowledge that it is left.
 inline constexpr std::chrono::milliseconds kLeaveMax{2000};
@@ -49,9 +57,13 @@ inline constexpr std::chrono::seconds kAbortMax{10};
 /// How long the keeper waits for systemd to say what is going on.
 inline constexpr std::chrono::seconds kBusMax{2};
 
+/// How long `check` waits for systemctl to say how the service's unit starts the server, and the
+/// most that it reads of that.
+inline constexpr std::chrono::seconds kUnitAnswerMax{5};
+inline constexpr std::size_t kUnitBytesMax = std::size_t{64} * 1024;
+
 /// A signal to stop that comes to the server this soon after the keeper's order is the same one:
-/// `kill
-/// $(pidof mc-proxy)` reaches both.
+/// `kill $(pidof mc-proxy)` reaches both.
 inline constexpr std::chrono::milliseconds kTwinMax{1000};
 
 /// Signals that say the same within this time are one: `kill -HUP $(pidof mc-proxy)` reaches the

@@ -8,12 +8,15 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <iterator>
 #include <utility>
 
+#include "base/duration.hpp"
 #include "base/owner.hpp"
 #include "base/quote.hpp"
+#include "lifecycle/draining_place.hpp"
 #include "lifecycle/handover_wire.hpp"
 #include "lifecycle/limits.hpp"
 
@@ -37,9 +40,17 @@ std::string explain_denied(const std::string& path) {
       quote(path), user_text(found.st_uid), path);
 }
 
+bool limit_wait(int socket, std::chrono::milliseconds most) {
+  const auto seconds = std::chrono::floor<std::chrono::seconds>(most);
+  const timeval limit{.tv_sec = seconds.count(),
+                      .tv_usec = std::chrono::microseconds(most - seconds).count()};
+  return ::setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit) == 0;
+}
+
 }  // namespace
 
-Result<std::unique_ptr<Predecessor>> Predecessor::find(const std::string& database_path) {
+Result<std::unique_ptr<Predecessor>> Predecessor::find(const std::string& database_path,
+                                                       const Patience& patience) {
   const std::string path = handover_path(database_path);
   Fd socket = connect_at(path);
   if (!socket) {
@@ -50,24 +61,25 @@ Result<std::unique_ptr<Predecessor>> Predecessor::find(const std::string& databa
   }
   ucred peer{};
   socklen_t size = sizeof peer;
-  const timeval patience{.tv_sec = kStepMax.count(), .tv_usec = 0};
   if (::getsockopt(socket.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0 ||
-      ::setsockopt(socket.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) != 0) {
+      !limit_wait(socket.get(), patience.step)) {
     return fail(fmt::format("{}: {}", quote(path), std::strerror(errno)));
   }
-  return std::unique_ptr<Predecessor>(new Predecessor(std::move(socket), peer.pid));
+  return std::unique_ptr<Predecessor>(
+      new Predecessor(database_path, std::move(socket), peer.pid, patience));
 }
 
 std::unexpected<Error> Predecessor::gone(std::string_view what) const {
   return fail(fmt::format("the running server (pid {}) did not hand over: {}", pid_, what));
 }
 
-Result<void> Predecessor::ask(std::string_view what, std::vector<Fd>& descriptors) {
-  if (!send_message(socket_.get(), what)) return gone("it hung up");
+Result<void> Predecessor::ask(std::string_view what, std::vector<Fd>& descriptors,
+                              const std::vector<int>& passed) {
+  if (!send_message(socket_.get(), what, passed)) return gone("it hung up");
   for (;;) {
     auto answer = receive_message(socket_.get());
     if (!answer.has_value()) {
-      return gone(fmt::format("no answer within {} s", kStepMax.count()));
+      return gone(fmt::format("no answer within {}", format_duration(patience_.step)));
     }
     if (answer->text.empty()) return gone("it hung up");
     descriptors.insert(descriptors.end(), std::make_move_iterator(answer->descriptors.begin()),
@@ -78,14 +90,13 @@ Result<void> Predecessor::ask(std::string_view what, std::vector<Fd>& descriptor
 }
 
 Result<About> Predecessor::about() {
-  const timeval patience{.tv_sec = kAboutMax.count(), .tv_usec = 0};
-  static_cast<void>(
-      ::setsockopt(socket_.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience));
+  static_cast<void>(limit_wait(socket_.get(), patience_.about));
   About about;
   if (!send_message(socket_.get(), word::kAbout)) return fail("it hung up");
   for (std::size_t i = 0; i <= kAboutMessagesMax; ++i) {
     const auto answer = receive_message(socket_.get());
-    if (!answer.has_value()) return fail(fmt::format("no answer within {} s", kAboutMax.count()));
+    if (!answer.has_value())
+      return fail(fmt::format("no answer within {}", format_duration(patience_.about)));
     if (answer->text == word::kDone) return about;
     if (answer->text.empty()) return fail("it is of another version");
     add_message(about, answer->text);
@@ -109,9 +120,14 @@ Result<void> Predecessor::stop_accepting() {
   return ask(word::kAccepting, none);
 }
 
+// Without the place it goes all the same, and only its log shows its connections.
 Result<void> Predecessor::step_down() {
   std::vector<Fd> none;
-  return ask(word::kStepDown, none);
+  const Fd place = open_draining_place(database_path_, pid_);
+  auto down =
+      ask(word::kStepDown, none, place ? std::vector<int>{place.get()} : std::vector<int>{});
+  if (!down.has_value() && place) ::unlink(draining_path(database_path_, pid_).c_str());
+  return down;
 }
 
 }  // namespace mc::lifecycle

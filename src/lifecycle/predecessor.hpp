@@ -14,13 +14,15 @@
 #include "base/fd.hpp"
 #include "base/result.hpp"
 #include "lifecycle/about.hpp"
+#include "lifecycle/limits.hpp"
 
 namespace mc::lifecycle {
 
 class Predecessor {
  public:
   /// The server of the database at this path; null if there is none.
-  static Result<std::unique_ptr<Predecessor>> find(const std::string& database_path);
+  static Result<std::unique_ptr<Predecessor>> find(const std::string& database_path,
+                                                   const Patience& patience = {});
 
   [[nodiscard]] pid_t pid() const { return pid_; }
 
@@ -34,17 +36,25 @@ class Predecessor {
   /// It accepts no more: clients wait in the sockets' queues.
   Result<void> stop_accepting();
   /// It gives everything up for good: it finishes its sessions and ends. From a success on this
-  /// process is the server; after an error the predecessor is, or will be again.
+  /// process is the server; after an error the predecessor is, or will be again. Passes it the
+  /// socket where it is reached meanwhile (draining_place.hpp), so before this process is confined.
   Result<void> step_down();
 
  private:
-  Predecessor(Fd socket, pid_t pid) : socket_(std::move(socket)), pid_(pid) {}
+  Predecessor(std::string database_path, Fd socket, pid_t pid, const Patience& patience)
+      : database_path_(std::move(database_path)),
+        socket_(std::move(socket)),
+        pid_(pid),
+        patience_(patience) {}
 
-  Result<void> ask(std::string_view what, std::vector<Fd>& descriptors);
+  Result<void> ask(std::string_view what, std::vector<Fd>& descriptors,
+                   const std::vector<int>& passed = {});
   [[nodiscard]] std::unexpected<Error> gone(std::string_view what) const;
 
+  const std::string database_path_;
   Fd socket_;
   pid_t pid_;
+  Patience patience_;
 };
 
 }  // namespace mc::lifecycle

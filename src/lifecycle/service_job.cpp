@@ -16,6 +16,7 @@
 #include <fstream>
 #include <iterator>
 #include <memory>
+#include <string_view>
 #include <utility>
 
 #include "lifecycle/limits.hpp"
@@ -156,6 +157,114 @@ std::string service_of(pid_t pid) {
   const Text id(name);
   const auto main_pid = static_cast<pid_t>(main);
   return main_pid == pid || is_keeper_of(main_pid, pid) ? id.get() : std::string();
+}
+
+// A job that has ended is gone, and its signal does not say of what type it was. An order to stop a
+// unit that has failed, or waits for its next start, is done at once and leaves it inactive. A
+// start that fails is not "done", and one that a condition forbids (ConditionPathExists=) is, but
+// has evaluated the condition.
+struct StopWatch::Subscription {
+  Bus bus;
+  std::string object;  // of the unit
+  std::string unit;    // "mc-proxy.service"
+  std::uint64_t condition_seen_us = 0;
+  std::string job_result;  // of the job of the unit that ended last; empty once it was looked at
+  bool is_gone = false;
+
+  static int job_removed(sd_bus_message* message, void* self, sd_bus_error*) {
+    const char* unit = nullptr;
+    const char* result = nullptr;
+    if (::sd_bus_message_read(message, "uoss", nullptr, nullptr, &unit, &result) >= 0) {
+      auto& subscription = *static_cast<Subscription*>(self);
+      if (subscription.unit == unit) subscription.job_result = result;
+    }
+    return 0;
+  }
+
+  Result<void> begin();
+  [[nodiscard]] bool is_inactive();
+  /// Whether systemd has tried to start the unit since the last call.
+  [[nodiscard]] bool start_was_tried();
+};
+
+Result<void> StopWatch::Subscription::begin() {
+  char* name = nullptr;
+  int result = ::sd_bus_get_property_string(bus.in_time(), kSystemd, object.c_str(),
+                                            "org.freedesktop.systemd1.Unit", "Id", nullptr, &name);
+  if (result < 0) return fail_with("name of the unit", result);
+  unit = Text(name).get();
+  static_cast<void>(start_was_tried());
+  result =
+      ::sd_bus_match_signal(bus.in_time(), nullptr, kSystemd, "/org/freedesktop/systemd1",
+                            "org.freedesktop.systemd1.Manager", "JobRemoved", job_removed, this);
+  if (result < 0) return fail_with("signals of systemd", result);
+  result =
+      ::sd_bus_call_method(bus.in_time(), kSystemd, "/org/freedesktop/systemd1",
+                           "org.freedesktop.systemd1.Manager", "Subscribe", nullptr, nullptr, "");
+  if (result < 0) return fail_with("subscription to systemd", result);
+  return {};
+}
+
+bool StopWatch::Subscription::is_inactive() {
+  char* text = nullptr;
+  if (::sd_bus_get_property_string(bus.in_time(), kSystemd, object.c_str(),
+                                   "org.freedesktop.systemd1.Unit", "ActiveState", nullptr,
+                                   &text) < 0) {
+    return false;
+  }
+  const Text owned(text);
+  const std::string_view state = owned.get();
+  return state == "inactive" || state == "failed";
+}
+
+bool StopWatch::Subscription::start_was_tried() {
+  std::uint64_t evaluated_us = 0;
+  if (::sd_bus_get_property_trivial(bus.in_time(), kSystemd, object.c_str(),
+                                    "org.freedesktop.systemd1.Unit", "ConditionTimestampMonotonic",
+                                    nullptr, 't', &evaluated_us) < 0) {
+    return true;
+  }
+  return std::exchange(condition_seen_us, evaluated_us) != evaluated_us;
+}
+
+StopWatch::StopWatch(std::unique_ptr<Subscription> subscription)
+    : subscription_(std::move(subscription)) {}
+
+StopWatch::~StopWatch() = default;
+
+Result<std::unique_ptr<StopWatch>> StopWatch::open() {
+  auto bus = open_bus();
+  if (!bus.has_value()) return std::unexpected(bus.error());
+  const auto unit = unit_of(*bus, ::getpid());
+  if (!unit.has_value()) return std::unexpected(unit.error());
+  auto subscription = std::make_unique<Subscription>();
+  subscription->bus = *std::move(bus);
+  subscription->object = *unit;
+  if (auto begun = subscription->begin(); !begun.has_value()) return std::unexpected(begun.error());
+  return std::unique_ptr<StopWatch>(new StopWatch(std::move(subscription)));
+}
+
+bool StopWatch::is_gone() const { return subscription_->is_gone; }
+
+int StopWatch::fd() const {
+  return subscription_->is_gone ? -1 : ::sd_bus_get_fd(subscription_->bus.connection.get());
+}
+
+bool StopWatch::stop_was_ordered() {
+  Subscription& seen = *subscription_;
+  seen.bus.give_up = std::chrono::steady_clock::now() + kBusMax;
+  bool was_stopped = false;
+  for (int processed = 1; !seen.is_gone && processed > 0;) {
+    processed = ::sd_bus_process(seen.bus.connection.get(), nullptr);
+    seen.is_gone = processed < 0;
+    if (seen.job_result.empty()) continue;
+    // In any case, or the next job would be taken for the start that this one was.
+    const bool was_start = seen.start_was_tried();
+    if (std::exchange(seen.job_result, {}) == "done" && !was_start && seen.is_inactive()) {
+      was_stopped = true;
+    }
+  }
+  return was_stopped;
 }
 
 Result<bool> restart_is_under_way() {

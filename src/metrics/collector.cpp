@@ -60,6 +60,7 @@ std::vector<MetricFamily> Collector::Collect() const {
   const proxy::Totals totals = sources_.control.plane().totals();
   const auto state = sources_.control.state();
   collect_server(families);
+  collect_draining(families);
   collect_traffic(families, totals);
   collect_histograms(families, totals);
   collect_limits(families, totals);
@@ -80,6 +81,25 @@ void Collector::collect_server(Families& families) const {
   families.push_back(single(MetricType::Gauge, "mc_proxy_stopping",
                             "1 from the order to stop on: no new connections, no more changes.",
                             sources_.control.stopping() ? 1 : 0));
+  auto warnings = family(MetricType::Gauge, "mc_proxy_warning",
+                         "1 while an operator should act on this; `mc-proxy status` says why.");
+  for (std::size_t i = 0; i < control::kWarningKinds; ++i) {
+    const auto kind = static_cast<control::WarningKind>(i);
+    add(warnings, sources_.control.warnings().is_raised(kind) ? 1 : 0,
+        {{"kind", std::string(to_string(kind))}});
+  }
+  families.push_back(std::move(warnings));
+}
+
+void Collector::collect_draining(Families& families) const {
+  const DrainingTotals totals = sources_.draining();
+  families.push_back(single(MetricType::Gauge, "mc_proxy_draining_servers",
+                            "Servers from before an upgrade or a restart that still have "
+                            "connections.",
+                            number(totals.servers)));
+  families.push_back(single(MetricType::Gauge, "mc_proxy_draining_connections_active",
+                            "Their connections; they are in no other metric.",
+                            number(totals.connections)));
 }
 
 void Collector::collect_traffic(Families& families, const proxy::Totals& totals) const {

@@ -20,6 +20,12 @@
 
 namespace mc::metrics {
 
+/// Servers that have been succeeded, and the connections of those that reply.
+struct DrainingTotals {
+  std::size_t servers = 0;
+  std::uint64_t connections = 0;
+};
+
 /// What is told of. References outlive the collector.
 struct Sources {
   const control::Control& control;
@@ -31,6 +37,7 @@ struct Sources {
   std::size_t routes_max;
   /// When the certificate in force over TCP ends; nothing without TCP.
   std::function<std::optional<std::chrono::sys_seconds>()> certificate_expiry;
+  std::function<DrainingTotals()> draining;
 };
 
 class Collector final : public prometheus::Collectable {
@@ -46,6 +53,7 @@ class Collector final : public prometheus::Collectable {
   using Families = std::vector<prometheus::MetricFamily>;
 
   void collect_server(Families& families) const;
+  void collect_draining(Families& families) const;
   void collect_traffic(Families& families, const proxy::Totals& totals) const;
   void collect_histograms(Families& families, const proxy::Totals& totals) const;
   void collect_limits(Families& families, const proxy::Totals& totals) const;

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "metrics/endpoint.hpp"
 
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
 #include <pthread.h>
@@ -16,21 +15,15 @@
 #include <cstring>
 #include <utility>
 
+#include "base/descriptor_limit.hpp"
 #include "base/quote.hpp"
 #include "proxy/sockets.hpp"
 
 namespace mc::metrics {
-namespace {
-
-Fd open_spare() { return Fd(::open("/dev/null", O_RDONLY | O_CLOEXEC)); }
-
-bool out_of_descriptors(int error) { return error == EMFILE || error == ENFILE; }
-
-}  // namespace
 
 Result<Fd> open_listener(const SocketAddress& address) {
   const std::string name = fmt::format("metrics.addr {}", quote(address.to_string()));
-  auto opened = proxy::open_listeners(address, name, 1);
+  auto opened = proxy::open_listeners({.address = address, .name = name}, 1);
   if (!opened.has_value()) return std::unexpected(opened.error());
   return std::move(opened->front());
 }
@@ -52,8 +45,7 @@ Endpoint::Endpoint(Fd listener, Fd stop, const SocketAddress& address, Text text
     : listener_(std::move(listener)),
       stop_(std::move(stop)),
       address_(address),
-      make_text_(std::move(text)),
-      spare_(open_spare()) {}
+      make_text_(std::move(text)) {}
 
 Endpoint::~Endpoint() {
   const std::uint64_t one = 1;
@@ -86,7 +78,6 @@ void Endpoint::run() {
       if (ended || now >= connection.deadline) connection.fd.reset();
     }
     std::erase_if(connections_, [](const Connection& connection) { return !connection.fd; });
-    if (!spare_) spare_ = open_spare();
     if (watched[1].revents != 0) accept_one();
   }
 }
@@ -112,14 +103,9 @@ void Endpoint::accept_one() {
 }
 
 Fd Endpoint::accept() {
-  const auto take = [this] {
+  Fd fd = open_for_operator([this] {
     return Fd(::accept4(listener_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
-  };
-  Fd fd = take();
-  if (!fd && out_of_descriptors(errno) && spare_) {
-    spare_.reset();
-    fd = take();
-  }
+  });
   // What the client did to its connection is over with it; for the rest, waiting must not spin.
   if (!fd && errno != EAGAIN && errno != ECONNABORTED && errno != EINTR) {
     rest_until_ = Clock::now() + kAcceptPause;

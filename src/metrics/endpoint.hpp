@@ -80,7 +80,6 @@ class Endpoint {
   const SocketAddress address_;
   const Text make_text_;
   // The thread's own.
-  Fd spare_;  // given up for a client when there are no more descriptors, and taken again
   std::vector<Connection> connections_;  // in the order in which they came
   Clock::time_point rest_until_{};       // no accepting before
   std::shared_ptr<const std::string> text_;

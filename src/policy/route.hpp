@@ -9,13 +9,13 @@
 #include <string>
 #include <string_view>
 
-#include "base/socket_address.hpp"
+#include "base/backend_address.hpp"
 
 namespace mc::policy {
 
 /// What a pattern that covers every name below a host starts with: "*.example.com".
 inline constexpr std::string_view kWildcardPrefix = "*.";
-/// The pattern that every name matches, and a client that sent none.
+/// The pattern that every name matches. A client that names no host has no route at all.
 inline constexpr std::string_view kFallbackPattern = "*";
 
 /// What became of the connections of one route, since the route was made or the process started:
@@ -33,7 +33,7 @@ struct RouteUsage {
 struct Route {
   /// "app.example.com", "*.example.com" or "*", the host normalised: lower case, no trailing dot.
   std::string pattern;
-  SocketAddress backend;
+  BackendAddress backend;
   /// Shared by all copies of the route, in whatever tables: they are the same route. One that takes
   /// its place begins at zero, unless it is given this.
   std::shared_ptr<RouteUsage> usage = std::make_shared<RouteUsage>();

@@ -42,7 +42,7 @@ class RouteTable {
 
   /// Where `name` goes: to the route for exactly this name, else to the longest wildcard above it
   /// ("*.example.com" matches any depth below example.com, but not example.com itself), else to the
-  /// fallback "*". `name` is normalised; the empty name (a client that sent none) can only match
+  /// fallback "*". `name` is normalised; the empty name can only match
   /// "*".
   [[nodiscard]] std::optional<RouteMatch> find(std::string_view name) const;
 

@@ -11,6 +11,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/backend_address.hpp"
 #include "base/ip.hpp"
 #include "base/socket_address.hpp"
 
@@ -42,9 +43,9 @@ struct Connection {
   ConnectionId id;
   std::size_t listener = 0;  // its place in the configuration
   SocketAddress client;
-  std::string sni;                       // normalised; empty before the hello
-  std::string route;                     // the pattern that matched; empty where none has (yet)
-  std::optional<SocketAddress> backend;  // of that route
+  std::string sni;                        // normalised; empty before the hello
+  std::string route;                      // the pattern that matched; empty where none has (yet)
+  std::optional<BackendAddress> backend;  // of that route
   SessionStage stage = SessionStage::kHello;
   std::chrono::milliseconds age{};   // since it was accepted
   std::chrono::milliseconds idle{};  // since a byte was moved, or the stage before relay began
@@ -60,7 +61,7 @@ struct ConnectionFilter {
   /// shown a name. Normalised.
   std::optional<std::string> sni;
   std::optional<IpPrefix> source;
-  std::optional<SocketAddress> backend;
+  std::optional<BackendAddress> backend;
 
   [[nodiscard]] bool matches(const Session& session) const;
 };

@@ -96,13 +96,13 @@ DataPlane::DataPlane(DataPlaneOptions options, std::unique_ptr<const policy::Pol
 Result<void> DataPlane::listen() {
   options_.inherited.resize(options_.addresses.size());
   for (std::size_t i = 0; i < options_.addresses.size(); ++i) {
-    const SocketAddress& address = options_.addresses[i];
     const std::string& name = options_.settings.listener_names[i];
+    const ListenAddress where{.address = options_.addresses[i], .name = name};
     auto inherited = std::move(options_.inherited[i]);
-    auto sockets = inherited.empty()
-                       ? open_listeners(address, name, seats_.size())
-                       : adopt_listeners(std::move(inherited), address, name, seats_.size());
+    auto sockets = inherited.empty() ? open_listeners(where, seats_.size())
+                                     : adopt_listeners(std::move(inherited), where, seats_.size());
     if (!sockets.has_value()) return std::unexpected(sockets.error());
+    options_.settings.listener_addresses.push_back(bound_address(sockets->front().get()));
     for (std::size_t s = 0; s < sockets->size(); ++s) {
       Fd ours(::fcntl((*sockets)[s].get(), F_DUPFD_CLOEXEC, 0));
       if (!ours) return fail(fmt::format("listen {}: {}", name, std::strerror(errno)));

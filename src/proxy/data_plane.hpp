@@ -114,8 +114,10 @@ class DataPlane {
   /// Whether every worker's loop has turned since the last call. Makes them turn for the next one.
   [[nodiscard]] bool turning();
 
+  /// For drain(): sessions go on until they end.
+  static constexpr std::chrono::milliseconds kNoLimit = std::chrono::days(36'500);
   /// Stops listening; sessions have `grace` to end, then they are reset. Who waits in a queue is
-  /// served before, unless accepting is suspended. A second call shortens the first.
+  /// served before, unless accepting is suspended. Another call replaces the first one's grace.
   void drain(std::chrono::milliseconds grace);
   /// Becomes readable (poll(2)) once all workers have ended.
   [[nodiscard]] int ended_fd() const { return ended_fd_.get(); }

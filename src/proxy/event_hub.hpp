@@ -41,7 +41,7 @@ struct Event {
   std::chrono::system_clock::time_point time;
   Connection connection;          // id.number is 0 where it was refused before it had a session
   Reason reason = Reason::kNone;  // how it ended
-  int dial_error = 0;             // errno, of kDialFailed
+  int dial_error = 0;             // of kDialFailed; see dial_error_text()
 };
 using Events = std::vector<std::shared_ptr<const Event>>;
 

@@ -8,9 +8,10 @@
 
 namespace mc::proxy {
 
-// Descriptors that are not sessions: rings, eventfds, listeners, logs, the database, pipes' share.
-// What is left of RLIMIT_NOFILE, halved (a session has two sockets), bounds the connections when
-// max_connections is 0.
+// Descriptors that are neither sessions nor grow with workers and listeners: logs, the database,
+// the admin API with 128 connections, metrics, pipes' share, those of operators. What is left of
+// RLIMIT_NOFILE, halved (a session has two sockets), bounds the connections when max_connections is
+// 0.
 inline constexpr std::uint64_t kDescriptorsReserved = 256;
 
 // Pipes that one worker's directions may hold with bytes stuck in them. Beyond it a direction

@@ -1,9 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "proxy/reason.hpp"
 
+#include <fmt/format.h>
+
+#include <cstring>
+
 #include "base/assert.hpp"
 
 namespace mc::proxy {
+
+std::string dial_error_text(int error, const BackendAddress& backend) {
+  switch (error) {
+    case kDialledItself:
+      return "connected to itself: nothing listens there, and the port is one of those that the "
+             "kernel gives to outgoing connections";
+    case kDialledListener:
+      return "the backend is a listener of this proxy";
+    case kNoInterface:
+      return fmt::format("no interface {}", backend.interface());
+    default:
+      return std::strerror(error);
+  }
+}
 
 std::string_view to_string(Reason reason) {
   switch (reason) {

@@ -4,8 +4,10 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <string_view>
 
+#include "base/backend_address.hpp"
 #include "policy/firewall.hpp"
 #include "tls/client_hello.hpp"
 
@@ -42,6 +44,14 @@ enum class Reason : std::uint8_t {
 };
 
 inline constexpr std::size_t kReasons = static_cast<std::size_t>(Reason::kShutdown) + 1;
+
+/// Why a backend was not reached, where it is not an errno.
+inline constexpr int kDialledItself = -1;    // the kernel connected the socket to itself
+inline constexpr int kDialledListener = -2;  // the backend is a listener of this process
+inline constexpr int kNoInterface = -3;      // the backend's network interface is not there
+
+/// An errno or one of the above, in words.
+std::string dial_error_text(int error, const BackendAddress& backend);
 
 /// The name in logs, counters and metrics: "completed", "client_reset", …
 std::string_view to_string(Reason reason);

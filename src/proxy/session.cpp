@@ -8,6 +8,7 @@
 #include <cstring>
 #include <utility>
 
+#include "base/quote.hpp"
 #include "proxy/limits.hpp"
 #include "proxy/sockets.hpp"
 #include "ring/operations.hpp"
@@ -144,6 +145,7 @@ ring::Task<Reason> Session::read_hello() {
       }
       if (peeked == 0) co_return stopped_or(Reason::kClientClosed);
       if (peeked < 0) co_return stopped_or(Reason::kClientReset);
+      spoken_ = true;
       grown = peek.bytes().size() > seen;
       seen = peek.bytes().size();
       judgement = judge(peek.bytes());
@@ -168,8 +170,21 @@ ring::Task<Reason> Session::read_hello() {
 Session::Judgement Session::judge(std::span<const std::uint8_t> bytes) {
   const tls::ParseResult result = context_.parser.parse(bytes);
   if (const auto* const incomplete = std::get_if<tls::Incomplete>(&result)) return *incomplete;
-  if (const auto* const reject = std::get_if<tls::Reject>(&result)) return reason_of(*reject);
+  if (const auto* const reject = std::get_if<tls::Reject>(&result)) {
+    if (*reject == tls::Reject::kNameInvalid) log_refused_name();
+    return reason_of(*reject);
+  }
   return decide(std::get<tls::ClientHello>(result));
+}
+
+// On a line of its own: in `sni` stand host names alone.
+void Session::log_refused_name() const {
+  if (!context_.log.enabled(LogLevel::kDebug)) return;
+  const auto name = context_.parser.refused_name();
+  context_.log.debug("name refused",
+                     {{"listener", context_.settings.listener_names[listener_]},
+                      {"client", peer_.to_string()},
+                      {"name", quote({reinterpret_cast<const char*>(name.data()), name.size()})}});
 }
 
 Reason Session::decide(const tls::ClientHello& hello) {
@@ -186,7 +201,10 @@ void Session::take_route(const policy::RouteMatch& match) {
   if (route_kind_ == policy::MatchKind::kWildcard) {
     suffix_at_ = static_cast<std::uint8_t>(name_.size() - match.route->host().size());
   }
-  backend_address_ = match.route->backend;
+  const BackendAddress& backend = match.route->backend;
+  const auto address = backend.resolve();
+  backend_address_ = address.value_or(backend.address());
+  if (!address.has_value()) unresolved_ = std::make_unique<const BackendAddress>(backend);
   usage_ = match.route->usage;
   usage_->connections.fetch_add(1, std::memory_order_relaxed);
   usage_->active.fetch_add(1, std::memory_order_relaxed);
@@ -198,7 +216,7 @@ void Session::take_route(const policy::RouteMatch& match) {
                                        {"sni", name_},
                                        {"ech", ech_offered_ ? "offered" : "none"},
                                        {"route", route_pattern()},
-                                       {"backend", backend_address_.to_string()},
+                                       {"backend", backend.to_string()},
                                        {"duration", std::chrono::milliseconds(taken)}});
 }
 
@@ -224,6 +242,8 @@ ring::Task<Reason> Session::dial() {
   const int result = co_await interruptible(connect);
   if (result == 0) {
     clear_deadline();
+    dial_error_ = led_back();
+    if (dial_error_ != 0) co_return stopped_or(Reason::kDialRefused);
     dialled(std::chrono::milliseconds(context_.loop.now() - began));
   }
   if (stop_reason_ != Reason::kNone) {
@@ -244,10 +264,41 @@ void Session::dialled(std::chrono::milliseconds duration) {
 }
 
 Reason Session::open_backend() {
+  if (unresolved_ != nullptr) {
+    dial_error_ = kNoInterface;
+    return Reason::kDialFailed;
+  }
   backend_ = open_backend_socket(backend_address_);
   if (backend_) return Reason::kNone;
   dial_error_ = errno;
-  return Reason::kNoResources;
+  switch (dial_error_) {
+    case EMFILE:
+    case ENFILE:
+    case ENOBUFS:
+    case ENOMEM:
+      return Reason::kNoResources;
+    default:  // EAFNOSUPPORT: IPv6 is switched off
+      return Reason::kDialFailed;
+  }
+}
+
+// A connect to an address of this machine that "succeeds" may have met nobody else: where nothing
+// listens, and the kernel picks the port itself as the local one, TCP connects a socket to itself
+// (RFC 9293, section 3.5: a simultaneous open); and a wildcard listener of this process has every
+// address that the machine has.
+int Session::led_back() const {
+  const SocketAddress local = bound_address(backend_.get());
+  if (local.ip() != backend_address_.ip()) return 0;
+  if (local.port() == backend_address_.port()) return kDialledItself;
+  for (const SocketAddress& listener : context_.settings.listener_addresses) {
+    if (listener.takes(backend_address_)) return kDialledListener;
+  }
+  return 0;
+}
+
+std::optional<BackendAddress> Session::backend() const {
+  if (!routed()) return std::nullopt;
+  return unresolved_ != nullptr ? *unresolved_ : BackendAddress(backend_address_);
 }
 
 Reason Session::dial_result(int result) {
@@ -422,11 +473,19 @@ void Session::tell_end(Reason reason) {
       {.kind = kind, .connection = describe(), .reason = reason, .dial_error = dial_error_});
 }
 
+// Most of those that leave before their first byte are health checks, which only connect: as many
+// lines as checks would hide the others. They are counted, and events, like all.
+LogLevel Session::level_of(Reason reason) const {
+  if (is_dial_failure(reason)) return LogLevel::kWarn;
+  const bool left = reason == Reason::kClientClosed || reason == Reason::kClientReset;
+  return left && !spoken_ ? LogLevel::kDebug : LogLevel::kInfo;
+}
+
 void Session::report(Reason reason) {
   count(reason);
   tell_end(reason);
   const bool dial_failed = is_dial_failure(reason);
-  const LogLevel level = dial_failed ? LogLevel::kWarn : LogLevel::kInfo;
+  const LogLevel level = level_of(reason);
   if (!context_.log.enabled(level)) return;
   const bool served = routed() && !dial_failed;
   if (!served && !context_.limiter.admits(listener_, reason)) return;
@@ -435,23 +494,27 @@ void Session::report(Reason reason) {
   const std::string client = peer_.to_string();
   const std::string_view ech = ech_offered_ ? "offered" : "none";
   if (!routed()) {
-    context_.log.info("connection refused", {{"listener", listener},
-                                             {"client", client},
-                                             {"sni", name_},
-                                             {"ech", ech},
-                                             {"reason", to_string(reason)},
-                                             {"duration", duration}});
+    const auto write = [&](Log::Fields fields) {
+      if (level == LogLevel::kDebug) return context_.log.debug("connection refused", fields);
+      context_.log.info("connection refused", fields);
+    };
+    write({{"listener", listener},
+           {"client", client},
+           {"sni", name_},
+           {"ech", ech},
+           {"reason", to_string(reason)},
+           {"duration", duration}});
     return;
   }
-  const std::string backend = backend_address_.to_string();
+  const BackendAddress backend = *this->backend();
   const std::string route = route_pattern();
   if (dial_failed) {
     context_.log.warn("dial failed", {{"listener", listener},
                                       {"client", client},
                                       {"sni", name_},
-                                      {"backend", backend},
+                                      {"backend", backend.to_string()},
                                       {"route", route},
-                                      {"error", std::strerror(dial_error_)},
+                                      {"error", dial_error_text(dial_error_, backend)},
                                       {"reason", to_string(reason)},
                                       {"duration", duration}});
     return;
@@ -460,7 +523,7 @@ void Session::report(Reason reason) {
                                           {"client", client},
                                           {"sni", name_},
                                           {"ech", ech},
-                                          {"backend", backend},
+                                          {"backend", backend.to_string()},
                                           {"route", route},
                                           {"bytes_up", bytes_up_},
                                           {"bytes_down", bytes_down_},

@@ -11,6 +11,7 @@
 #include <string_view>
 #include <variant>
 
+#include "base/backend_address.hpp"
 #include "base/fd.hpp"
 #include "base/socket_address.hpp"
 #include "policy/route_table.hpp"
@@ -43,6 +44,7 @@ class Session final : private ring::Timer {
   void close(Reason reason);
   /// The session's one line in the log, its counters, and its last event.
   void report(Reason reason);
+  [[nodiscard]] LogLevel level_of(Reason reason) const;
 
   /// Makes the session end soon, with this reason, whatever it is waiting for. The first reason
   /// counts, but a deadline's gives way to an order: it may yet turn out to have been met.
@@ -60,9 +62,7 @@ class Session final : private ring::Timer {
   [[nodiscard]] IpAddress client_ip() const { return peer_.ip(); }
   /// The name that the client asks for; empty before its hello.
   [[nodiscard]] std::string_view name() const { return name_; }
-  [[nodiscard]] std::optional<SocketAddress> backend() const {
-    return routed() ? std::optional(backend_address_) : std::nullopt;
-  }
+  [[nodiscard]] std::optional<BackendAddress> backend() const;
   [[nodiscard]] Connection describe() const;
 
  private:
@@ -71,10 +71,12 @@ class Session final : private ring::Timer {
   // What the bytes of the hello say: how many are needed (SO_RCVLOWAT), or how the stage ends.
   using Judgement = std::variant<tls::Incomplete, Reason>;
   Judgement judge(std::span<const std::uint8_t> bytes);
+  void log_refused_name() const;
   Reason decide(const tls::ClientHello& hello);
   void take_route(const policy::RouteMatch& match);
   [[nodiscard]] Reason why_stalled() const;
   Reason open_backend();
+  [[nodiscard]] int led_back() const;
   void dialled(std::chrono::milliseconds duration);
   [[nodiscard]] Reason dial_result(int result);
   void watch_for_silence();
@@ -115,14 +117,16 @@ class Session final : private ring::Timer {
   Fd backend_;
   SocketAddress peer_;
   SocketAddress backend_address_;
+  std::unique_ptr<const BackendAddress> unresolved_;  // where its interface is not there
   std::uint32_t listener_;
   std::uint32_t place_ = 0;     // in context_.sessions
   std::uint32_t queued_ = 0;    // in both send queues, in the middle of the idle time
-  int dial_error_ = 0;          // errno
+  int dial_error_ = 0;          // see dial_error_text()
   std::uint8_t suffix_at_ = 0;  // of a wildcard route: where in name_ its suffix begins
   policy::MatchKind route_kind_{};
   SessionStage stage_ = SessionStage::kHello;
   bool ech_offered_ = false;
+  bool spoken_ = false;        // the client has sent a byte
   bool look_planned_ = false;  // the timer fires for a second look (kSecondLookMs) too
   bool look_due_ = false;
   Reason deadline_reason_ = Reason::kNone;

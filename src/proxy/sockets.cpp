@@ -4,14 +4,20 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <linux/sockios.h>
+#include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
+#include <array>
 #include <cerrno>
 #include <chrono>
+#include <cstdint>
 #include <cstring>
+#include <fstream>
 #include <limits>
+#include <sstream>
+#include <string>
 #include <thread>
 #include <utility>
 
@@ -34,7 +40,8 @@ bool set_stream_options(int fd) {
 enum class Sharing { kAlone, kWithSiblings };
 
 // The socket, bound; or nothing, with errno.
-Fd open_bound(const SocketAddress& address, Sharing sharing) {
+Fd open_bound(const ListenAddress& where, Sharing sharing) {
+  const SocketAddress& address = where.address;
   Fd fd(::socket(address.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (!fd) return {};
   bool ready = set_option(fd.get(), SOL_SOCKET, SO_REUSEADDR, 1) && set_stream_options(fd.get());
@@ -46,6 +53,11 @@ Fd open_bound(const SocketAddress& address, Sharing sharing) {
   if (address.family() == AF_INET6) {
     ready = ready && set_option(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, any_address ? 0 : 1);
   }
+  if (where.freebind) {
+    const bool is_v6 = address.family() == AF_INET6;
+    ready = ready && set_option(fd.get(), is_v6 ? IPPROTO_IPV6 : IPPROTO_IP,
+                                is_v6 ? IPV6_FREEBIND : IP_FREEBIND, 1);
+  }
   if (ready && ::bind(fd.get(), address.data(), address.size()) == 0) return fd;
   const int code = errno;
   fd.reset();
@@ -53,20 +65,54 @@ Fd open_bound(const SocketAddress& address, Sharing sharing) {
   return {};
 }
 
-// Alone first: with SO_REUSEPORT a second server of the same user would be let in, and take half of
-// the connections.
-bool probe_free(const SocketAddress& address) {
+// Whether the address can be bound alone; errno says why not.
+bool probe_free(const ListenAddress& where) {
   using Clock = std::chrono::steady_clock;
   const auto give_up = Clock::now() + std::chrono::milliseconds(kBindRetryMs);
   for (;;) {
-    if (open_bound(address, Sharing::kAlone)) return true;
+    if (open_bound(where, Sharing::kAlone)) return true;
     if (errno != EADDRINUSE || Clock::now() >= give_up) return false;
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
   }
 }
 
-std::unexpected<Error> cannot_listen(const std::string& name, const SocketAddress& address,
-                                     int code) {
+// "0100007F:01BB": the bytes of the address in the kernel's order, as words of the machine's.
+std::string as_listed(const SocketAddress& address) {
+  std::array<std::uint32_t, 4> words{};
+  const std::size_t count = address.family() == AF_INET6 ? 4 : 1;
+  if (count == 4) {
+    std::memcpy(words.data(), &reinterpret_cast<const sockaddr_in6*>(address.data())->sin6_addr,
+                16);
+  } else {
+    words[0] = reinterpret_cast<const sockaddr_in*>(address.data())->sin_addr.s_addr;
+  }
+  std::string text;
+  for (std::size_t i = 0; i < count; ++i) text += fmt::format("{:08X}", words[i]);
+  return fmt::format("{}:{:04X}", text, address.port());
+}
+
+// Whether any socket listens at just this address: lines are "sl local remote state ...", and 0A is
+// TCP_LISTEN.
+bool is_listed(const SocketAddress& address) {
+  const std::string wanted = as_listed(address);
+  std::ifstream table(address.family() == AF_INET6 ? "/proc/self/net/tcp6" : "/proc/self/net/tcp");
+  for (std::string line; std::getline(table, line);) {
+    std::istringstream words(line);
+    std::string number, local, remote, state;
+    if (words >> number >> local >> remote >> state && state == "0A" && local == wanted)
+      return true;
+  }
+  return false;
+}
+
+bool takes_ipv6_alone(int fd) {
+  int answer = 0;
+  socklen_t size = sizeof answer;
+  return ::getsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &answer, &size) == 0 && answer != 0;
+}
+
+std::unexpected<Error> cannot_listen(const ListenAddress& where, int code) {
+  const auto& [address, name, freebind] = where;
   std::string remedy;
   switch (code) {
     case EADDRINUSE:
@@ -75,7 +121,10 @@ std::unexpected<Error> cannot_listen(const std::string& name, const SocketAddres
           "with: ss -tlnp | grep ':{}'",
           name, address.port()));
     case EADDRNOTAVAIL:
-      remedy = "No interface of this machine has that address; see: ip address";
+      remedy =
+          "No interface of this machine has that address; see: ip address. If it comes later, "
+          "write "
+          "freebind = true to the listener";
       break;
     case EACCES:
       remedy =
@@ -85,6 +134,9 @@ std::unexpected<Error> cannot_listen(const std::string& name, const SocketAddres
       break;
     case EAFNOSUPPORT:
       remedy = "IPv6 is switched off on this machine; write an IPv4 address such as 0.0.0.0:443";
+      break;
+    case EINVAL:
+      remedy = "A link-local address takes the interface too, such as [fe80::1%eth0]:443";
       break;
     case EMFILE:
     case ENFILE:
@@ -98,39 +150,56 @@ std::unexpected<Error> cannot_listen(const std::string& name, const SocketAddres
 
 }  // namespace
 
-Result<std::vector<Fd>> open_listeners(const SocketAddress& address, const std::string& name,
-                                       std::size_t count) {
-  if (address.port() != 0 && !probe_free(address)) return cannot_listen(name, address, errno);
+Result<void> require_free(const ListenAddress& where) {
+  if (where.address.port() == 0 || probe_free(where)) return {};
+  return cannot_listen(where, errno);
+}
+
+Result<void> require_unlisted(const ListenAddress& where) {
+  if (!is_listed(where.address)) return {};
+  return cannot_listen(where, EADDRINUSE);
+}
+
+Result<std::vector<Fd>> open_shared(const ListenAddress& where, std::size_t count) {
   std::vector<Fd> listeners;
-  SocketAddress bound = address;
+  ListenAddress bound = where;
   for (std::size_t i = 0; i < count; ++i) {
     Fd fd = open_bound(bound, Sharing::kWithSiblings);
-    if (!fd || ::listen(fd.get(), kBacklog) != 0) return cannot_listen(name, address, errno);
-    socklen_t size =
-        SocketAddress::kCapacity;  // port 0: the siblings take the port that the first one got
-    if (::getsockname(fd.get(), bound.data(), &size) != 0)
-      return cannot_listen(name, address, errno);
+    if (!fd || ::listen(fd.get(), kBacklog) != 0) return cannot_listen(where, errno);
+    // Port 0: the siblings take the port that the first one got.
+    bound.address = bound_address(fd.get());
     listeners.push_back(std::move(fd));
   }
   return listeners;
 }
 
-Result<std::vector<Fd>> adopt_listeners(std::vector<Fd> inherited, const SocketAddress& address,
-                                        const std::string& name, std::size_t count) {
+Result<std::vector<Fd>> open_listeners(const ListenAddress& where, std::size_t count) {
+  if (auto free = require_free(where); !free.has_value()) return std::unexpected(free.error());
+  return open_shared(where, count);
+}
+
+Result<std::vector<Fd>> adopt_listeners(std::vector<Fd> inherited, const ListenAddress& where,
+                                        std::size_t count) {
   const std::size_t adopted = inherited.size();
   for (const Fd& fd : inherited) {
+    if (where.address.ip() == IpAddress() && takes_ipv6_alone(fd.get())) {
+      return fail(
+          fmt::format("listen {}: the socket that systemd holds takes IPv6 alone; write "
+                      "BindIPv6Only=both to [Socket] of its unit (systemctl edit mc-proxy.socket)",
+                      where.name));
+    }
     const int flags = ::fcntl(fd.get(), F_GETFL);
     if (flags < 0 || ::fcntl(fd.get(), F_SETFL, flags | O_NONBLOCK) != 0 ||
         !set_stream_options(fd.get()) || ::listen(fd.get(), kBacklog) != 0) {
-      return cannot_listen(name, address, errno);
+      return cannot_listen(where, errno);
     }
   }
   while (inherited.size() < count) {
-    Fd fd = open_bound(address, Sharing::kWithSiblings);
+    Fd fd = open_bound(where, Sharing::kWithSiblings);
     if (!fd || ::listen(fd.get(), kBacklog) != 0) {  // bound by another user, or to be alone
       fd = Fd(::fcntl(inherited[inherited.size() % adopted].get(), F_DUPFD_CLOEXEC, 0));
     }
-    if (!fd) return cannot_listen(name, address, errno);
+    if (!fd) return cannot_listen(where, errno);
     inherited.push_back(std::move(fd));
   }
   return inherited;
@@ -140,6 +209,12 @@ Fd open_backend_socket(const SocketAddress& address) {
   Fd fd(::socket(address.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (fd && !set_stream_options(fd.get())) fd.reset();
   return fd;
+}
+
+SocketAddress bound_address(int fd) {
+  SocketAddress address;
+  socklen_t size = SocketAddress::kCapacity;
+  return ::getsockname(fd, address.data(), &size) == 0 ? address : SocketAddress();
 }
 
 void set_receive_low_water(int fd, std::size_t bytes) {

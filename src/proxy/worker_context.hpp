@@ -33,7 +33,8 @@ using PublishedPolicy = policy::Published<policy::Policy>;
 
 /// What the operator sets for all sessions.
 struct Settings {
-  std::vector<std::string> listener_names;  // as configured, by listener
+  std::vector<std::string> listener_names;        // as configured, by listener
+  std::vector<SocketAddress> listener_addresses;  // that they are bound to, likewise
   SpliceMode splice = SpliceMode::kInline;
   std::chrono::milliseconds hello_timeout{10'000};
   std::chrono::milliseconds connect_timeout{5'000};

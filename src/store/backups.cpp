@@ -12,7 +12,10 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <span>
 #include <system_error>
+#include <utility>
+#include <vector>
 
 #include "base/quote.hpp"
 #include "store/limits.hpp"
@@ -43,15 +46,35 @@ bool is_temporary_of_backup(std::string_view name) {
                              [](unsigned char c) { return std::isalnum(c) != 0; });
 }
 
-/// Whether the file may go. What is no plain file is not of our making, whatever its name.
-bool is_due(const std::filesystem::path& path, std::chrono::milliseconds age,
-            system_clock::time_point now) {
+// What is no plain file is not of our making, whatever its name.
+std::optional<system_clock::time_point> time_of_plain_file(const std::filesystem::path& path) {
   struct stat file{};
-  if (::lstat(path.c_str(), &file) != 0 || !S_ISREG(file.st_mode)) return false;
-  const std::string name = path.filename();
-  if (const auto time = backup_time(name)) return now - *time > age;
-  return is_temporary_of_backup(name) &&
-         now - system_clock::from_time_t(file.st_mtime) > kAbandonedCopyAge;
+  if (::lstat(path.c_str(), &file) != 0 || !S_ISREG(file.st_mode)) return std::nullopt;
+  return system_clock::from_time_t(file.st_mtime);
+}
+
+/// What may be pruned of a folder.
+struct Found {
+  std::vector<std::filesystem::path> backups;  // sorted: by their time
+  std::vector<std::filesystem::path> abandoned;
+  std::error_code error;  // the folder could not be read to its end
+};
+
+Found find_in(const std::filesystem::path& folder, system_clock::time_point now) {
+  Found found;
+  for (std::filesystem::directory_iterator it(folder, found.error), end; !found.error && it != end;
+       it.increment(found.error)) {
+    const auto written = time_of_plain_file(it->path());
+    if (!written.has_value()) continue;
+    const std::string name = it->path().filename();
+    if (backup_time(name).has_value()) {
+      found.backups.push_back(it->path());
+    } else if (is_temporary_of_backup(name) && now - *written > kAbandonedCopyAge) {
+      found.abandoned.push_back(it->path());
+    }
+  }
+  std::ranges::sort(found.backups);
+  return found;
 }
 
 Error not_removed(const std::string& path, int error) {
@@ -85,21 +108,26 @@ std::optional<std::chrono::sys_seconds> backup_time(std::string_view name) {
 Pruned prune_backups(const std::string& newest, std::chrono::milliseconds age,
                      system_clock::time_point now) {
   const std::filesystem::path kept(newest);
+  Found found = find_in(kept.parent_path(), now);
+  std::vector<std::filesystem::path> due = std::move(found.abandoned);
+  const std::size_t old = found.backups.size() - std::min(found.backups.size(), kBackupsKept);
+  const auto candidates = std::span(found.backups).first(old);
+  for (const std::filesystem::path& path : candidates) {
+    const auto time = backup_time(path.filename().native());
+    if (path.filename() != kept.filename() && now - *time > age) due.push_back(path);
+  }
   Pruned pruned;
-  std::error_code error;
-  for (std::filesystem::directory_iterator it(kept.parent_path(), error), end; !error && it != end;
-       it.increment(error)) {
-    const std::filesystem::path& path = it->path();
-    if (path.filename() == kept.filename() || !is_due(path, age, now)) continue;
+  for (const std::filesystem::path& path : due) {
     if (::unlink(path.c_str()) == 0) {
       pruned.removed.push_back(path);
     } else if (errno != ENOENT) {  // another snapshot prunes, too
       pruned.failures.push_back(not_removed(path, errno));
     }
   }
-  if (error) {
-    pruned.failures.push_back({fmt::format("the folder {} cannot be read: {}; old backups stay",
-                                           quote(kept.parent_path().string()), error.message())});
+  if (found.error) {
+    pruned.failures.push_back(
+        {fmt::format("the folder {} cannot be read: {}; old backups stay",
+                     quote(kept.parent_path().string()), found.error.message())});
   }
   std::ranges::sort(pruned.removed);
   return pruned;

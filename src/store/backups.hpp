@@ -25,8 +25,9 @@ struct Pruned {
   std::vector<Error> failures;       // of what should have gone and is still there
 };
 
-/// Removes from the folder of `newest`, but never that file itself, the backups whose names tell a
-/// time more than `age` before `now`, and what snapshots that were killed have left there.
+/// Removes from the folder of `newest` the backups whose names have a time more than `age` before
+/// `now`, and what snapshots that were killed have left there. `newest` itself and the kBackupsKept
+/// with the latest names stay, whatever the clock says.
 ///
 /// The name tells the age, and not the file's time: copying backups to another disk and back makes
 /// the files new, not what is in them.

@@ -3,16 +3,25 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <mntent.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
+#include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <memory>
 #include <string_view>
+#include <system_error>
 #include <utility>
+#include <vector>
 
 #include "base/quote.hpp"
+#include "store/limits.hpp"
 #include "store/trouble.hpp"
 
 namespace mc::store {
@@ -60,6 +69,70 @@ Result<void> require_writable_directory(const std::string& path) {
 Result<void> require_writable_file(const std::string& path) {
   if (::faccessat(AT_FDCWD, path.c_str(), R_OK | W_OK, AT_EACCESS) == 0) return {};
   return fail_with_errno(path, errno);
+}
+
+namespace {
+
+// The places that a table of file systems has (getmntent(3)).
+std::vector<std::string> mount_points(const char* table) {
+  std::vector<std::string> points;
+  const std::unique_ptr<std::FILE, decltype([](std::FILE* file) { ::endmntent(file); })> file(
+      ::setmntent(table, "re"));
+  if (file == nullptr) return points;
+  mntent entry{};
+  std::array<char, 4096> buffer{};
+  while (::getmntent_r(file.get(), &entry, buffer.data(), static_cast<int>(buffer.size())) !=
+         nullptr) {
+    points.emplace_back(entry.mnt_dir);
+  }
+  return points;
+}
+
+}  // namespace
+
+std::optional<Error> lack_of_room(const std::string& path) {
+  const std::string directory = directory_of(path);
+  struct statvfs system{};
+  if (::statvfs(directory.c_str(), &system) == 0 && (system.f_flag & ST_RDONLY) != 0) {
+    return fail_with_errno(path, EROFS).error();
+  }
+  // A file without a name goes by itself. Where the file system has none such, nothing is found
+  // out.
+  const Fd file(::open(directory.c_str(), O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600));
+  const int error = file ? ::posix_fallocate(file.get(), 0, kRoomNeeded) : errno;
+  if (error == ENOSPC || error == EDQUOT || error == EROFS) {
+    return fail_with_errno(path, error).error();
+  }
+  return std::nullopt;
+}
+
+std::string missing_volume(const std::string& path) {
+  const std::filesystem::path directory = directory_of(path);
+  const std::vector<std::string> mounted = mount_points("/proc/self/mounts");
+  for (const std::string& place : mount_points("/etc/fstab")) {
+    const auto [rest, _] = std::ranges::mismatch(std::filesystem::path(place), directory);
+    const bool is_above = rest == std::filesystem::path(place).end() && place != "/";
+    if (is_above && std::ranges::find(mounted, place) == mounted.end()) return place;
+  }
+  const std::string own = std::filesystem::path(path).filename();
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(directory, error)) {
+    if (!entry.path().filename().native().starts_with(own)) return {};
+  }
+  return error ? std::string() : directory.string();
+}
+
+FileStamp stamp_of(const std::string& path) {
+  struct stat status{};
+  if (::stat(path.c_str(), &status) != 0) return {};
+  const auto nanoseconds = [](const timespec& time) {
+    return std::int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
+  };
+  return {.device = status.st_dev,
+          .inode = status.st_ino,
+          .size = status.st_size,
+          .modified_ns = nanoseconds(status.st_mtim),
+          .changed_ns = nanoseconds(status.st_ctim)};
 }
 
 std::uint64_t file_bytes(const std::string& path) {

@@ -5,6 +5,7 @@
 // process has open, too, would drop its locks (fcntl(2)). Any thread.
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "base/fd.hpp"
@@ -31,6 +32,32 @@ Result<void> require_writable_directory(const std::string& path);
 
 /// That the file at `path` may be written to.
 Result<void> require_writable_file(const std::string& path);
+
+/// Why nothing can be written beside the file at `path` now, for any user: the file system is full
+/// or read-only. Nothing where there is room.
+std::optional<Error> lack_of_room(const std::string& path);
+
+/// Where a volume that should hold the file at `path` seems not to be mounted: a place above it
+/// that fstab(5) has and that is not mounted, or its directory, if nothing else is in it. Empty:
+/// neither.
+std::string missing_volume(const std::string& path);
+
+/// What changes when somebody replaces a file, or writes into it (stat(2)).
+struct FileStamp {
+  std::uint64_t device = 0;
+  std::uint64_t inode = 0;
+  std::int64_t size = 0;
+  std::int64_t modified_ns = 0;
+  std::int64_t changed_ns = 0;
+
+  bool operator==(const FileStamp&) const = default;
+  [[nodiscard]] bool is_same_file(const FileStamp& other) const {
+    return device == other.device && inode == other.inode;
+  }
+};
+
+/// Of the file at `path`, with links followed; zeros where there is none.
+FileStamp stamp_of(const std::string& path);
 
 /// Bytes of the file at `path`; 0 where there is none.
 std::uint64_t file_bytes(const std::string& path);

@@ -36,4 +36,12 @@ inline constexpr int kCommitsInLogMax = 128;
 /// long: no copy takes a day, so none that is being made is taken for one.
 inline constexpr std::chrono::hours kAbandonedCopyAge{24};
 
+/// The newest backups that stay whatever their age: the clock that gives it may be wrong for a
+/// while, and a week of daily ones is what a mistake is undone with.
+inline constexpr std::size_t kBackupsKept = 7;
+
+/// Bytes that a start and a small change write: SQLite's index of the log has 32 KiB, each page of
+/// the log 4 KiB.
+inline constexpr std::int64_t kRoomNeeded = std::int64_t{128} * 1024;
+
 }  // namespace mc::store

@@ -9,6 +9,8 @@
 
 #include <cerrno>
 #include <charconv>
+#include <cstdio>
+#include <fstream>
 #include <optional>
 #include <string_view>
 #include <utility>
@@ -21,7 +23,7 @@ namespace mc::store {
 namespace {
 
 /// The pid that the holder has written, unless it is only about to.
-std::optional<pid_t> holder(const Fd& file) {
+std::optional<pid_t> written_holder(const Fd& file) {
   char text[16] = {};
   const ssize_t size = ::pread(file.get(), text, sizeof(text), 0);
   pid_t pid = 0;
@@ -47,7 +49,7 @@ void take_care_of_access(const std::string& path, const Fd& file) {
 }
 
 std::unexpected<Error> fail_locked(const std::string& path, const Fd& file) {
-  const auto pid = holder(file);
+  const auto pid = written_holder(file);
   return fail_with(path,
                    fmt::format("in use by another mc-proxy server{}",
                                pid ? fmt::format(" (pid {})", *pid) : std::string()),
@@ -67,6 +69,26 @@ Result<LockFile> LockFile::acquire(const std::string& path) {
   take_care_of_access(path, file);
   write_holder(file);
   return LockFile(std::move(file));
+}
+
+pid_t LockFile::holder(const std::string& path) {
+  const Fd lock(::open(lock_path(path).c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+  struct stat found{};
+  if (!lock || ::fstat(lock.get(), &found) != 0) return 0;
+  // "1: FLOCK  ADVISORY  WRITE 4711 08:01:1234 0 EOF". Not by the device, which some file systems
+  // give another number there; so the number may also be that of a file elsewhere.
+  const std::string number = fmt::format(":{} 0 EOF", found.st_ino);
+  std::ifstream locks("/proc/locks");
+  for (std::string line; std::getline(locks, line);) {
+    int pid = 0;
+    if (!line.ends_with(number) ||
+        std::sscanf(line.c_str(), "%*d: FLOCK %*s WRITE %d", &pid) != 1) {
+      continue;
+    }
+    const bool is_held = ::flock(lock.get(), LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+    return is_held ? pid : 0;
+  }
+  return 0;
 }
 
 }  // namespace mc::store

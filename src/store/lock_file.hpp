@@ -6,6 +6,8 @@
 // no such lock. The file stays when the lock goes: removing it would let two servers in, each with
 // a lock on another file of the same name.
 
+#include <sys/types.h>
+
 #include <string>
 
 #include "base/fd.hpp"
@@ -19,6 +21,9 @@ class LockFile {
  public:
   /// Locks the database at `path`, or says which process has it.
   static Result<LockFile> acquire(const std::string& path);
+
+  /// Which process has it (proc_locks(5)); 0: none, or one that is not seen from here.
+  static pid_t holder(const std::string& path);
 
  private:
   explicit LockFile(Fd file) : file_(std::move(file)) {}

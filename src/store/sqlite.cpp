@@ -149,10 +149,8 @@ std::int64_t Connection::changes() const { return sqlite3_changes64(database_.ge
 
 bool Connection::in_transaction() const { return sqlite3_get_autocommit(database_.get()) == 0; }
 
-bool Connection::has_moved() const {
-  int moved = 0;
-  const int code = sqlite3_file_control(database_.get(), "main", SQLITE_FCNTL_HAS_MOVED, &moved);
-  return code == SQLITE_OK && moved != 0;
+void Connection::leave_log_when_closed() {
+  sqlite3_db_config(database_.get(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
 }
 
 SqliteResult<bool> Connection::checkpoint(Checkpoint checkpoint) {

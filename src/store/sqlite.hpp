@@ -112,8 +112,9 @@ class Connection {
   /// Rows that the last statement inserted, updated or deleted.
   [[nodiscard]] std::int64_t changes() const;
   [[nodiscard]] bool in_transaction() const;
-  /// Whether the file was removed, renamed or replaced by another since it was opened.
-  [[nodiscard]] bool has_moved() const;
+  /// Closing then leaves the write-ahead log as it is, beside a main file that it does not belong
+  /// to any more.
+  void leave_log_when_closed();
 
   enum class Checkpoint : std::uint8_t {
     /// Moves what readers do not stand in the way of, and waits for nobody.

@@ -61,15 +61,17 @@ Result<bool> keep_foreign_wal_out(const std::string& path,
 
 /// That the database, with its log, is whole and no newer than we are. Reads only, so that what is
 /// damaged stays as it is; a connection that may write would move the log when it is closed.
-Result<void> examine(const std::string& path) {
-  auto connection = Connection::open(path, Access::kReadOnly);
+Result<void> examine(const std::string& path, Access access) {
+  auto connection = Connection::open(path, access);
   if (!connection) return fail_with_sqlite(path, connection.error());
   const auto version = connection->query_integer("PRAGMA user_version");
   if (!version) return fail_with_sqlite(path, version.error());
   // The header has told, but a log that was not moved yet may know better.
   const auto known = require_known_version(path, static_cast<std::uint32_t>(*version));
   if (!known) return known;
-  const auto finding = connection->query_text("PRAGMA quick_check(1)");
+  // Not quick_check: it looks at no order and no NOT NULL, which a file that was copied over
+  // another while a server wrote breaks.
+  const auto finding = connection->query_text("PRAGMA integrity_check(1)");
   if (!finding) return fail_with_sqlite(path, finding.error());
   if (*finding != "ok") return fail_with_damage(path, *finding);
   return {};
@@ -170,7 +172,21 @@ struct Store::Statements {
 Store::Store(std::string path, LockFile lock, Connection connection)
     : path_(std::move(path)), lock_(std::move(lock)), connection_(std::move(connection)) {}
 
-Store::~Store() = default;
+Store::~Store() {
+  const Files files = look_at_files();
+  if (files == Files::kOurs) return;
+  connection_.leave_log_when_closed();
+  if (files == Files::kUnknown) return;  // the next open() decides
+  statements_.reset();
+  {
+    const Connection closed = std::move(connection_);
+  }
+  // The file that is there now is meant, and must not get what was committed before it came.
+  // Without a file the next open() decides.
+  if (file_bytes(path_) > 0 && file_bytes(wal_path(path_)) > 0) {
+    static_cast<void>(set_wal_aside(path_));
+  }
+}
 
 Result<std::unique_ptr<Store>> Store::open(const std::string& path) {
   if (path.empty()) return fail("database.path is required");
@@ -188,14 +204,17 @@ Result<std::unique_ptr<Store>> Store::open(const std::string& path) {
   }
   const auto found_foreign = keep_foreign_wal_out(*place, *header);
   if (!found_foreign) return std::unexpected(found_foreign.error());
+  std::string volume_missed;
   if (!*header) {
+    volume_missed = missing_volume(*place);
     if (auto made = create_database(*place); !made) return std::unexpected(made.error());
   }
-  if (auto fit = examine(*place); !fit) return std::unexpected(fit.error());
+  if (auto fit = examine(*place, Access::kReadOnly); !fit) return std::unexpected(fit.error());
 
   auto connection = connect(*place);
   if (!connection) return std::unexpected(connection.error());
   std::unique_ptr<Store> store(new Store(*place, *std::move(lock), *std::move(connection)));
+  store->volume_missed_ = std::move(volume_missed);
   if (auto taken = store->take_over(); !taken) return fail_with_sqlite(*place, taken.error());
   if (*found_foreign) {
     store->notices_.push_back(fmt::format(
@@ -219,6 +238,7 @@ SqliteResult<void> Store::take_over() {
   auto statements = Statements::prepare(connection_);
   if (!statements) return std::unexpected(statements.error());
   statements_ = *std::move(statements);
+  remember_files();
   // While a reader keeps the log from being moved, it goes on under the old incarnation.
   if (!*is_moved) return {};
   base_incarnation_ = incarnation_;
@@ -234,9 +254,59 @@ SqliteResult<void> Store::begin_incarnation() {
                                                static_cast<std::int64_t>(base_revision_));
   if (!done) return done;
   incarnation_ = *std::move(incarnation);
+  remember_files();
   ++commits_in_log_;
   move_log();
   return {};
+}
+
+void Store::remember_files() {
+  main_file_ = stamp_of(path_);
+  log_file_ = stamp_of(wal_path(path_));
+  header_ = connection_.first_bytes().value_or(Connection::FirstBytes{});
+}
+
+bool Store::is_undisturbed() { return look_at_files() == Files::kOurs; }
+
+// The header too, with its change counter: time stamps are as coarse as the kernel's clock tick.
+Store::Files Store::look_at_files() {
+  if (has_lost_commit_) return Files::kForeign;
+  const auto header = connection_.first_bytes();
+  if (stamp_of(path_) == main_file_ && stamp_of(wal_path(path_)) == log_file_ && header &&
+      *header == header_) {
+    return Files::kOurs;
+  }
+  const Files files = judge_changed_files();
+  if (files == Files::kOurs) remember_files();
+  return files;
+}
+
+// Another program may have done what harms nothing: changed the owner or mode, moved the log.
+Store::Files Store::judge_changed_files() {
+  const FileStamp main_file = stamp_of(path_);
+  const FileStamp log = stamp_of(wal_path(path_));
+  if (!main_file.is_same_file(main_file_) || !log.is_same_file(log_file_)) return Files::kForeign;
+  if (log.size < log_file_.size) return Files::kForeign;
+  const auto verdict_of = [](const SqliteError& error) {
+    return is_nonsense(error) ? Files::kForeign : Files::kUnknown;
+  };
+  const auto alone = read_state_alone(path_);
+  if (!alone) return verdict_of(alone.error());
+  const bool is_known =
+      alone->incarnation == incarnation_ || alone->incarnation == base_incarnation_;
+  // Whoever wrote into it moved the whole log, or put a copy there that is older than the log.
+  const bool was_written = main_file.modified_ns != main_file_.modified_ns;
+  if (!is_known || alone->revision < (was_written ? revision_ : base_revision_)) {
+    return Files::kForeign;
+  }
+  const auto with_log = read_state(connection_);
+  if (!with_log) return verdict_of(with_log.error());
+  if (with_log->incarnation != incarnation_ || with_log->revision != revision_) {
+    return Files::kForeign;
+  }
+  const auto finding = connection_.query_text("PRAGMA integrity_check(1)");
+  if (!finding) return verdict_of(finding.error());
+  return *finding == "ok" ? Files::kOurs : Files::kForeign;
 }
 
 Result<Contents> Store::load() {
@@ -251,23 +321,36 @@ Result<Contents> Store::peek(const std::string& path) {
   if (!place) return std::unexpected(place.error());
   const auto header = read_header(*place);
   if (!header) return std::unexpected(header.error());
-  if (!*header) {
+  const auto no_room = lack_of_room(*place);
+  if (no_room.has_value() && !*header) return std::unexpected(*no_room);
+  if (!no_room.has_value()) {
     if (auto may = require_writable_directory(*place); !may) return std::unexpected(may.error());
-    return Contents();
+    if (!*header) return Contents();
+    if (auto may = require_writable_file(*place); !may) return std::unexpected(may.error());
   }
   if (auto ours = require_ours(*place, **header); !ours) return std::unexpected(ours.error());
   const auto origin = judge_wal(*place, **header);
   if (!origin) return std::unexpected(origin.error());
   const bool is_foreign = *origin == WalOrigin::kForeign;
-  if (!is_foreign) {
-    if (auto fit = examine(*place); !fit) return std::unexpected(fit.error());
-  }
-  auto connection =
-      Connection::open(*place, is_foreign ? Access::kMainFileOnly : Access::kReadOnly);
+  // Without a log the main file has all of it; a reader of both would leave an empty log behind.
+  const bool is_alone = is_foreign || file_bytes(wal_path(*place)) == 0;
+  const Access access = is_alone ? Access::kMainFileOnly : Access::kReadOnly;
+  if (auto fit = examine(*place, access); !fit) return std::unexpected(fit.error());
+  auto connection = Connection::open(*place, access);
   if (!connection) return fail_with_sqlite(*place, connection.error());
   auto contents = read_contents(*connection);
   if (!contents) return fail_with_sqlite(*place, contents.error());
   return *std::move(contents);
+}
+
+std::optional<Error> Store::cannot_be_written(const std::string& path) {
+  const auto place = resolve(path);
+  return place.has_value() ? lack_of_room(*place) : std::nullopt;
+}
+
+pid_t Store::holder(const std::string& path) {
+  const auto place = resolve(path);
+  return place.has_value() ? LockFile::holder(*place) : 0;
 }
 
 std::expected<Revision, CommitError> Store::commit(const ChangeSet& changes,
@@ -282,17 +365,26 @@ std::expected<Revision, CommitError> Store::commit(const ChangeSet& changes,
                                 "there now");
     return std::unexpected(CommitError{Trouble::kReplaced, told.error().message});
   };
-  // SQLite would go on with the file that has lost its name, and the next start would not find it.
-  if (connection_.has_moved()) {
-    return refuse_replaced("removed or replaced while mc-proxy runs");
-  }
+  // SQLite would go on with a file that has lost its name, which the next start would not find, or
+  // mix its pages with those of a file that was copied over it.
+  constexpr std::string_view kReplaced =
+      "changed, replaced or removed by another program while mc-proxy runs";
+  if (!is_undisturbed()) return refuse_replaced(kReplaced);
   auto transaction = Transaction::begin(connection_, Transaction::Kind::kWrite);
   if (!transaction) return refuse(transaction.error());
   const auto is_current = write(changes, entry);
   if (!is_current) return refuse(is_current.error());
-  if (!*is_current) return refuse_replaced("changed by another program while mc-proxy runs");
+  if (!*is_current) return refuse_replaced(kReplaced);
   if (auto done = transaction->commit(); !done) return refuse(done.error());
   ++revision_;
+  log_file_ = stamp_of(wal_path(path_));
+  // A commit writes to the log alone. Where the main file became another meanwhile, the log goes
+  // the way of the file that it belonged to.
+  if (look_at_files() == Files::kForeign) {
+    --revision_;
+    has_lost_commit_ = true;
+    return refuse_replaced(kReplaced);
+  }
   if (++commits_in_log_ == kCommitsInLogMax) move_log();
   return revision_;
 }
@@ -330,8 +422,9 @@ SqliteResult<bool> Store::write(const ChangeSet& changes, const AuditEntry& entr
 // A failure here, or a reader that stands in the way, costs nothing: the commits are in the log,
 // and what is not moved now is moved the next time.
 void Store::move_log() {
-  if (commits_in_log_ == 0) return;
+  if (commits_in_log_ == 0 || !is_undisturbed()) return;
   const auto is_moved = connection_.checkpoint(Connection::Checkpoint::kPassive);
+  remember_files();
   if (!is_moved || !*is_moved) return;
   commits_in_log_ = 0;
   base_incarnation_ = incarnation_;

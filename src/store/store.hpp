@@ -9,15 +9,19 @@
 // A Store belongs to one thread at a time; the control plane's lock is above it. snapshot() and
 // audit_after() alone may run beside everything else.
 
+#include <sys/types.h>
+
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <expected>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/result.hpp"
+#include "store/files.hpp"
 #include "store/lock_file.hpp"
 #include "store/sqlite.hpp"
 
@@ -101,10 +105,22 @@ class Store {
 
   /// What is in the database at `path`, whether a server has it open or not, or what would keep a
   /// server from opening it. Nothing yet: revision 0. Changes nothing; needs to be allowed to write
-  /// in the directory.
+  /// in the directory, unless nobody can.
   static Result<Contents> peek(const std::string& path);
 
-  /// Moves the log to the database file and removes it.
+  /// Why nobody can write to the database at `path` now; see lack_of_room().
+  static std::optional<Error> cannot_be_written(const std::string& path);
+
+  /// Where the volume of a new database seems not to be mounted; see missing_volume(). Empty: it is
+  /// not new, or nothing points to that.
+  [[nodiscard]] const std::string& volume_missed() const { return volume_missed_; }
+
+  /// The process that has the database at `path` open as its server; 0 if there is none, or if it
+  /// cannot be seen. It is not kept from anything by the question.
+  static pid_t holder(const std::string& path);
+
+  /// Moves the log to the database file and removes it. Where somebody replaced or changed the
+  /// file, leaves it as it is, and sets the log aside.
   ~Store();
   Store(const Store&) = delete;
   Store& operator=(const Store&) = delete;
@@ -128,6 +144,11 @@ class Store {
   /// too much for a commit.
   void move_log();
 
+  /// Whether the files are still those that this store wrote, as commit() and move_log() ask first:
+  /// none was removed or replaced, nobody wrote into them. May become true again: a file that was
+  /// moved away can be put back.
+  [[nodiscard]] bool is_undisturbed();
+
   /// Copies the database as it is now to `destination`, which gets a complete file or none. Any
   /// thread, while the owner commits. Takes some 40 ms for 100,000 routes.
   Result<void> snapshot(const std::string& destination) const;
@@ -149,6 +170,13 @@ class Store {
 
   SqliteResult<void> take_over();
   SqliteResult<void> begin_incarnation();
+  /// Takes note of the files as they are after a write of ours.
+  void remember_files();
+  /// Whose the files are: as they were left, or changed without harm; somebody else's; or not to be
+  /// told now, for want of descriptors or memory.
+  enum class Files : std::uint8_t { kOurs, kForeign, kUnknown };
+  [[nodiscard]] Files look_at_files();
+  [[nodiscard]] Files judge_changed_files();
   /// Whether the database was at our revision, as it must be to be committed.
   SqliteResult<bool> write(const ChangeSet& changes, const AuditEntry& entry);
 
@@ -157,8 +185,15 @@ class Store {
   Connection connection_;
   std::unique_ptr<Statements> statements_;  // before their connection
   std::vector<std::string> notices_;
+  std::string volume_missed_;
   Revision revision_ = 0;
   int commits_in_log_ = 0;  // that were not moved yet
+
+  // After the last write of ours. Only a checkpoint writes to the main file, only a commit to the
+  // log, so that any other change is somebody else's.
+  FileStamp main_file_, log_file_;
+  Connection::FirstBytes header_{};
+  bool has_lost_commit_ = false;  // one that was refused is in the log
 
   // What the main file is known to have got as a whole; see wal_pairing.hpp.
   std::string incarnation_;

@@ -39,13 +39,6 @@ SqliteResult<State> read_state_of(const std::string& path, Access access) {
   return read_state(*connection);
 }
 
-/// Whether the error can come from pages that do not belong together, and not only from locks, the
-/// disk or memory.
-bool is_nonsense(const SqliteError& error) {
-  return is_damage(error) || error.primary_code() == SQLITE_ERROR ||
-         error.primary_code() == SQLITE_DONE;
-}
-
 bool continues(const State& log, const State& main_file) {
   const bool is_known =
       main_file.incarnation == log.incarnation || main_file.incarnation == log.base_incarnation;
@@ -70,6 +63,15 @@ SqliteResult<State> read_state(Connection& connection) {
   return state;
 }
 
+SqliteResult<State> read_state_alone(const std::string& path) {
+  return read_state_of(path, Access::kMainFileOnly);
+}
+
+bool is_nonsense(const SqliteError& error) {
+  return is_damage(error) || error.primary_code() == SQLITE_ERROR ||
+         error.primary_code() == SQLITE_DONE;
+}
+
 Result<WalOrigin> judge_wal(const std::string& path, const FileHeader& header) {
   if (file_bytes(wal_path(path)) == 0) return WalOrigin::kNone;
   // A database leaves this mode only once its log is gone, and enters it before it has one.
@@ -79,7 +81,7 @@ Result<WalOrigin> judge_wal(const std::string& path, const FileHeader& header) {
   // not older than the base that the log told before.
   const auto with_log = read_state_of(path, Access::kReadOnly);
   if (!with_log && !is_nonsense(with_log.error())) return fail_with_sqlite(path, with_log.error());
-  const auto alone = read_state_of(path, Access::kMainFileOnly);
+  const auto alone = read_state_alone(path);
   if (!alone) return WalOrigin::kOwn;
   return with_log && continues(*with_log, *alone) ? WalOrigin::kOwn : WalOrigin::kForeign;
 }

@@ -23,6 +23,12 @@ struct State {
 };
 
 SqliteResult<State> read_state(Connection& connection);
+/// Of the main file at `path` as it lies, without its log.
+SqliteResult<State> read_state_alone(const std::string& path);
+
+/// Whether the error can come from pages that do not belong together, and not only from locks, the
+/// disk or memory.
+bool is_nonsense(const SqliteError& error);
 
 enum class WalOrigin : std::uint8_t { kNone, kOwn, kForeign };
 

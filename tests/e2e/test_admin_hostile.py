@@ -84,7 +84,6 @@ WRONG_HOSTNAMES = {
     "a\nb.example.com": r'"a\nb.example.com": not a host name',
     "a.example.com\0.example.net": r'"a.example.com\x00.example.net": not a host name',
     "bücher.example": "only ASCII letters",
-    "-a.example.com": "begins or ends with a hyphen",
     "a..example.com": "a label is empty",
     ".".join(["a" * 49] * 5) + ".abcd": "longer than 253 characters",
     "a" * 64 + ".example.com": "longer than 63 characters",
@@ -92,8 +91,8 @@ WRONG_HOSTNAMES = {
     "app*.example.com": "a wildcard stands alone",
     "*example.com": "a wildcard stands alone",
     "*.": '"*.": not a host name',
-    "192.0.2.1": "it is an IP address",
-    "app.example.com:443": "or has a port",
+    "192.0.2.1": "an IP address, not a host name",
+    "app.example.com:443": 'a host name with a port; write "app.example.com"',
 }
 
 
@@ -373,7 +372,7 @@ def test_three_hundred_silent_tcp_connections_take_no_descriptors_from_the_proxy
     client_tls = ClientTls(authority.ca, authority.issue_client("/CN=alice"))
     with Admin(f"localhost:{proxy.admin_port}", client_tls) as client:
         assert client.GetStatus().revision == 1
-    assert proxy.lines(level="WARN") == []
+    assert proxy.lines_until_now(level="WARN") == []
 
 
 def test_many_watchers_leave_room_for_calls_or_are_refused(proxy) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import grpc
+import pytest
 
 from admin import (
     CIDR,
@@ -33,7 +34,7 @@ from admin import (
     rule,
     unblock,
 )
-from harness import PATIENCE, Backend, Listener, client_hello, echo, reserve_port, until
+from harness import PATIENCE, Backend, Listener, client_hello, echo, expect_rst, reserve_port, until
 
 StatusCode = grpc.StatusCode
 
@@ -212,10 +213,11 @@ def test_only_so_many_snapshots_are_made_at_one_time(proxy, backend) -> None:
     routes = [route(f"h{i}.{'x' * 60}.{'y' * 60}.example.com", backend) for i in range(60_000)]
     proxy.admin.ReplaceRoutes(listener_addr=proxy.listener_name(), routes=routes)
     with contextlib.ExitStack() as stack:
-        # Clients that do not read on: more is on the way than fits into the sockets.
+        # Clients that do not read on: more is on the way than fits into the sockets and the window, which gRPC would make
+        # as large as the whole snapshot when it takes the connection for a fast one.
         unread = []
         for _ in range(4):
-            client = stack.enter_context(Admin(f"unix:{proxy.admin_socket}"))
+            client = stack.enter_context(Admin(f"unix:{proxy.admin_socket}", window=16_384))
             unread.append(client.CreateSnapshot())
             assert next(unread[-1]).size > 8 << 20
         with refused(StatusCode.RESOURCE_EXHAUSTED, "4 snapshots are being made already"):
@@ -248,6 +250,30 @@ def test_a_server_without_descriptors_says_that_accepting_is_paused(start_admini
         assert status.state == api.GetStatusResponse(state="SERVER_STATE_PAUSED").state
         proxy.admin.AddFirewallRule(rule=rule(IP, MALLORY))  # changes are taken all the same
     assert next(watched) == "SERVING"
+    proxy.expect_served()
+
+
+@pytest.mark.parametrize(("workers", "descriptors", "few"), [(1, 128, 40), (2, 128, 40), (64, 512, 100)])
+def test_at_the_limit_of_descriptors_an_operator_is_let_in_and_can_make_room(start_administered, backend, workers, descriptors, few) -> None:
+    """By commands, each of which makes a connection of its own: one that was there already would show nothing."""
+    proxy = start_administered(routes={"*": backend}, descriptors=descriptors, max_connections=10_000, workers=workers, hello_timeout="120s")
+    proxy.admin.close()
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(proxy.connect()) for _ in range(descriptors)]
+        proxy.wait_log(msg="accepting paused")
+        for _ in range(3):
+            status = proxy.cli("status")
+            assert status.code == 0 and "accepting paused" in status.out, status
+        listed = proxy.cli("connections", "list")
+        assert listed.code == 0 and listed.out.count(" hello ") > few, listed
+        cut = proxy.cli("firewall", "add", "--cut", MALLORY)
+        assert cut.code == 0, cut
+        closed = proxy.cli("connections", "close", "--source", "127.0.0.1")
+        assert closed.code == 0, closed
+        for client in clients[:few]:
+            expect_rst(client)
+    proxy.wait_log(msg="accepting again")
+    proxy.admin = Admin(f"unix:{proxy.admin_socket}")
     proxy.expect_served()
 
 

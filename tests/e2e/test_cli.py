@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from admin import IP, MALLORY, TRENT, AdministeredProxy, rows
-from harness import Backend, Listener, Proxy, binary, expect_rst, until
+from harness import REPOSITORY, Backend, Listener, Proxy, binary, expect_rst, until
 
 
 @pytest.fixture
@@ -96,8 +96,15 @@ def test_routes_are_listed_added_and_removed(proxy, backend) -> None:
     assert [one["hostname"] for one in listed["routes"]] == ["*", "app.example.com"]
     added = json.loads(done(proxy.cli("routes", "add", "--json", "b.example.com", backend.address)))
     assert (added["revision"], added["summary"]["routes_added"]) == ("4", 1)
-    done(proxy.cli("routes", "add", "--replace", "b.example.com", "192.0.2.9:443"))
+    replace = ("routes", "add", "--replace", "b.example.com", "192.0.2.9:443")
+    assert done(proxy.cli(*replace)) == (
+        f"changed b.example.com -> 192.0.2.9:443 at {name}, was {backend.address}, revision 5\n"
+    )
     assert proxy.routes()["b.example.com"] == "192.0.2.9:443"
+    assert done(proxy.cli(*replace)) == f"unchanged b.example.com -> 192.0.2.9:443 at {name}, revision 5\n"
+    assert done(proxy.cli("routes", "add", "--replace", "d.example.com", "192.0.2.9:443")) == (
+        f"added d.example.com -> 192.0.2.9:443 at {name}, revision 6\n"
+    )
     told = done(proxy.cli("routes", "add", "c.example.com", "192.0.2.9"), 1)
     assert told.startswith('mc-proxy: backend: "192.0.2.9": the port is missing')
 
@@ -136,17 +143,50 @@ def test_what_is_wrong_in_a_file_of_routes_is_told_by_its_line(proxy, backend, t
     ]
     (told,) = replace(f"a.example.com {backend.address}\nb.example.com\n")
     assert told.startswith(f"mc-proxy: {file}:2: write a host name and a backend")
+    many = replace("".join(f"h{i} 192.0.2.1\n" for i in range(200)) + "b.example.com\na..b 192.0.2.1:443\n")
+    assert [int(line.removeprefix(f"mc-proxy: {file}:").partition(":")[0]) for line in many] == list(range(1, 203))
     (told,) = replace(f"a.example.com {backend.address} {backend.address}\n")
     assert told.startswith(f"mc-proxy: {file}:1: write a host name and a backend")
     (told,) = replace(f"a.example.com {proxy.listener_name()}\n")[:1]
     assert told.startswith(f"mc-proxy: {file}:1: backend: ")
     assert "leads back to the listener" in told
     (told,) = replace(f"a.example.com {backend.address}\n# again\nA.example.com {backend.address}\n")[:1]
-    assert told.startswith(f"mc-proxy: {file}:3: hostname: ")
-    assert "the same host name as" in told
+    assert told == (
+        f'mc-proxy: {file}:3: hostname: "A.example.com": the same host name as in line 1; leave one out'
+    )
     assert "cannot be opened" in done(proxy.cli("routes", "replace", tmp_path / "none"), 1)
     assert "cannot be" in done(proxy.cli("routes", "replace", tmp_path), 1)
     assert proxy.everything() == before
+
+
+def test_a_byte_order_mark_and_dos_lines_are_no_part_of_a_file_of_routes(proxy, backend, tmp_path: Path) -> None:
+    file = tmp_path / "routes"
+    file.write_bytes(f"\ufeffbom.example.com {backend.address}\r\nb.example.com {backend.address}\r\n".encode())
+    assert done(proxy.cli("routes", "replace", file)).startswith("added 2, ")
+    assert set(proxy.routes()) == {"bom.example.com", "b.example.com"}
+    file.write_bytes(f"a.example.com {backend.address}\n\ufeffb.example.com {backend.address}\n".encode())
+    assert f"{file}:2: hostname: " in done(proxy.cli("routes", "replace", file), 1)
+
+
+MISTAKEN_HOST_NAMES = {
+    "https://app.example.com/login": 'a URL, not a host name; write "app.example.com"',
+    "https://*.example.com:8443": 'a URL, not a host name; write "*.example.com"',
+    "https://192.0.2.1/": 'a URL, not a host name; write one like "app.example.com"',
+    "app.example.com:443": 'a host name with a port; write "app.example.com"',
+    "app.example.com/login": 'a host name with a path; write "app.example.com"',
+    "192.0.2.1": "an IP address, not a host name: clients ask for names (SNI); write one like",
+    "2001:db8::1": "an IP address, not a host name",
+    "[2001:db8::1]": "an IP address, not a host name",
+    "192.0.2.1:443": "an IP address with a port, not a host name",
+    "[2001:db8::1]:443": "an IP address with a port, not a host name",
+    "app.1": "not a host name: its last label is a number, as in an IP address",
+}
+
+
+@pytest.mark.parametrize("text", MISTAKEN_HOST_NAMES)
+def test_what_is_mistaken_for_a_host_name_is_called_by_its_name(proxy, backend, text: str) -> None:
+    told = done(proxy.cli("routes", "add", text, backend.address), 1)
+    assert told.startswith(f'mc-proxy: hostname: "{text}": {MISTAKEN_HOST_NAMES[text]}')
 
 
 def test_with_several_listeners_one_must_be_named(start_administered, backend) -> None:
@@ -212,11 +252,22 @@ def test_rules_are_listed_added_and_removed(proxy) -> None:
     assert done(proxy.cli("firewall", "list")) == (
         f"# revision 2\nip {MALLORY}\nip 2001:db8::1\ncidr 198.51.100.0/24\n"
     )
-    assert "already" in done(proxy.cli("firewall", "add", MALLORY), 1)
+    some = proxy.cli("firewall", "add", MALLORY, "203.0.113.7", "198.51.100.0/24", "203.0.113.7")
+    assert done(some) == (
+        f"added 1 rule, revision 3\n{MALLORY}: was there already\n198.51.100.0/24: was there already\n"
+        "203.0.113.7: was there already\n"
+    )
+    for cut in ([], ["--cut"], ["--no-cut"]):
+        again = proxy.cli("firewall", "add", *cut, MALLORY)
+        assert done(again) == f"added 0 rules, revision 3\n{MALLORY}: was there already\n"
+    assert done(proxy.cli("firewall", "remove", "203.0.113.7")) == "removed 1 rule, revision 4\n"
     assert "geoip_db is required" in done(proxy.cli("firewall", "add", "RU"), 1)
     assert "bits beyond the first 24 are set" in done(proxy.cli("firewall", "add", "192.0.2.1", "192.0.2.1/24"), 1)
-    assert "not an IP address" in done(proxy.cli("firewall", "add", "everybody"), 1)
-    assert done(proxy.cli("firewall", "remove", MALLORY, "198.51.100.0/24")) == "removed 2 rules, revision 3\n"
+    for word in ("everybody", "KPX", "K"):
+        told = done(proxy.cli("firewall", "add", word), 1)
+        assert f'rule: "{word}": not an IP address, not a CIDR block and not a country' in told
+        assert "KP (a country's two letters in ISO 3166-1)" in told
+    assert done(proxy.cli("firewall", "remove", MALLORY, "198.51.100.0/24")) == "removed 2 rules, revision 5\n"
     proxy.expect_served(source=MALLORY)
     assert "no rule for" in done(proxy.cli("firewall", "remove", MALLORY), 1)
     listed = json.loads(done(proxy.cli("firewall", "list", "--json")))
@@ -265,7 +316,9 @@ def test_a_snapshot_prunes_the_backups_that_are_old(proxy) -> None:
             path.write_text("an old one")
         return paths
 
-    kept = old("mc-proxy-20200101-000000.db.gz", "mine.db", time.strftime("mc-proxy-%Y%m%d-000000.db", time.gmtime()))
+    day = 24 * 3600
+    newest = [time.strftime("mc-proxy-%Y%m%d-%H%M%S.db", time.gmtime(time.time() - n * day)) for n in range(1, 7)]
+    kept = old("mc-proxy-20200101-000000.db.gz", "mine.db", *newest)
     first, second = old("mc-proxy-20200101-000000.db", "mc-proxy-20200102-000000.db")
     made, *told = done(proxy.cli("snapshot", "--prune", "30d")).splitlines()
     assert told == [f"removed {first}", f"removed {second}"]
@@ -275,6 +328,30 @@ def test_a_snapshot_prunes_the_backups_that_are_old(proxy) -> None:
     told = json.loads(done(proxy.cli("snapshot", "--json", "--prune", "30d")))
     assert told["removed"] == [str(first)] and Path(told["path"]).stat().st_size == told["size"]
     assert json.loads(done(proxy.cli("snapshot", "--json", "--prune", "30d")))["removed"] == []
+
+
+def test_the_newest_backups_stay_and_what_cannot_go_is_a_failure(proxy) -> None:
+    folder = proxy.database.parent / "backups"
+    folder.mkdir()
+    week = [folder / f"mc-proxy-2020010{n}-030000.db" for n in range(1, 9)]
+    for path in week:
+        path.write_text("an old one")
+    made, *told = done(proxy.cli("snapshot", "--prune", "30d")).splitlines()
+    assert told == [f"removed {path}" for path in week[:2]]
+    assert sorted(folder.iterdir()) == [*week[2:], Path(made)]
+    mounted = ("unshare", "--mount", "sh", "-c", 'mount --bind "$0" "$0" && exec "$@"', str(week[2]))
+    answer = proxy.cli("snapshot", "--prune", "30d", wrapper=mounted)
+    assert answer.code == 1 and f'old backup "{week[2]}" cannot be removed: Device or resource busy' in answer.err
+    assert Path(answer.out.strip()).exists()
+
+
+def test_snapshots_of_one_second_are_all_there(proxy) -> None:
+    command = [binary(), "snapshot", "-c", proxy.config]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(8)]
+    paths = {process.communicate(timeout=60)[0].strip() for process in running}
+    assert len(paths) == 8
+    for path in paths:
+        assert rows(Path(path), "PRAGMA integrity_check") == [("ok",)]
 
 
 def test_without_a_new_snapshot_nothing_is_pruned(proxy, tmp_path: Path) -> None:
@@ -419,8 +496,9 @@ def test_a_user_who_may_not_ask_is_told_who_may(proxy) -> None:
     if os.getuid() != 0:
         pytest.skip("needs another user")
     proxy.config.chmod(0o600)
-    command = [binary(), "status", "-c", proxy.config]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=60, user=65534, group=65534, extra_groups=[])
+    nobody = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all")
+    command = [*nobody, binary(), "status", "-c", proxy.config]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert (result.returncode, result.stdout) == (1, "")
     assert "Permission denied; ask as root or as the server's user" in result.stderr
 
@@ -435,7 +513,11 @@ def test_an_address_that_is_none_is_told_how_to_write_one(authority, address: st
 
 
 def test_help_is_there_for_every_command_and_tells_the_exit_codes() -> None:
-    assert "3, no server could be asked" in run("--help").stdout
+    told = re.sub(r"\s+", " ", run("--help").stdout)
+    page = re.sub(r"\s+", " ", (REPOSITORY / "doc/mc-proxy.1").read_text().partition(".Sh EXIT STATUS")[2])
+    codes = {"0", "1", "2", "3", "78"}  # of commands.hpp
+    assert set(re.findall(r"\b(\d+),", told.partition("Exit codes: ")[2])) == codes
+    assert set(re.findall(r"\.It (\d+) ", page)) == codes
     for words in (["status"], ["snapshot"], ["routes", "replace"], ["firewall", "add"], ["completion"], ["top"]):
         result = run(*words, "--help")
         assert (result.returncode, result.stderr) == (0, "")

@@ -214,7 +214,7 @@ def test_connections_are_closed_in_any_stage_and_all_only_if_that_is_said(proxy,
     with refused(StatusCode.INVALID_ARGUMENT, "leave one of them out"):
         proxy.admin.CloseConnections(filter=api.ConnectionFilter(sni="*"), all=True)
     assert proxy.admin.CloseConnections(all=True, dry_run=True).closed == 2
-    assert not proxy.lines(msg="connections closed")
+    assert not proxy.lines_until_now(msg="connections closed")
     expect_echo(open_ones[0])
     assert proxy.admin.CloseConnections(all=True).closed == 2
     for client in open_ones:
@@ -310,7 +310,20 @@ def test_the_commands_list_and_close(proxy: AdministeredProxy, enter) -> None:
     answer = proxy.cli("connections", "close", "--json", "--all")
     assert json.loads(answer.out) == {"closed": "1"}
     expect_rst(trent)
-    assert proxy.cli("connections", "close", "--all").out == "closed 0 connections\n"
+    answer = proxy.cli("connections", "close", "--all")
+    assert (answer.code, answer.out) == (0, "closed 0 connections\n")
+
+
+def test_to_close_what_is_not_there_is_an_error(proxy, enter) -> None:
+    mallory = enter(proxy.open_connection(source=MALLORY))
+    for which in (("--id", "0-999999"), ("--source", TRENT), ("--sni", "other.example.com", "--source", MALLORY)):
+        answer = proxy.cli("connections", "close", *which)
+        assert (answer.code, answer.out) == (1, "") and answer.err.startswith("mc-proxy: no connection matches")
+        answer = proxy.cli("connections", "close", "--json", *which)
+        assert answer.code == 1 and json.loads(answer.out) == {"closed": "0"}
+        answer = proxy.cli("connections", "close", "--dry-run", *which)
+        assert (answer.code, answer.out, answer.err) == (0, "would close 0 connections\n", "")
+    expect_echo(mallory, b"still open")
 
 
 def test_the_commands_say_what_is_wrong(proxy) -> None:

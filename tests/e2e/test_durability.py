@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable
 
 import grpc
-import pytest
 
 from admin import CIDR, Admin, AdministeredProxy, add, api, block, remove, route, unblock
 from harness import Backend, echo
@@ -102,7 +101,6 @@ def integrity(proxy: AdministeredProxy) -> str:
     return answer
 
 
-@pytest.mark.heavy
 def test_what_was_acknowledged_survives_kill_9(start_administered: Callable, start_backend: Callable) -> None:
     chance = random.Random(4)
     backend = start_backend(Backend(echo))

@@ -150,7 +150,8 @@ def test_100000_short_connections_leave_nothing_behind_and_are_all_accounted_for
     at_first = proxy.fds()
 
     answers = hear_all(churners, f"fail {DIAL_FAILURES_KEPT // len(churners)}", 20 * PATIENCE)
-    answers += hear_all(churners, f"run {WARM_UP // len(churners)}", 20 * PATIENCE)
+    with proxy.unread_log():  # its queue is filled once: a reader that is slow later must not count as growth
+        answers += hear_all(churners, f"run {WARM_UP // len(churners)}", 20 * PATIENCE)
     wait_for_descriptors(proxy, at_first)
     before = proxy.memory()
     answers += hear_all(churners, f"run {SHORT_CONNECTIONS // len(churners)}", 20 * PATIENCE)

@@ -24,11 +24,12 @@ lib/systemd/system/mc-proxy.socket
 lib/sysusers.d/mc-proxy.conf
 lib/tmpfiles.d/mc-proxy.conf
 share/bash-completion/completions/mc-proxy
-share/doc/mc-proxy/README.md
 share/doc/mc-proxy/RUNBOOK.md
-share/doc/mc-proxy/examples/alerts.yml
-share/doc/mc-proxy/examples/grafana-dashboard.json
+share/doc/mc-proxy/containers/seccomp.json
 share/doc/mc-proxy/examples/mc-proxy.toml
+share/doc/mc-proxy/observability/alerts.yml
+share/doc/mc-proxy/observability/grafana-dashboard.json
+share/doc/mc-proxy/proto/mc_proxy/v1/admin.proto
 share/man/man1/mc-proxy.1
 share/man/man5/mc-proxy.toml.5
 share/zsh/site-functions/_mc-proxy
@@ -64,6 +65,41 @@ def test_everything_is_installed_and_nothing_else(prefix: Path) -> None:
     assert example.read_text() == (REPOSITORY / "systemd/mc-proxy.toml.example").read_text()
     for shell, path in (("bash", "bash-completion/completions/mc-proxy"), ("zsh", "zsh/site-functions/_mc-proxy")):
         assert (prefix / "share" / path).read_text() == output(binary(), "completion", shell)
+
+
+def anchors(page: str) -> set[str]:
+    """Where links into a page may lead, as GitHub makes them of its headings."""
+    headings = re.findall(r"^#+ (.*)$", page, re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_the_installed_documents_name_only_what_is_installed(prefix: Path) -> None:
+    runbook = prefix / "share/doc/mc-proxy/RUNBOOK.md"
+    page = runbook.read_text()
+    links = re.findall(r"\]\(([^)]+)\)", page)
+    assert {link.partition("#")[0] for link in links} - {""} >= {"proto/mc_proxy/v1/admin.proto", "containers/seccomp.json"}
+    for link in links:
+        target, _, anchor = link.partition("#")
+        assert (runbook.parent / target).exists(), f"RUNBOOK.md links to {link}, which is not installed"
+        assert not anchor or (not target and anchor in anchors(page)), f"RUNBOOK.md links to {link}, which has no heading"
+    for document in sorted(path for path in prefix.rglob("*") if path.is_file() and "bin" not in path.parts):
+        # In the package the prefix is /usr. What other programs bring has no mc-proxy in its path; the image's files
+        # are the container test's.
+        for path in re.findall(r"/usr/share/[\w./-]*mc-proxy[\w./-]*\w", document.read_text()):
+            if path != "/usr/share/mc-proxy/seccomp.json":
+                assert (prefix / path.removeprefix("/usr/")).exists(), f"{document} names {path}, which is not installed"
+
+
+def test_every_link_of_a_document_leads_somewhere() -> None:
+    for name in ("README.md", "RUNBOOK.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "containers/README.md", "bench/README.md"):
+        page = (REPOSITORY / name).read_text()
+        for link in re.findall(r"\]\(([^)]+)\)", page):
+            if re.match(r"https?:", link):
+                continue
+            target, _, anchor = link.partition("#")
+            file = (REPOSITORY / name).parent / target if target else REPOSITORY / name
+            assert file.exists(), f"{name}: {link}"
+            assert not anchor or anchor in anchors(file.read_text()), f"{name}: {link}"
 
 
 def test_the_user_and_the_directories_are_made_as_systemd_reads_them(prefix: Path, tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def test_the_level_decides_what_is_logged_from_then_on(proxy) -> None:
     until(lambda: proxy.admin.GetStatus().ended["completed"] == 1, "the first connection has ended")
     proxy.admin.SetLogLevel(level="LOG_LEVEL_INFO")
     proxy.expect_served()
-    assert len(proxy.lines(msg=OUTCOMES)) == 1
+    assert len(proxy.lines_until_now(msg=OUTCOMES)) == 1
 
 
 @pytest.mark.parametrize("value", [0, 5, -1, 1000])
@@ -137,4 +137,4 @@ def test_no_line_of_a_connection_that_was_served_is_left_out(start_administered:
         with proxy.open_connection():
             pass
     proxy.wait_log(count=300, msg="connection closed", reason="completed")
-    assert not proxy.lines(msg=LEFT_OUT)
+    assert not proxy.lines_until_now(msg=LEFT_OUT)

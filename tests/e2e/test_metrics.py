@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """What Prometheus sees: the metrics, the endpoint that serves them, and the dashboard and alerts made of them."""
 
+import contextlib
 import json
 import re
+import signal
 import socket
+import sqlite3
 import subprocess
 import threading
 import urllib.request
@@ -27,6 +30,7 @@ from harness import (
     reserve_port,
     until,
 )
+from test_geoip import make_database
 
 OBSERVABILITY = REPOSITORY / "observability"
 
@@ -171,6 +175,7 @@ def test_connections_are_told_by_listener_reason_and_route(start_metered, backen
         assert now.get("mc_proxy_route_connections_total", listener=first, route="app.example.com") == 1
         assert now.get("mc_proxy_route_dial_failures_total", listener=first, route="dead.example.com") == 1
     ended = metered.until(lambda s: s.sum("mc_proxy_connections_active") == 0, "no connection is open")
+    assert ended.get("mc_proxy_route_connections_active", listener=first, route="*") == 0
     for listener, reason, count in [
         (first, "completed", 2), (first, "dial_refused", 1), (first, "blocked_ip", 1), (second, "no_route", 1),
         (second, "completed", 0), (first, "no_route", 0),
@@ -219,6 +224,42 @@ def test_policy_certificate_and_geoip_are_told(start_metered, backend: Backend, 
         capture_output=True, text=True, check=True, timeout=60,
     ).stdout  # fmt: skip
     assert now.get("mc_proxy_admin_certificate_expiry_timestamp_seconds") == float(end)
+
+
+def test_changes_that_the_database_did_not_take_are_counted_apart(start_metered, backend: Backend) -> None:
+    metered = start_metered(routes={"*": backend})
+    for number in range(3):
+        assert metered.proxy.cli("routes", "add", f"h{number}.example.com", backend.address).code == 0
+    with contextlib.closing(sqlite3.connect(metered.proxy.database, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert metered.proxy.cli("routes", "add", "late.example.com", backend.address).code != 0
+        other.execute("ROLLBACK")
+    counted = metered.scrape()
+    assert counted.get("mc_proxy_policy_changes_total") == 3
+    assert counted.get("mc_proxy_policy_changes_failed_total") == 1
+
+
+def test_a_reload_of_geoip_that_failed_is_a_warning_until_one_succeeds(
+    start_metered, backend: Backend, tmp_path: Path
+) -> None:
+    path = make_database(tmp_path, "country")
+    good = path.read_bytes()
+    metered = start_metered(routes={"*": backend}, firewall={"geoip_db": str(path), "blocked_countries": ["KP"]})
+
+    def warned(scrape) -> int:
+        return scrape.get("mc_proxy_warning", kind="geoip_not_reloaded")
+
+    assert warned(metered.scrape()) == 0
+    path.write_bytes(good[:200])
+    metered.proxy.send_signal(signal.SIGHUP)
+    metered.until(lambda scrape: warned(scrape) == 1, "the metrics warn")
+    told = metered.proxy.cli("status").out
+    assert "warning: the GeoIP database was not reloaded, the data read before are in force: " in told
+    assert str(path) in told
+    path.write_bytes(good)
+    metered.proxy.send_signal(signal.SIGHUP)
+    metered.until(lambda scrape: warned(scrape) == 0, "the metrics warn no more")
+    assert "warning" not in metered.proxy.cli("status").out
 
 
 def test_the_routes_with_metrics_are_the_first_by_name_whatever_the_traffic(start_metered, backend: Backend) -> None:
@@ -402,7 +443,8 @@ def test_metrics_are_told_when_descriptors_have_run_out(start_metered, backend: 
     for client in clients:
         client.close()
     proxy.wait_log(msg="accepting again")
-    metered.until(lambda s: s.get("mc_proxy_accepting") == 1, "accepting goes on")
+    after = metered.until(lambda s: s.get("mc_proxy_accepting") == 1, "accepting goes on")
+    assert (after.get("mc_proxy_accept_paused_listeners"), after.get("mc_proxy_accept_pauses_total")) == (0, 1)
 
 
 def test_a_port_that_is_taken_is_named(start_metered, tmp_path: Path) -> None:

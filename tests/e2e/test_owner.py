@@ -19,7 +19,7 @@ from hello import client_hello
 
 USER = 65534
 HELLO = client_hello("app.example.com")
-AS_USER = {"user": USER, "group": USER, "extra_groups": []}
+AS_USER = ("setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups", "--inh-caps=-all")
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def serves(proxy: AdministeredProxy) -> None:
 
 def as_user(proxy: AdministeredProxy, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [proxy._command[0], *words, "-c", proxy.config], capture_output=True, text=True, timeout=60, **AS_USER
+        [*AS_USER, proxy._command[0], *words, "-c", proxy.config], capture_output=True, text=True, timeout=60
     )
 
 
@@ -66,7 +66,7 @@ def test_a_server_that_was_killed_as_root_is_followed_by_one_of_the_directorys_o
     }
     proxy.kill()
     assert Path(f"{proxy.database}.handover").is_socket() and proxy.admin_socket.is_socket()
-    proxy.manager = AS_USER
+    proxy._command = [*AS_USER, *proxy._command]
     proxy.start()
     assert os.stat(f"/proc/{proxy.pid}").st_uid == USER
     serves(proxy)
@@ -78,7 +78,7 @@ def test_the_databases_owner_gets_no_sockets_of_a_server_that_root_runs(proxy: A
     assert refused.returncode == 1
     assert f"the running server (pid {proxy.pid}) did not hand over: it runs as root" in refused.stderr
     serves(proxy)
-    assert proxy.lines(level="WARN") == []
+    assert proxy.lines_until_now(level="WARN") == []
 
 
 def test_a_socket_of_root_is_told_with_its_owner_and_the_remedy(proxy: AdministeredProxy) -> None:
@@ -90,7 +90,7 @@ def test_a_socket_of_root_is_told_with_its_owner_and_the_remedy(proxy: Administe
     assert "the socket belongs to root; if a server of that user runs (pidof mc-proxy), stop it" in refused.stderr
     assert f"remove it (rm {proxy.database}.handover)" in refused.stderr
     os.unlink(f"{proxy.database}.handover")
-    proxy.manager = AS_USER
+    proxy._command = [*AS_USER, *proxy._command]
     proxy.start()
 
 

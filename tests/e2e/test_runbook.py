@@ -42,6 +42,7 @@ tls_key = "/srv/mc-proxy/certs/key.pem"
 client_ca = "/srv/mc-proxy/certs/ca.pem"
 
 [firewall]
+blocked_cidrs = ["198.51.100.0/24"]  # as in the README
 geoip_db = "/srv/mc-proxy/GeoLite2-Country.mmdb"
 
 [proxy]
@@ -243,6 +244,14 @@ def test_every_command_of_the_runbook_does_what_the_page_says(machine: Machine) 
     assert "s_server" in machine.fetch("shop.example.com")
     assert "shop.example.com" in machine.page("Change routes", 2)
 
+    # Without its configuration, whose socket is the usual one.
+    for spoil in ("rm {}", "echo '[[[' > {}", "rm {0}; mkdir {0}"):
+        machine.ok("cp /srv/mc-proxy/mc-proxy.toml /tmp/aside.toml; " + spoil.format("/srv/mc-proxy/mc-proxy.toml"))
+        told = machine.ok("mc-proxy status; mc-proxy connections list; mc-proxy snapshot -o /tmp/without-file.db")
+        assert told.count("asking the server at /run/mc-proxy/admin.sock all the same") == 3 and ":443 routes=" in told
+        machine.ok("rm -rf /srv/mc-proxy/mc-proxy.toml; mv /tmp/aside.toml /srv/mc-proxy/mc-proxy.toml")
+        assert machine.shell("mc-proxy status -c /srv/mc-proxy/none.toml").returncode == 1  # another file is another server
+
     # Live traffic.
     machine.ok("(sleep 60 | openssl s_client -connect 127.0.0.1:443 -servername app.example.com -bind 127.0.0.9) >/dev/null 2>&1 &")
     machine.until(lambda: "active=1" in machine.ok("mc-proxy status"), "the connection is open")
@@ -261,7 +270,7 @@ def test_every_command_of_the_runbook_does_what_the_page_says(machine: Machine) 
 
     # The firewall, likewise.
     rules = machine.page("Change the firewall", 0)
-    assert "added 3 rules" in rules and "removed 1 rule," in rules
+    assert "added 2 rules" in rules and "198.51.100.0/24: was there already" in rules and "removed 1 rule," in rules
     machine.page("Change the firewall", 1)
     machine.page("Change the firewall", 2)
     assert machine.ok("mc-proxy firewall list").splitlines()[1:] == [
@@ -272,7 +281,7 @@ def test_every_command_of_the_runbook_does_what_the_page_says(machine: Machine) 
 
     # Another process in the server's place, which goes on with its log.
     upgraded = machine.page("Upgrade, or restart with a new configuration")
-    assert re.search(r"pid \d+ serves; pid \d+ finishes", upgraded) and STATUS.search(upgraded)
+    assert re.search(r"pid \d+ serves; pid \d+ (has ended|finishes its connections)", upgraded) and STATUS.search(upgraded)
     wait_serving()
     assert "s_server" in machine.fetch("shop.example.com")
 
@@ -344,3 +353,38 @@ def test_every_command_of_the_runbook_does_what_the_page_says(machine: Machine) 
 
     machine.page("Completion")
     assert not machine.not_run(), f"commands that nothing ran: {machine.not_run()}"
+
+
+# ---- the README
+
+
+def readme(section: str) -> str:
+    return re.search(rf"^## {section}\n(.*?)^## ", (REPOSITORY / "README.md").read_text(), re.M | re.S)[1]
+
+
+def test_the_commands_of_the_readme_work_with_its_configuration(machine: Machine, tmp_path: Path) -> None:
+    text = readme("Use it")
+    configuration = re.search(r"```toml\n(.*?)```", text, re.S)[1]
+    machine.ok(f"cat >/srv/mc-proxy/mc-proxy.toml <<'END'\n{configuration}END")
+    machine.ok("mc-proxy check && (mc-proxy server 2>>/var/log/mc-proxy.log &)")
+    machine.wait_log("msg=serving")
+    commands = [line.partition(" #")[0].strip() for line in re.findall(r"^    (mc-proxy .*)$", text, re.M)]
+    assert len(commands) >= 10
+    machine.ok("mc-proxy routes list > routes.txt")
+    machine.ok(SITE)
+    for command in commands:
+        match command.split()[1]:
+            case "top":
+                command += " --once"  # there is no terminal
+            case "events":  # without an end
+                command = f"timeout 1 {command} | head -n 1"
+            case "connections" if "close" in command:
+                address = command.split()[-1]
+                machine.ok(f"ip address add {address}/32 dev lo; mc-proxy firewall remove {address}")
+                machine.ok(f"(sleep 60 | openssl s_client -connect 127.0.0.1:443 -servername app.example.com -bind {address}) >/dev/null 2>&1 &")
+                machine.until(lambda: "active=1" in machine.ok("mc-proxy status"), "the connection is open")
+        machine.ok(command)
+    assert machine.ok("mc-proxy routes list").splitlines()[1:] == [
+        "app.example.com 127.0.0.1:18443", "new.example.com 127.0.0.1:38443",
+    ]  # fmt: skip
+    assert machine.ok("mc-proxy log-level").startswith("debug;")

@@ -117,6 +117,13 @@ def test_idle_connections_live_until_shutdown_timeout(
     assert len(proxy.lines(msg="connection closed", reason="shutdown")) == len(clients)
 
 
+def test_a_server_that_is_killed_leaves_ends_of_streams(start_proxy: Callable, echoing: Backend, keep: Callable) -> None:
+    proxy = start_proxy(routes={"*": echoing})
+    client = say_hello(keep(proxy.connect()))
+    proxy.kill()
+    expect_eof(client)  # the kernel's doing; the runbook says so
+
+
 def test_the_backend_sees_the_reset_of_a_connection_that_was_cut(
     start_proxy: Callable, keep: Callable, engine: str
 ) -> None:
@@ -473,7 +480,7 @@ def test_a_wrong_configuration_starts_nothing(tmp_path: Path, wrong: str, named:
         head = proxy.config.read_text().partition("[proxy]")[0]
         proxy.config.write_text(head + wrong)
         ended = run_server(proxy.config)
-        assert ended.returncode == 1
+        assert ended.returncode == 78  # EX_CONFIG: systemd tries nothing again
         assert named in ended.stderr
         assert str(proxy.config) in ended.stderr
         assert "serving" not in ended.stderr
@@ -482,7 +489,7 @@ def test_a_wrong_configuration_starts_nothing(tmp_path: Path, wrong: str, named:
 
 def test_a_configuration_that_is_not_there_starts_nothing(tmp_path: Path) -> None:
     ended = run_server(tmp_path / "nowhere.toml")
-    assert ended.returncode == 1
+    assert ended.returncode == 78  # EX_CONFIG: systemd tries nothing again
     assert "nowhere.toml" in ended.stderr
 
 

@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """mc-proxy top: what a person in front of a terminal sees of real traffic, and what a pipe gets."""
 
+import os
+import pty
 import re
 import signal
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
 
 from admin import MALLORY, TRENT, AdministeredProxy, expect_echo
-from harness import Backend, binary, echo
+from harness import PATIENCE, Backend, binary, echo
 from terminal import Terminal
 
 TAB, LEFT, RIGHT = "\t", "\x1b[D", "\x1b[C"
@@ -162,8 +165,8 @@ def test_every_size_of_terminal_is_filled_and_none_is_overrun(proxy, top, enter)
     assert len(text.splitlines()) == 24
 
     screen.resize(200, 60)
-    text = screen.wait(whole("NAMES (30)", "SOURCES (30)"))
-    assert len(text.splitlines()) == 60
+    # What was on its way to the smaller screen may come first, with all these words.
+    text = screen.wait(lambda text: is_filled(text, 200, 60) and whole("NAMES (30)", "SOURCES (30)")(text))
     titles = [line for line in text.splitlines() if "NAMES (30)" in line]
     assert "SOURCES (30)" in titles[0]  # beside each other
     assert len(pane(text, "NAMES", 99)) == 30
@@ -219,6 +222,19 @@ def test_a_signal_ends_it_and_gives_the_terminal_back(proxy, top) -> None:
         screen.send_signal(number)
         assert screen.end() == 0
         assert LEAVE in screen.written
+
+
+def test_a_terminal_that_goes_without_a_signal_ends_it(proxy) -> None:
+    """As where a connection breaks: nobody is there any more to send SIGHUP, and every read ends at once."""
+    master, slave = pty.openpty()
+    process = subprocess.Popen(
+        [binary(), "top", "-c", proxy.config], stdin=slave, stdout=slave, stderr=subprocess.DEVNULL, start_new_session=True,
+        env=os.environ | {"TERM": "linux"},
+    )  # fmt: skip
+    os.close(slave)
+    assert os.read(master, 1)
+    os.close(master)
+    assert process.wait(timeout=PATIENCE) == 1
 
 
 def test_a_terminal_without_colours_gets_none_and_one_that_is_unknown_is_refused(proxy, top) -> None:

@@ -6,10 +6,12 @@ old one's connections finish. What fails on the way leaves the old one serving.
 import fcntl
 import os
 import re
+import select
 import signal
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,8 +21,10 @@ import pytest
 from admin import AdministeredProxy, grpc, refused, route
 from harness import (
     PATIENCE,
+    SLOW_FACTOR,
     Backend,
     Client,
+    Listener,
     Proxy,
     binary,
     client_hello,
@@ -29,6 +33,7 @@ from harness import (
     recv_exactly,
     until,
 )
+from stopped_thread import stopped_thread
 
 HELLO = client_hello("app.example.com")
 GENERATIONS = 10
@@ -166,6 +171,10 @@ def test_ten_successions_under_load_refuse_and_reset_nobody(
                 client = keep(proxy.connect())
                 exchange(client, HELLO)
                 held.append(client)
+            # Each is used while servers come and go; and the backend gives up one that is silent for PATIENCE, which is
+            # less than the whole takes on a busy machine.
+            for client in held:
+                exchange(client, b"generation %d" % generation)
             heir = servers[-1].successor()
             if passed:
                 manager.run(heir, passed)
@@ -245,6 +254,8 @@ def test_a_successor_that_dies_on_the_way_leaves_everything_as_it_was(
     assert "active=" in proxy.cli("status").out
     with proxy.connect() as client:
         exchange(client, client_hello("other.example.com"))
+    assert proxy.stop() == 0
+    assert not proxy.admin_socket.exists()  # it is this server's again, and goes with it
 
 
 def test_changes_are_refused_and_not_lost_while_the_database_changes_hands(proxy: AdministeredProxy, backend: Backend):
@@ -256,6 +267,7 @@ def test_changes_are_refused_and_not_lost_while_the_database_changes_hands(proxy
         with refused(grpc.StatusCode.UNAVAILABLE, "successor"):
             proxy.admin.AddRoute(listener_addr=listener, route=route("late.example.com", backend))
     proxy.wait_log(msg=re.compile("successor did not take over"))
+    assert "warning: a restart or upgrade failed" in proxy.cli("status").out
     proxy.admin.AddRoute(listener_addr=listener, route=route("late.example.com", backend))
 
 
@@ -294,7 +306,7 @@ def test_a_successor_that_cannot_start_says_why_and_the_old_one_serves_on(proxy:
                             good.replace("[firewall]", '[firewall]\ngeoip_db = "/nowhere.mmdb"\nblocked_countries = ["RU"]'))
     done = subprocess.run([binary(), "server", "--take-over", "-c", proxy.config], capture_output=True, text=True,
                           timeout=PATIENCE)
-    assert done.returncode == 1
+    assert done.returncode == 78
     proxy.config.write_text(good)
     assert proxy.cli("status").code == 0
     with proxy.connect() as client:
@@ -312,6 +324,7 @@ def test_a_successor_that_fails_with_the_database_open_gives_it_back(proxy: Admi
     assert "policy in force" in done.stderr and "something that is no socket" in done.stderr, done.stderr
     proxy.config.write_text(good)
     proxy.wait_log(msg=re.compile("successor did not take over"))
+    assert "warning: a restart or upgrade failed" in proxy.cli("status").out
     proxy.admin.AddRoute(listener_addr=proxy.listener_name(), route=route("later.example.com", backend))
     assert proxy.last_audit()[0] == proxy.revision()
     proxy.expect_served("later.example.com")
@@ -366,12 +379,16 @@ def test_a_stop_during_a_take_over_is_obeyed_when_it_is_known_who_serves(
                 taker.ask(step)
             proxy.send_signal(signal.SIGTERM)
             taker.ask(STEPS[2])  # it hears the signal first
-            assert proxy.lines(msg=re.compile("^stopping")) == []
             if end == "succeeds":
                 taker.ask("step down")
         proxy.wait_log(msg=re.compile("^handed over" if end == "succeeds" else "^stopping"))
+        if end == "succeeds":  # and it was this process that was told to stop
+            proxy.wait_log(msg=re.compile("^stopping: open connections"), active="1")
         exchange(client, b"not cut")
     assert proxy.wait_end() == 0
+    decisive = re.compile("^handed over|did not take over|^stopping")
+    first = proxy.lines(msg=decisive)[0]["msg"]
+    assert ("handed over" if end == "succeeds" else "did not take over") in first  # and not: stopping
     assert proxy.lines(msg=re.compile("second signal")) == []
 
 
@@ -415,7 +432,7 @@ def children_of(pid: int) -> list[int]:
 @pytest.fixture
 def kept(tmp_path: Path, echoing: Backend, enter: Callable) -> Proxy:
     """A server with a keeper; `pid` is the keeper's."""
-    proxy = Proxy(tmp_path, routes={"app.example.com": echoing})
+    proxy = Proxy(tmp_path, routes={"app.example.com": echoing}, shutdown_timeout="120s")
     proxy._command.insert(2, "--keeper")
     return enter(proxy)
 
@@ -445,6 +462,34 @@ def test_a_signal_to_keeper_and_server_alike_counts_once(kept: Proxy):
     assert kept.lines(msg=re.compile("second signal")) == []
 
 
+@pytest.mark.parametrize(("wrong", "code"), [("[[listeners]]", 78), ("/mc-proxy-", 1)])
+def test_the_keeper_ends_with_the_code_of_a_server_that_does_not_start(tmp_path: Path, wrong: str, code: int):
+    """By which systemd knows whether to try again (RestartPreventExitStatus=)."""
+    proxy = Proxy(tmp_path, routes={})
+    text = proxy.config.read_text()
+    proxy.config.write_text(text.replace(wrong, "[[lizteners]]" if code == 78 else "/nowhere/mc-proxy-"))
+    done = subprocess.run([binary(), "server", "--keeper", "-c", proxy.config], capture_output=True, text=True, timeout=PATIENCE)
+    assert done.returncode == code, done.stderr
+    proxy.close()
+
+
+def test_the_keeper_passes_on_what_systemctl_kill_sends_it_alone(kept: Proxy):
+    for count in (1, 2):
+        kept.send_signal(signal.SIGHUP)
+        kept.wait_log(msg=re.compile("^received SIGHUP"), count=count)
+
+
+def test_the_watchdogs_signal_ends_a_server_that_is_stopped_at_once(kept: Proxy):
+    (server,) = children_of(kept.pid)
+    os.kill(server, signal.SIGSTOP)
+    until(lambda: Path(f"/proc/{server}/stat").read_text().split()[2] == "T", "the server is stopped")
+    began = time.monotonic()
+    kept.send_signal(signal.SIGABRT)
+    assert kept.wait_end() == -signal.SIGABRT
+    assert not Path(f"/proc/{server}").exists()
+    assert time.monotonic() - began < 5 * SLOW_FACTOR  # the keeper gives up after 10 s
+
+
 def test_a_second_signal_to_the_keeper_cuts(kept: Proxy):
     with kept.connect() as client:
         exchange(client, HELLO)
@@ -457,8 +502,10 @@ def test_a_second_signal_to_the_keeper_cuts(kept: Proxy):
 
 def test_the_server_does_not_outlive_a_keeper_that_is_killed(kept: Proxy):
     (server,) = children_of(kept.pid)
-    kept.kill()
-    until(lambda: not Path(f"/proc/{server}").exists(), "the server is gone with its keeper")
+    with kept.connect() as client:  # for which it would take its time, if it were only asked to stop
+        exchange(client, HELLO)
+        kept.kill()
+        until(lambda: not Path(f"/proc/{server}").exists(), "the server is gone with its keeper")
 
 
 # ---- the service manager
@@ -471,7 +518,7 @@ def test_the_manager_is_told_and_keeps_the_sockets_over_a_crash(tmp_path: Path, 
     proxy.start()
     manager.hear("READY=1")
     manager.hear("WATCHDOG=1")
-    manager.hear("STATUS=serving 1 listeners, 0 connections open")
+    manager.hear("STATUS=serving 1 listener, 0 connections open")
     assert f"FDNAME=127.0.0.1_{proxy.ports[0]}" in "\n".join(manager.told)
     assert len(manager.stored) == 2
     proxy.kill()
@@ -484,8 +531,65 @@ def test_the_manager_is_told_and_keeps_the_sockets_over_a_crash(tmp_path: Path, 
             heir.send_signal(signal.SIGHUP)
             heir.wait_log(msg=re.compile("GeoIP database not reloaded"))
     manager.hear("STOPPING=1")
+    manager.hear("FDSTOREREMOVE=1")  # or the next clients would wait for nobody
+    assert f"FDSTOREREMOVE=1\nFDNAME=127.0.0.1_{proxy.ports[0]}" in manager.told
     assert any(text.startswith("RELOADING=1\nMONOTONIC_USEC=") for text in manager.told)
     proxy._release_ports()
+
+
+def test_the_manager_gives_up_the_sockets_of_a_listener_that_is_configured_no_more(
+    tmp_path: Path, echoing: Backend, enter: Callable
+):
+    manager = enter(Manager(tmp_path))
+    routes = {"app.example.com": echoing}
+    proxy = Proxy(tmp_path, listeners=[Listener(routes), Listener(routes)], workers=1)
+    manager.run(proxy, [])
+    proxy.start()
+    until(lambda: len(manager.stored) == 2, "the manager has both sockets")
+    proxy.kill()
+    text = proxy.config.read_text()
+    second = text.index("[[listeners]]", text.index("[[listeners]]") + 1)
+    proxy.config.write_text(text[:second] + text[text.index("[database]") :])
+    heir = proxy.successor()
+    manager.run(heir, manager.stored)
+    with heir:
+        gone = f"FDSTOREREMOVE=1\nFDNAME=127.0.0.1_{proxy.ports[1]}"
+        until(lambda: gone in manager.told, "what nobody listens with is given up: clients would wait there for ever")
+        assert f"FDSTOREREMOVE=1\nFDNAME=127.0.0.1_{proxy.ports[0]}" not in manager.told
+        with heir.connect() as client:
+            exchange(client, HELLO)
+    proxy._release_ports()
+
+
+def test_the_watchdog_is_not_fed_while_one_worker_hangs(tmp_path: Path, echoing: Backend, enter: Callable, keep: Callable):
+    manager = enter(Manager(tmp_path))
+    proxy = Proxy(tmp_path, routes={"app.example.com": echoing}, workers=2)
+    manager.run(proxy, [])
+    served = 0
+
+    def turn_of_the_main_loop() -> None:
+        """It goes on: it tells the manager of a connection that the other worker serves."""
+        nonlocal served
+        told = f"STATUS=serving 1 listener, {served + 1} connection{'s' if served else ''} open"
+        served += 1
+        while True:
+            client = keep(proxy.connect())
+            client.sendall(HELLO)
+            if select.select([client], [], [], 0.2)[0]:
+                break  # the others wait in the queue of the one that hangs
+        manager.hear(told)
+
+    with proxy:
+        manager.hear("WATCHDOG=1")
+        workers = [task for task in Path(f"/proc/{proxy.pid}/task").iterdir() if (task / "comm").read_text().startswith("ring/")]
+        assert len(workers) == 2
+        with stopped_thread(int(workers[0].name)):
+            turn_of_the_main_loop()
+            fed = manager.told.count("WATCHDOG=1")
+            turn_of_the_main_loop()
+            turn_of_the_main_loop()
+            assert manager.told.count("WATCHDOG=1") == fed
+        until(lambda: manager.told.count("WATCHDOG=1") > fed, "it turns again, and is fed for")
 
 
 def test_a_running_server_has_given_up_what_it_does_not_need(proxy: AdministeredProxy):

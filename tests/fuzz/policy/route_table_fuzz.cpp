@@ -74,7 +74,8 @@ class Session {
 
  private:
   void add(std::string_view pattern) {
-    const Route route{std::string(pattern), {mc::IpAddress::v4(0x7f000001), ++port_}};
+    const Route route{std::string(pattern),
+                      mc::SocketAddress(mc::IpAddress::v4(0x7f000001), ++port_)};
     edit_->put(route);
     next_.put(route);
   }

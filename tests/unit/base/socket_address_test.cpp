@@ -86,7 +86,8 @@ TEST_CASE("An interface that does not exist or makes no sense is refused") {
   CHECK(
       error("[fe80::1%no-such-if]:443").contains(R"(there is no network interface "no-such-if")"));
   CHECK(error("[fe80::1%0]:443").contains("there is no network interface"));
-  CHECK(error("[fe80::1%a-name-that-is-too-long]:443").contains("there is no network interface"));
+  CHECK(error("[fe80::1%a-name-that-is-too-long]:443")
+            .contains("is not the name of a network interface"));
   CHECK(error("[fe80::1%]:443").contains("the interface after '%' is missing"));
   CHECK(error("[2001:db8::1%lo]:443").contains("only a link-local address"));
 }

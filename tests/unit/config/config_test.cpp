@@ -127,6 +127,7 @@ TEST_CASE("The smallest configuration has defaults for everything else") {
   CHECK(c.proxy.hello_timeout == 10s);
   CHECK(c.proxy.connect_timeout == 5s);
   CHECK(c.proxy.idle_timeout == 5min);
+  CHECK(c.proxy.drain_timeout == 0ms);
   CHECK(c.proxy.shutdown_timeout == 30s);
   CHECK(c.proxy.max_connections == 0);
   CHECK(c.log.level == LogLevel::kInfo);
@@ -174,6 +175,7 @@ hello_timeout = "1m"
 connect_timeout = "250ms"
 idle_timeout = "0s"
 shutdown_timeout = "1.5s"
+drain_timeout = "1h"
 max_connections = 1000
 
 [log]
@@ -216,6 +218,7 @@ routes_max = 20
   CHECK(c.proxy.connect_timeout == 250ms);
   CHECK(c.proxy.idle_timeout == 0ms);
   CHECK(c.proxy.shutdown_timeout == 1500ms);
+  CHECK(c.proxy.drain_timeout == 1h);
   CHECK(c.proxy.max_connections == 1000);
   CHECK(c.log.level == LogLevel::kDebug);
   CHECK(c.log.format == LogFormat::kJson);
@@ -270,6 +273,7 @@ TEST_CASE("The texts that operators look for are there") {
   CHECK(problem(kListener).contains("database.path is required"));
   CHECK(problem(kListener, "[database]\n").contains("database.path is required"));
   CHECK(problem(kListener, "[database]\npath = \"\"\n").contains("database.path is required"));
+  CHECK(problem(kListener, "[database]\npath = \"m.db\"\n").contains("the path is relative"));
   CHECK(problem_in("[firewall]\nblocked_countries = [\"RU\"]")
             .contains("firewall: geoip_db is required"));
 }

@@ -52,7 +52,8 @@ std::string Plant::open() {
   REQUIRE(plane.has_value());
   plane_ = *std::move(plane);
   control_->attach(*plane_);
-  return "";
+  const auto seeded = control_->seed();
+  return seeded.has_value() ? "" : seeded.error().message;
 }
 
 void Plant::close() {
@@ -82,8 +83,9 @@ Terms by_test() { return {.who = "CN=test", .action = "test"}; }
 
 std::string told(const Refusal& refusal) {
   static constexpr const char* kKinds[] = {
-      "invalid",  "not found",  "already exists", "failed precondition", "stale",       "too many",
-      "stopping", "store full", "store locked",   "store replaced",      "store failed"};
+      "invalid",         "not found",    "already exists", "failed precondition",
+      "stale",           "too many",     "stopping",       "store full",
+      "store read-only", "store locked", "store replaced", "store failed"};
   static constexpr const char* kFields[] = {"change",  "listener",  "hostname",
                                             "backend", "rule type", "rule value"};
   std::string text = kKinds[static_cast<std::size_t>(refusal.kind)];

@@ -101,8 +101,6 @@ TEST_CASE("a record that nobody could have committed stops the start, and is nam
        "somebody edited"},
       {"INSERT INTO routes VALUES (':443', 'a.example.com', 'nowhere')", "nowhere",
        "somebody edited"},
-      {"INSERT INTO routes VALUES (':443', 'a.example.com', '127.0.0.1:8443')", "127.0.0.1:8443",
-       "leads back to the listener \":8443\""},
       {"INSERT INTO firewall_rules VALUES ('colour', 'red')", "colour",
        "none of ip, cidr, country"},
       {"INSERT INTO firewall_rules VALUES ('cidr', '192.0.2.1/24')", "192.0.2.1/24",
@@ -124,6 +122,29 @@ TEST_CASE("a record that nobody could have committed stops the start, and is nam
     INFO(one.sql << " -> " << why);
     CHECK(why.contains(one.record));
     CHECK(why.contains(one.why));
+  }
+}
+
+TEST_CASE("a record that only the machine makes useless stops no start", "[control]") {
+  const char* const backends[] = {"[fe80::1%no-such-if]:443", "127.0.0.1:8443", "[fe80::9]:443",
+                                  "224.0.0.1:443"};
+  Plant plant;
+  REQUIRE(plant.open() == "");
+  plant.close();
+  for (const std::string backend : backends) {
+    INFO(backend);
+    {
+      auto connection =
+          mc::store::Connection::open(plant.database(), mc::store::Access::kReadWrite);
+      REQUIRE(connection.has_value());
+      REQUIRE(connection
+                  ->execute("INSERT OR REPLACE INTO routes VALUES (':443', 'a.example.com', '" +
+                            backend + "')")
+                  .has_value());
+    }
+    REQUIRE(plant.open() == "");
+    CHECK(plant.route("a.example.com", 0) == backend);
+    plant.close();
   }
 }
 
@@ -181,6 +202,30 @@ TEST_CASE("each change of a batch sees what those before it did", "[control]") {
   CHECK(applied.rules_added == 0);
   CHECK(plant.route("a.example.com") == "192.0.2.8:8");
   CHECK(plant.route("b.example.com") == "none");
+}
+
+TEST_CASE("a batch reports what each of its changes did, a large one only the sum", "[control]") {
+  using Result = Effect::Result;
+  Plant plant(kSeed);
+  REQUIRE(plant.open() == "");
+  const PutRule known{{RuleType::kIp, "203.0.113.50"}};
+  const PutRoute put{":443", {"seed.example.com", "192.0.2.8:8"}};
+  const Applied applied = done(plant.control().apply(
+      Changes{add("a.example.com"), put, put, known, PutRule{{RuleType::kIp, "192.0.2.1"}},
+              RemoveRule{{RuleType::kCidr, "198.51.100.0/24"}},
+              RemoveRoute{":443", "a.example.com"}},
+      by_test()));
+  std::vector<Result> results;
+  for (const Effect& effect : applied.effects) results.push_back(effect.result);
+  CHECK(results == std::vector{Result::kAdded, Result::kChanged, Result::kUnchanged,
+                               Result::kUnchanged, Result::kAdded, Result::kRemoved,
+                               Result::kRemoved});
+  REQUIRE(applied.effects[1].previous.has_value());
+  CHECK(applied.effects[1].previous->to_string() == "192.0.2.1:1");
+  CHECK_FALSE(applied.effects[2].previous.has_value());
+  CHECK(done(plant.control().apply(Changes(kEffectsMax, known), by_test())).effects.size() ==
+        kEffectsMax);
+  CHECK(done(plant.control().apply(Changes(kEffectsMax + 1, known), by_test())).effects.empty());
 }
 
 TEST_CASE("one change that cannot be made undoes the whole batch", "[control]") {
@@ -269,13 +314,13 @@ TEST_CASE("a replacement makes the routes of one listener exactly those", "[cont
               add("elsewhere.example.com", "192.0.2.1:443", ":8443")},
       by_test()));
   const std::vector<RouteText> routes = {{"stays.example.com", "192.0.2.1:443"},
-                                         {"moves.example.com", "192.0.2.2:443"},
+                                         {"moves.example.com", "203.0.113.2:443"},
                                          {"*", "192.0.2.3:443"}};
   const Applied applied = done(plant.control().replace_routes(":443", routes, by_test()));
   CHECK(applied.routes_added == 1);
   CHECK(applied.routes_changed == 1);
   CHECK(applied.routes_removed == 1);
-  CHECK(plant.route("moves.example.com") == "192.0.2.2:443");
+  CHECK(plant.route("moves.example.com") == "203.0.113.2:443");
   CHECK(plant.route("goes.example.com") == "192.0.2.3:443");
   CHECK(plant.route("elsewhere.example.com", 1) == "192.0.2.1:443");
   CHECK(plant.query("SELECT count(*) FROM routes") == "4");
@@ -285,7 +330,7 @@ TEST_CASE("a replacement that names a host twice is refused", "[control]") {
   Plant plant;
   REQUIRE(plant.open() == "");
   const std::vector<RouteText> routes = {{"a.example.com", "192.0.2.1:443"},
-                                         {"A.example.com.", "192.0.2.2:443"}};
+                                         {"A.example.com.", "203.0.113.2:443"}};
   CHECK(refused(plant.control().replace_routes(":443", routes, by_test()))
             .contains("[1] hostname: \"A.example.com.\": the same host name as routes[0]"));
 }
@@ -340,6 +385,63 @@ TEST_CASE("a server that stops takes no more changes", "[control]") {
   CHECK(refused(plant.control().apply(Changes{add("a.example.com")}, by_test()))
             .starts_with("stopping"));
   CHECK(refused(plant.control().replace_routes(":443", {}, by_test())).starts_with("stopping"));
+}
+
+TEST_CASE("routes belong to the listener of their name, or else of their address", "[control]") {
+  Plant plant;  // listeners :443 and :8443
+  REQUIRE(plant.open() == "");
+  const Listeners& listeners = plant.control().listeners();
+  const auto record = [](const char* listener, const char* hostname) {
+    return mc::store::Route{{listener, hostname}, "192.0.2.1:1"};
+  };
+  auto records =
+      std::vector{record("[::]:443", "a"), record("[0::0]:443", "a"), record("[0::0]:443", "b"),
+                  record(":8443", "a"),    record("[::]:8443", "b"),  record("192.0.2.1:443", "c"),
+                  record("nonsense", "d")};
+  const Assignment assignment = assign(records, listeners);
+  // Of two names of one address, that with more routes; none beside the name as configured.
+  CHECK(assignment.record_names == std::vector<std::string>{"[0::0]:443", ":8443"});
+  CHECK(assignment.left_behind ==
+        std::map<std::string, std::size_t>{
+            {"[::]:443", 1}, {"[::]:8443", 1}, {"192.0.2.1:443", 1}, {"nonsense", 1}});
+  rename(records, assignment, listeners);
+  CHECK(records[1].key.listener == ":443");
+  CHECK(records[2].key.listener == ":443");
+  CHECK(records[0].key.listener == "[::]:443");
+}
+
+TEST_CASE("a database that somebody changed while it was out is not taken back", "[control]") {
+  Plant plant;
+  REQUIRE(plant.open() == "");
+  Control& control = plant.control();
+  REQUIRE(control.apply(Changes{add("a.example.com")}, by_test()).has_value());
+  control.release_database();
+  CHECK(refused(control.apply(Changes{add("b.example.com")}, by_test())).starts_with("stopping: "));
+  {
+    // As a successor that made a change and then gave up.
+    auto store = mc::store::Store::open(plant.database());
+    REQUIRE(store.has_value());
+    REQUIRE((*store)->commit({.put_routes = {{{":443", "c.example.com"}, "192.0.2.1:443"}}}, {}));
+  }
+  const auto taken = control.take_database_back();
+  REQUIRE_FALSE(taken.has_value());
+  CHECK(taken.error().message.contains("it is at revision 3, this server at 2"));
+  CHECK(taken.error().message.contains("restart the server"));
+  CHECK(refused(control.apply(Changes{add("b.example.com")}, by_test())).starts_with("stopping: "));
+  CHECK(plant.route("a.example.com") != "none");
+  CHECK(plant.route("c.example.com") == "none");
+}
+
+TEST_CASE("an unchanged database is taken back, and changes go on", "[control]") {
+  Plant plant;
+  REQUIRE(plant.open() == "");
+  Control& control = plant.control();
+  control.release_database();
+  {
+    REQUIRE(mc::store::Store::open(plant.database()).has_value());
+  }
+  REQUIRE(control.take_database_back().has_value());
+  CHECK(control.apply(Changes{add("a.example.com")}, by_test()).has_value());
 }
 
 TEST_CASE("changes of several threads come one after the other, and readers see whole states",

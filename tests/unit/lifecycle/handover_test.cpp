@@ -57,7 +57,10 @@ class Notes final : public Incumbent {
   void take_database_back() override { said += "take-back "; }
   void stop_accepting() override { said += "stop "; }
   void accept_again() override { said += "again "; }
-  void succeeded_by(pid_t) override { said += "succeeded "; }
+  void succeeded_by(pid_t, Fd place) override {
+    said += place ? "succeeded " : "succeeded without a place ";
+  }
+  void take_over_failed(const std::string&) override { said += "failed "; }
 
   std::string said;
 
@@ -71,7 +74,8 @@ class Notes final : public Incumbent {
 
 // The incumbent's thread is the test's: it turns until the successor's part has returned.
 struct Scene {
-  explicit Scene(std::vector<int> sockets) : notes(std::move(sockets)) {}
+  explicit Scene(std::vector<int> sockets, const Patience& limits = {})
+      : patience(limits), notes(std::move(sockets)) {}
   ~Scene() { std::filesystem::remove_all(directory); }
   Scene(const Scene&) = delete;
   Scene& operator=(const Scene&) = delete;
@@ -88,11 +92,12 @@ struct Scene {
     if (::poll(&event, 1, 50) == 1) handover->turn();
   }
 
+  const Patience patience;
   std::string directory = make_directory();
   std::string database = directory + "/mc-proxy.db";
   Log log{{.level = LogLevel::kError, .priorities = LogPriorities::kNever}};
   Notes notes;
-  std::unique_ptr<Handover> handover = std::move(*Handover::open(database, notes, log));
+  std::unique_ptr<Handover> handover = std::move(*Handover::open(database, notes, log, patience));
 };
 
 }  // namespace
@@ -128,8 +133,8 @@ TEST_CASE("a successor gets every socket, more than one message carries, and tak
 
 TEST_CASE("a successor that goes away is undone as far as it came") {
   const int steps = GENERATE(0, 1, 2, 3);
-  const std::vector<std::string> expected = {"", "", "release take-back ",
-                                             "release stop again take-back "};
+  const std::vector<std::string> expected = {"", "failed ", "release take-back failed ",
+                                             "release stop again take-back failed "};
   const Fd socket = listening_socket();
   Scene scene({socket.get()});
   scene.play([&] {
@@ -163,8 +168,53 @@ TEST_CASE("a successor that does not live to hear the last answer has not taken 
   }
   CHECK(scene.handover->is_under_way());
   scene.turn();
-  CHECK(scene.notes.said == "release stop again take-back ");
+  CHECK(scene.notes.said == "release stop again take-back failed ");
   CHECK_FALSE(scene.handover->is_under_way());
+}
+
+TEST_CASE("a successor that is silent is given up after its time, and not before") {
+  const auto steps = GENERATE(0U, 1U, 2U, 3U);
+  const std::string expected[] = {"", "failed ", "release take-back failed ",
+                                  "release stop again take-back failed "};
+  const Fd socket = listening_socket();
+  constexpr std::chrono::milliseconds kShort{100};
+  // What it has not come to is not limited by what it has passed, nor the other way round.
+  const Patience patience = steps == 0 ? Patience{.step = std::chrono::hours(1), .request = kShort}
+                                       : Patience{.step = kShort, .request = std::chrono::hours(1)};
+  Scene scene({socket.get()}, patience);
+  const Fd successor = connect_at(handover_path(scene.database));
+  scene.turn();
+  const std::string_view requests[] = {word::kSockets, word::kDatabase, word::kAccepting};
+  for (std::size_t i = 0; i < steps; ++i) {
+    const std::string_view request = requests[i];
+    REQUIRE(send_message(successor.get(), request));
+    scene.turn();
+    while (receive_message(successor.get())->text != word::kDone) continue;
+  }
+  const auto began = std::chrono::steady_clock::now();
+  pollfd hangup{.fd = successor.get(), .events = POLLIN, .revents = 0};
+  while (::poll(&hangup, 1, 5) == 0) {
+    REQUIRE(std::chrono::steady_clock::now() < began + std::chrono::seconds(10));
+    scene.handover->tick();
+  }
+  CHECK(std::chrono::steady_clock::now() >= began + kShort - std::chrono::milliseconds(20));
+  CHECK(scene.notes.said == expected[steps]);
+}
+
+TEST_CASE("a predecessor that is silent is not waited for longer than a step may take") {
+  Scene scene({}, {});
+  const auto began = std::chrono::steady_clock::now();
+  const auto predecessor = *Predecessor::find(
+      scene.database,
+      {.step = std::chrono::milliseconds(1100), .about = std::chrono::milliseconds(100)});
+  REQUIRE(predecessor != nullptr);
+  CHECK(predecessor->about().error().message == "no answer within 100ms");
+  CHECK(std::chrono::steady_clock::now() < began + std::chrono::seconds(1));
+  const auto second = *Predecessor::find(scene.database, {.step = std::chrono::milliseconds(1100)});
+  const auto asked = second->sockets();
+  REQUIRE_FALSE(asked.has_value());
+  CHECK(asked.error().message.ends_with("did not hand over: no answer within 1.1s"));
+  CHECK(std::chrono::steady_clock::now() < began + std::chrono::seconds(10));
 }
 
 TEST_CASE("steps in another order, or words of another version, are refused and change nothing") {
@@ -207,7 +257,7 @@ TEST_CASE("a server tells of itself to whoever asks, and can still be succeeded"
   CHECK(told.confinement.seccomp == "80 system calls refused");
   CHECK(told.confinement.rings == "7 operations allowed");
   CHECK(told.listening == addresses);
-  CHECK(scene.notes.said.empty());
+  CHECK(scene.notes.said == "failed ");  // the sockets were asked for, and not taken over
 }
 
 TEST_CASE("a server of an earlier version, which does not tell of itself, is told apart") {

@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "base/descriptor_limit.hpp"
 #include "support/catch.hpp"
 
 namespace mc::metrics {
@@ -138,6 +139,7 @@ TEST_CASE("scrapes are answered when descriptors have run out, one after the oth
   const auto endpoint = serve([] { return std::string("up 1\n"); });
   std::vector<Client> clients;
   for (int i = 0; i < 3; ++i) clients.emplace_back();
+  raise_descriptor_limit();
   const NoDescriptors none;
   for (Client& client : clients) {
     client.connect(endpoint->address());

@@ -31,7 +31,7 @@ int option(const Fd& fd, int level, int name) {
 }  // namespace
 
 TEST_CASE("the listeners of one address share its port, also one that the kernel chose") {
-  const auto listeners = open_listeners(*SocketAddress::parse_listen("127.0.0.1:0"), "here", 3);
+  const auto listeners = open_listeners({*SocketAddress::parse_listen("127.0.0.1:0"), "here"}, 3);
   REQUIRE(listeners.has_value());
   REQUIRE(listeners->size() == 3);
   std::set<std::uint16_t> ports;
@@ -41,10 +41,10 @@ TEST_CASE("the listeners of one address share its port, also one that the kernel
 
 TEST_CASE(
     "an address that is taken is an error that says whom to ask, even if its owner would share") {
-  const auto first = open_listeners(*SocketAddress::parse_listen("127.0.0.1:0"), "first", 1);
+  const auto first = open_listeners({*SocketAddress::parse_listen("127.0.0.1:0"), "first"}, 1);
   REQUIRE(first.has_value());
   const SocketAddress taken = bound_address(first->front());
-  const auto second = open_listeners(taken, taken.to_string(), 1);
+  const auto second = open_listeners({taken, taken.to_string()}, 1);
   REQUIRE_FALSE(second.has_value());
   CHECK(second.error().message.find("address already in use") != std::string::npos);
   CHECK(second.error().message.find("ss -tlnp") != std::string::npos);
@@ -53,23 +53,23 @@ TEST_CASE(
 
 TEST_CASE("an address of no interface is an error that names it") {
   const auto none =
-      open_listeners(*SocketAddress::parse_listen("192.0.2.1:4443"), "192.0.2.1:4443", 1);
+      open_listeners({*SocketAddress::parse_listen("192.0.2.1:4443"), "192.0.2.1:4443"}, 1);
   REQUIRE_FALSE(none.has_value());
   CHECK(none.error().message.find("listen 192.0.2.1:4443") != std::string::npos);
   CHECK(none.error().message.find("ip address") != std::string::npos);
 }
 
 TEST_CASE("the unspecified address serves both families, any other just its own") {
-  const auto every = open_listeners(*SocketAddress::parse_listen(":0"), ":0", 1);
+  const auto every = open_listeners({*SocketAddress::parse_listen(":0"), ":0"}, 1);
   REQUIRE(every.has_value());
   CHECK(option(every->front(), IPPROTO_IPV6, IPV6_V6ONLY) == 0);
-  const auto one = open_listeners(*SocketAddress::parse_listen("[::1]:0"), "[::1]:0", 1);
+  const auto one = open_listeners({*SocketAddress::parse_listen("[::1]:0"), "[::1]:0"}, 1);
   REQUIRE(one.has_value());
   CHECK(option(one->front(), IPPROTO_IPV6, IPV6_V6ONLY) == 1);
 }
 
 TEST_CASE("clients inherit the options of streams, and backends get the same") {
-  const auto listeners = open_listeners(*SocketAddress::parse_listen("127.0.0.1:0"), "here", 1);
+  const auto listeners = open_listeners({*SocketAddress::parse_listen("127.0.0.1:0"), "here"}, 1);
   REQUIRE(listeners.has_value());
   const Fd client(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   const SocketAddress address = bound_address(listeners->front());

@@ -26,12 +26,15 @@ inline SocketAddress address_of(const Fd& fd) {
 }
 
 inline Fd listening_socket() {
-  return std::move(open_listeners(*SocketAddress::parse_listen("127.0.0.1:0"), "here", 1)->front());
+  return std::move(
+      open_listeners({*SocketAddress::parse_listen("127.0.0.1:0"), "here"}, 1)->front());
 }
 
 /// One listener, whose every name goes to a backend that listens and never accepts.
 struct Stage {
-  Stage() { policies.reader(0).online(); }
+  explicit Stage(SpliceMode mode = SpliceMode::kInline) : engine(SpliceEngine::make(mode)) {
+    policies.reader(0).online();
+  }
   ~Stage() { policies.reader(0).offline(); }
   Stage(const Stage&) = delete;
   Stage& operator=(const Stage&) = delete;
@@ -52,7 +55,7 @@ struct Stage {
       std::move(*ring::BufferGroup::create(*loop, 0, 2, 1 << 17));
   tls::ClientHelloParser parser;
   PipePool pipes{*loop, 4};
-  std::unique_ptr<SpliceEngine> engine = SpliceEngine::make(SpliceMode::kInline);
+  std::unique_ptr<SpliceEngine> engine;
   std::vector<std::uint8_t> copy_buffer = std::vector<std::uint8_t>(4096);
   Counters counters{1};
   Settings settings{.listener_names = {"here"}, .connections_max = 100};

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/backups.hpp"
 
+#include <fmt/format.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -10,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "store/limits.hpp"
 #include "support/catch.hpp"
 #include "unit/store/store_fixture.hpp"
 
@@ -21,6 +23,13 @@ namespace {
 
 constexpr std::chrono::sys_seconds kNow =
     std::chrono::sys_days(std::chrono::year(2025) / 3 / 31) + 12h;
+
+/// So many backups of the last days, which are more than enough to be kept.
+void make_recent(const TempDir& dir, std::size_t count) {
+  for (std::size_t i = 0; i < count; ++i) {
+    write_file(dir.file(backup_name(kNow - 24h * static_cast<int>(i) - 1s)), "");
+  }
+}
 
 /// A file that was written last so long before kNow.
 void make_file(const TempDir& dir, const std::string& name, std::chrono::seconds age) {
@@ -58,6 +67,7 @@ TEST_CASE("a backup's name tells its second, and nothing else is one") {
 
 TEST_CASE("backups go when their names are older than asked for, whatever the files' times") {
   const TempDir dir;
+  make_recent(dir, kBackupsKept);
   make_file(dir, "mc-proxy-20250331-120000.db", 0s);   // the newest
   make_file(dir, "mc-proxy-20250301-120000.db", 24h);  // 30 days to the second
   make_file(dir, "mc-proxy-20250301-115959.db", 0s);   // a second more; copied just now
@@ -69,13 +79,25 @@ TEST_CASE("backups go when their names are older than asked for, whatever the fi
   CHECK(pruned.failures.empty());
   CHECK(removed_names(pruned) ==
         std::vector<std::string>{"mc-proxy-20200101-000000.db", "mc-proxy-20250301-115959.db"});
-  CHECK(dir.names() ==
-        std::vector<std::string>{"mc-proxy-20250301-120000.db", "mc-proxy-20250330-120000.db",
-                                 "mc-proxy-20250331-120000.db", "mc-proxy-20990101-000000.db"});
+  CHECK(dir.names().size() == 4 + kBackupsKept);
+}
+
+TEST_CASE("the newest backups stay when the clock has gone ahead of all of them") {
+  const TempDir dir;
+  make_recent(dir, 20);
+  const auto wrong = kNow + 24h * 400;
+  make_file(dir, backup_name(wrong), 0s);
+  const Pruned pruned = prune_backups(dir.file(backup_name(wrong)), 720h, wrong);
+  CHECK(pruned.removed.size() == 21 - kBackupsKept);
+  std::vector<std::string> kept = dir.names();
+  REQUIRE(kept.size() == kBackupsKept);
+  CHECK(kept.front() == backup_name(kNow - 24h * 5 - 1s));
+  CHECK(kept.back() == backup_name(wrong));
 }
 
 TEST_CASE("the new backup stays, even where the clock says that it is old") {
   const TempDir dir;
+  make_recent(dir, kBackupsKept);
   make_file(dir, "mc-proxy-20240101-000000.db", 0s);
   make_file(dir, "mc-proxy-20240101-000001.db", 0s);
   const Pruned pruned = prune_backups(dir.file("mc-proxy-20240101-000000.db"), 720h, kNow);
@@ -117,6 +139,10 @@ TEST_CASE("nothing else in the folder of backups is touched") {
 TEST_CASE("a backup that cannot be removed is told, and the others go") {
   const TempDir dir;
   std::filesystem::create_directory(dir.file("backups"));
+  for (int i = 0; i < 7; ++i) {
+    make_file(dir, fmt::format("backups/mc-proxy-2025033{}-110000.db", i % 2), 0s);
+    make_file(dir, fmt::format("backups/mc-proxy-2025032{}-110000.db", i), 0s);
+  }
   make_file(dir, "backups/mc-proxy-20250331-120000.db", 0s);
   make_file(dir, "backups/mc-proxy-20200101-000000.db", 0s);
   REQUIRE(::chmod(dir.file("backups").c_str(), 0555) == 0);

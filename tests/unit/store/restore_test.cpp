@@ -259,3 +259,77 @@ TEST_CASE("a log heals a page of the main file that a power failure tore") {
   CHECK(store->notices().empty());
   CHECK(to_text(load(*store)) == expected_contents(30));
 }
+
+TEST_CASE(
+    "a backup that is copied over a running server's file is noticed, and is what starts next") {
+  const auto make_backup = GENERATE(snapshot, sqlite_backup, copy_over);
+  // Whether the log's content is in the main file when the copy comes.
+  const bool is_moved = GENERATE(false, true);
+  const bool is_tried = GENERATE(false, true);
+  const TempDir dir;
+  const std::string backup = dir.file("backup.db");
+  {
+    const auto store = open_store(dir.database());
+    for (Revision r = 1; r <= 3; ++r) commit(*store, change_to(r));
+    store->move_log();
+    make_backup(dir.database(), backup);
+    for (Revision r = 4; r <= 40; ++r) commit(*store, change_to(r));
+    if (is_moved) store->move_log();
+    copy_over(backup, dir.database());
+    if (is_tried) {
+      const auto refused = store->commit(change_to(41), by("test"));
+      REQUIRE_FALSE(refused.has_value());
+      CHECK(refused.error().trouble == Trouble::kReplaced);
+      store->move_log();
+    }
+    CHECK_FALSE(store->is_undisturbed());
+    CHECK(read_file(dir.database()) == read_file(backup));
+  }
+  CHECK(read_file(dir.database()) == read_file(backup));
+  check_start(dir, 3);
+}
+
+TEST_CASE("a log that was removed, replaced or written to under the server is noticed") {
+  const TempDir dir;
+  const auto store = open_store(dir.database());
+  commit(*store, change_to(1));
+  store->move_log();
+  const std::string log = wal_path(dir.database());
+  SECTION("removed") { std::filesystem::remove(log); }
+  SECTION("replaced") {
+    std::filesystem::rename(log, dir.file("log"));
+    std::filesystem::copy_file(dir.file("log"), log);
+  }
+  SECTION("emptied") { std::filesystem::resize_file(log, 0); }
+  const auto refused = store->commit(change_to(2), by("test"));
+  REQUIRE_FALSE(refused.has_value());
+  CHECK(refused.error().trouble == Trouble::kReplaced);
+}
+
+TEST_CASE("what another program does to the files without changing their content is no change") {
+  const TempDir dir;
+  const auto store = open_store(dir.database());
+  commit(*store, change_to(1));
+  SECTION("another mode") {
+    std::filesystem::permissions(dir.database(), std::filesystem::perms::owner_all);
+  }
+  SECTION("the log is moved") { execute(dir.database(), "PRAGMA wal_checkpoint"); }
+  CHECK(store->is_undisturbed());
+  commit(*store, change_to(2));
+  CHECK(to_text(load(*store)) == expected_contents(2));
+}
+
+TEST_CASE("a database whose rows are out of order is damaged, although quick_check finds nothing") {
+  const TempDir dir;
+  {
+    const auto store = open_store(dir.database());
+    for (Revision r = 1; r <= 40; ++r) commit(*store, change_to(r));
+  }
+  std::string bytes = read_file(dir.database());
+  const std::size_t middle = bytes.find("h24.example.com");
+  REQUIRE(middle != std::string::npos);
+  bytes[middle] = 'a';  // and so before all others
+  write_file(dir.database(), bytes);
+  REQUIRE(query(dir.database(), "PRAGMA quick_check") == "ok");
+  CHECK(open_error(dir.database()).contains("damaged (row not in PRIMARY KEY order"));
+}

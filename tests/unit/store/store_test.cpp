@@ -294,7 +294,8 @@ TEST_CASE("a commit is refused when the file was removed or replaced, and change
   std::filesystem::rename(dir.database(), dir.file("moved.db"));
   const auto refused = store->commit(change_to(2), by("test"));
   REQUIRE_FALSE(refused.has_value());
-  CHECK(refused.error().message.contains("removed or replaced while mc-proxy runs"));
+  CHECK(refused.error().message.contains(
+      "replaced or removed by another program while mc-proxy runs"));
   std::filesystem::rename(dir.file("moved.db"), dir.database());
   commit(*store, change_to(2));
 }
@@ -306,7 +307,7 @@ TEST_CASE("a commit is refused when another program has changed the revision") {
   execute(dir.database(), "UPDATE state SET revision = 7");
   const auto refused = store->commit(change_to(2), by("test"));
   REQUIRE_FALSE(refused.has_value());
-  CHECK(refused.error().message.contains("changed by another program"));
+  CHECK(refused.error().message.contains("changed, replaced or removed by another program"));
   CHECK(refused.error().trouble == Trouble::kReplaced);
   CHECK(query(dir.database(), "SELECT count(*) FROM audit") == "1");
 }

@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// What a process says that ends by abort(3): nobody else can say why. Before there are threads.
+
+namespace mc::app {
+
+/// An exception that nobody catches, such as a thread or memory that cannot be had, is written to
+/// stderr with a remedy; and SIGABRT, from any sender, waits 200 ms for the log's thread to
+/// write what was logged before, such as what a library said. Then the process ends as without.
+void install_last_words();
+
+}  // namespace mc::app

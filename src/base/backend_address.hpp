@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// Where a route leads: an address to connect to, with the name of a network interface where the
+// address is link-local. The name stays a name: an interface may come later, go, or come back under
+// another number, so the system is asked for the number at each connect. A value; any thread.
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/result.hpp"
+#include "base/socket_address.hpp"
+
+namespace mc {
+
+class BackendAddress {
+ public:
+  BackendAddress() = default;
+  /// An address that needs no interface, or that has the number of one already.
+  BackendAddress(const SocketAddress& address) : address_(address) {}  // NOLINT: it is one
+
+  /// Reads "192.0.2.1:443", "[2001:db8::1]:443" or "[fe80::1%eth0]:443". Asks the system nothing.
+  /// Errors name the text and what would be right.
+  static Result<BackendAddress> parse(std::string_view text);
+
+  /// The address to connect to now; nothing: there is no interface of that name.
+  [[nodiscard]] std::optional<SocketAddress> resolve() const;
+
+  /// Without the interface, if it is known by name.
+  [[nodiscard]] const SocketAddress& address() const { return address_; }
+  [[nodiscard]] IpAddress ip() const { return address_.ip(); }
+  [[nodiscard]] std::uint16_t port() const { return address_.port(); }
+  /// The name of the interface, or its number as a text; empty: none is needed.
+  [[nodiscard]] const std::string& interface() const { return interface_; }
+  /// As parse() reads it.
+  [[nodiscard]] std::string to_string() const;
+
+  bool operator==(const BackendAddress&) const = default;
+
+ private:
+  SocketAddress address_;
+  std::string interface_;
+};
+
+}  // namespace mc

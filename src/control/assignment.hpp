@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// Whose the routes of a database are. A record names its listener as the configuration wrote it
+// when the record was made; the configuration may write the same address in another way by now, or
+// may have another address. Pure functions; any thread.
+
+#include <cstddef>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "control/state.hpp"
+#include "store/store.hpp"
+
+namespace mc::control {
+
+struct Assignment {
+  /// By listener: the name that its records have.
+  std::vector<std::string> record_names;
+  /// Names that no listener has, with the number of their routes: kept, and not in force.
+  std::map<std::string, std::size_t> left_behind;
+};
+
+/// A listener has the records of its name; if there are none, those of the name that is the same
+/// address. So a configuration can be rewritten and taken back without a change of the database.
+Assignment assign(const std::vector<store::Route>& records, const Listeners& listeners);
+
+/// Gives the records the names that the configuration has.
+void rename(std::vector<store::Route>& records, const Assignment& assignment,
+            const Listeners& listeners);
+
+}  // namespace mc::control

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+// Routes that go from one listener to another, of which one or both may not be configured: after a
+// listener got another address, or before.
+
+#include <fmt/format.h>
+
+#include <map>
+#include <optional>
+#include <utility>
+
+#include "base/quote.hpp"
+#include "base/socket_address.hpp"
+#include "config/rules.hpp"
+#include "control/control.hpp"
+
+namespace mc::control {
+namespace {
+
+// One end of a move.
+struct End {
+  std::optional<std::size_t> listener;  // nothing: it is not configured
+  std::string record_name;
+  std::map<std::string, std::string> routes;  // backends by host name
+};
+
+Result<End> find_end(const std::string& name, const Listeners& listeners,
+                     const std::vector<std::string>& record_names) {
+  if (const auto listener = listeners.find(name)) {
+    return End{.listener = listener, .record_name = record_names[*listener], .routes = {}};
+  }
+  const auto address = SocketAddress::parse_listen(name);
+  if (!address.has_value()) return fail(fmt::format("listener {}", address.error().message));
+  return End{.listener = std::nullopt, .record_name = name, .routes = {}};
+}
+
+void take_routes(const std::vector<store::Route>& records, End& end) {
+  for (const store::Route& record : records) {
+    if (record.key.listener == end.record_name) {
+      end.routes.emplace(record.key.hostname, record.backend);
+    }
+  }
+}
+
+// `place`: 0 for the listener that gives, 1 for the one that gets.
+std::unexpected<Refusal> refuse_name(std::size_t place, std::string description) {
+  return std::unexpected(
+      Refusal{.kind = RefusalKind::kInvalid,
+              .message = {},
+              .violations = {{place, Field::kListener, std::move(description)}}});
+}
+
+Outcome<void> require_no_conflict(const End& from, const End& to, const std::string& to_name) {
+  for (const auto& [hostname, backend] : from.routes) {
+    const auto there = to.routes.find(hostname);
+    if (there == to.routes.end() || there->second == backend) continue;
+    return refuse(
+        RefusalKind::kAlreadyExists,
+        fmt::format("listener {} has a route for {} already, to {} and not to {}; replace "
+                    "says that the moved ones win",
+                    quote(to_name), quote(hostname), there->second, backend));
+  }
+  return {};
+}
+
+Outcome<void> put(const End& end, const std::string& hostname, const std::string& backend,
+                  Draft& draft) {
+  if (!end.listener.has_value()) {
+    draft.put_aside({{end.record_name, hostname}, backend});
+    return {};
+  }
+  const auto address = config::parse_recorded_backend(backend);
+  if (!address.has_value()) return refuse(RefusalKind::kInvalid, address.error().message);
+  const auto done = draft.apply(
+      ValidChange(ValidRoute{ValidRoute::Wish::kPut, *end.listener, hostname, *address}));
+  if (!done.has_value()) return std::unexpected(done.error());
+  return {};
+}
+
+Outcome<void> remove(const End& end, const std::string& hostname, Draft& draft) {
+  if (!end.listener.has_value()) {
+    draft.remove_aside({end.record_name, hostname});
+    return {};
+  }
+  const auto done =
+      draft.apply(ValidChange(ValidRoute{ValidRoute::Wish::kRemove, *end.listener, hostname, {}}));
+  if (!done.has_value()) return std::unexpected(done.error());
+  return {};
+}
+
+}  // namespace
+
+Outcome<Moved> Control::move_routes(const Move& move, const Terms& terms) {
+  Moved moved;
+  const auto lay_over = [&](Draft& draft) -> Outcome<void> {
+    std::vector<End> ends;
+    for (const std::string& name : {move.from, move.to}) {
+      auto end = find_end(name, listeners_, record_names_);
+      if (!end.has_value()) return refuse_name(ends.size(), end.error().message);
+      ends.push_back(*std::move(end));
+    }
+    End& from = ends[0];
+    End& to = ends[1];
+    if (from.record_name == to.record_name) {
+      return refuse_name(
+          1, fmt::format("{} and {} are one listener", quote(move.from), quote(move.to)));
+    }
+    const auto contents = store_->load();
+    if (!contents.has_value()) return refuse(RefusalKind::kStoreFailed, contents.error().message);
+    take_routes(contents->routes, from);
+    take_routes(contents->routes, to);
+    if (from.routes.empty()) {
+      return refuse(RefusalKind::kNotFound,
+                    fmt::format("listener {} has no routes", quote(move.from)));
+    }
+    if (!move.replace) {
+      if (auto free = require_no_conflict(from, to, move.to); !free.has_value()) return free;
+    }
+    moved.routes = static_cast<std::uint32_t>(from.routes.size());
+    for (const auto& [hostname, backend] : from.routes) {
+      if (auto done = put(to, hostname, backend, draft); !done.has_value()) return done;
+      if (move.keep) continue;
+      if (auto done = remove(from, hostname, draft); !done.has_value()) return done;
+    }
+    return {};
+  };
+  auto applied = change(terms, lay_over);
+  if (!applied.has_value()) return std::unexpected(std::move(applied.error()));
+  moved.revision = applied->revision;
+  return moved;
+}
+
+}  // namespace mc::control

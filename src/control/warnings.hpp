@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// What an operator should act on although the server serves: shown by `mc-proxy status`, the admin
+// API and the metrics for as long as it is so. Any thread.
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace mc::control {
+
+enum class WarningKind : std::uint8_t {
+  kTakeOverFailed,    // a restart or an upgrade: no new server took over
+  kDatabaseChanged,   // changes are refused: somebody replaced the file, or wrote into it
+  kDatabaseReadOnly,  // changes are refused: its file system is full or read-only since the start
+  kGeoIpNotReloaded,  // the database's file cannot be used; the data read before are in force
+};
+
+inline constexpr std::size_t kWarningKinds = 4;
+
+/// "take_over_failed", ...: the label in the metrics.
+std::string_view to_string(WarningKind kind);
+
+class Warnings {
+ public:
+  /// From now on this is so; the text says what, and what to do.
+  void raise(WarningKind kind, std::string text);
+  void clear(WarningKind kind);
+
+  [[nodiscard]] bool is_raised(WarningKind kind) const;
+  /// The texts of those that are raised.
+  [[nodiscard]] std::vector<std::string> texts() const;
+
+ private:
+  mutable std::mutex lock_;
+  std::array<std::optional<std::string>, kWarningKinds> raised_;
+};
+
+}  // namespace mc::control

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the documents say in numbers and names, beside the sources that make it so."""
+
+import re
+import tomllib
+
+import pytest
+
+from harness import REPOSITORY
+
+
+def text_of(name: str) -> str:
+    """A file with every run of white space as one space."""
+    return re.sub(r"\s+", " ", (REPOSITORY / name).read_text())
+
+
+def constant(file: str, name: str) -> str:
+    """The value of a named limit, without separators."""
+    found = re.search(rf"\b{name}(?: = |{{)([\d']+)", text_of(f"src/{file}"))
+    assert found, f"{file} has no {name}"
+    return found[1].replace("'", "")
+
+
+# Document, a sentence with its number, and the limit that it is about; in milliseconds where that is in them.
+NUMBERS = [
+    ("RUNBOOK.md", r"at most ([\d,]+) a second are written", "proxy/limits.hpp", "kLinesPerSecond", 1),
+    ("RUNBOOK.md", r"keeps the last ([\d,]+) such failures", "proxy/limits.hpp", "kEventsKept", 1),
+    ("RUNBOOK.md", r"of the last ([\d,]+); whoever notes", "store/limits.hpp", "kAuditEntriesMax", 1),
+    ("RUNBOOK.md", r"The database keeps the last ([\d,]+) changes", "store/limits.hpp", "kAuditEntriesMax", 1),
+    ("RUNBOOK.md", r"can hold no more than (\d+) connections", "metrics/limits.hpp", "kConnectionsMax", 1),
+    ("RUNBOOK.md", r"connections, none for more than (\d+) s", "metrics/limits.hpp", "kAnswerWaitMax", 1000),
+    ("RUNBOOK.md", r"the API's (\d+) places", "admin/limits.hpp", "kTcpConnectionsMax", 1),
+    ("RUNBOOK.md", r"once a day from (\d+) days before the end", "admin/limits.hpp", "kExpiryWarning", 1),
+    ("RUNBOOK.md", r"if the bus says nothing for (two) seconds", "lifecycle/limits.hpp", "kBusMax", 1),
+    ("RUNBOOK.md", r"(Eight) watches may be open", "admin/limits.hpp", "kWatchesMax", 1),
+    ("doc/mc-proxy.toml.5", r"Above (\d+)h, and with 0s", "proxy/limits.hpp", "kIdleBeforeKeepAlive", 1),
+    ("doc/mc-proxy.toml.5", r"the first so many by name, 0 to ([\d,]+)\.", "config/limits.hpp", "kMetricsRoutesMax", 1),
+    ("proto/mc_proxy/v1/admin.proto", r"// At most ([\d,]+)\. Each sees", "control/limits.hpp", "kChangesMax", 1),
+    ("proto/mc_proxy/v1/admin.proto", r"of more than ([\d,]+) // changes", "control/limits.hpp", "kEffectsMax", 1),
+    ("proto/mc_proxy/v1/admin.proto", r"the server keeps the last ([\d,]+), whether", "proxy/limits.hpp", "kEventsKept", 1),
+    ("proto/mc_proxy/v1/admin.proto", r"keeps \(the last ([\d,]+)\)", "store/limits.hpp", "kAuditEntriesMax", 1),
+]
+WORDS = {"two": 2, "eight": 8}
+
+
+@pytest.mark.parametrize(("document", "sentence", "file", "name", "unit"), NUMBERS, ids=lambda value: str(value)[:40])
+def test_a_number_in_a_document_is_that_of_the_program(
+    document: str, sentence: str, file: str, name: str, unit: int
+) -> None:
+    found = re.search(sentence, text_of(document))
+    assert found, f"{document} does not say {sentence} any more: correct this test"
+    told = found[1].replace(",", "").lower()
+    assert WORDS.get(told) or int(told), sentence
+    assert (WORDS.get(told) or int(told)) * unit == int(constant(file, name))
+
+
+def reasons() -> set[str]:
+    """The names of all ways in which a connection can end."""
+    function = text_of("src/proxy/reason.cpp").partition("std::string_view to_string(Reason reason) {")[2]
+    return set(re.findall(r'return "(\w+)";', function.partition("Reason reason_of")[0])) - {"none"}
+
+
+def test_the_runbook_explains_every_reason_and_no_other() -> None:
+    table = (REPOSITORY / "RUNBOOK.md").read_text().partition("| reason | what happened |")[2].partition("\n\n")[0]
+    named = {name for row in table.splitlines()[2:] for name in re.findall(r"`(\w+)`", row.split("|")[1])}
+    assert named == reasons() and len(named) > 20
+
+
+def test_the_runbook_names_every_kind_of_event_and_of_warning() -> None:
+    runbook = text_of("RUNBOOK.md")
+    kinds = re.findall(r"EVENT_KIND_(\w+) = [1-9]", text_of("proto/mc_proxy/v1/admin.proto"))
+    assert len(kinds) >= 6
+    for kind in kinds:
+        assert f"`{kind.lower()}`" in runbook
+    warnings = re.findall(r'return "(\w+)";', text_of("src/control/warnings.cpp"))
+    assert len(warnings) >= 3
+    for kind in warnings:
+        assert f'mc_proxy_warning{{kind="{kind}"}}' in runbook, kind
+
+
+def defaults_of_the_program() -> dict[str, str]:
+    """Keys of [proxy], [log] and [metrics] with the defaults that config.hpp gives them, as TOML has them."""
+    units = {"seconds": "s", "minutes": "m", "hours": "h"}
+    source = text_of("src/config/config.hpp").partition("struct Proxy {")[2].partition("struct Config {")[0]
+    found = {}
+    for key, value in re.findall(r"(\w+) = ([^;]+);", source):
+        if duration := re.fullmatch(r"std::chrono::(\w+)\((\d+)\)", value):
+            value = f'"{duration[2]}{units[duration[1]]}"'
+        elif word := re.fullmatch(r"\w+::k(\w+)", value):
+            value = f'"{word[1].lower()}"'
+        found[key] = value
+    return found
+
+
+def test_the_defaults_of_the_documents_are_those_of_the_program() -> None:
+    defaults = defaults_of_the_program()
+    assert defaults["shutdown_timeout"] == '"30s"' and defaults["level"] == '"info"' and len(defaults) >= 11
+    example = tomllib.loads((REPOSITORY / "systemd/mc-proxy.toml.example").read_text())
+    page = (REPOSITORY / "doc/mc-proxy.toml.5").read_text()
+    for key, value in defaults.items():
+        shown = [table[key] for table in (example["proxy"], example["log"], example["metrics"]) if key in table]
+        assert shown == [tomllib.loads(f"x = {value}")["x"]], f"mc-proxy.toml.example: {key} is {value} by default"
+        item = re.search(rf"^\.It Va {key}\n(.*?)^\.(?:It|El)", page, re.M | re.S)
+        assert item, f"mc-proxy.toml.5 has no {key}"
+        told = re.search(r"The default(?: is\n\.Ql| is|,) (\w+)", item[1])
+        assert told and told[1] == value.strip('"'), f"mc-proxy.toml.5: {key} is {value} by default"
