@@ -9,7 +9,6 @@ the machine to where it begins.
 """
 
 import contextlib
-import ctypes
 import hashlib
 import os
 import pwd
@@ -23,7 +22,9 @@ import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import runbook
 import traffic
+from stopped_thread import stopped_thread
 
 PATIENCE = 30.0
 STATE = Path("/srv/mc-proxy")
@@ -160,6 +161,11 @@ def server_pids() -> list[int]:
     """The processes that have listeners or sessions: all of the service but the keeper."""
     main = int(show("MainPID"))
     return [int(pid) for pid in run("ps", "--no-headers", "-o", "pid", "--ppid", main).split()]
+
+
+def processes() -> list[int]:
+    """Every mc-proxy, whether the unit knows it as its main process or not."""
+    return [int(pid) for pid in run("sh", "-c", "ps -C mc-proxy --no-headers -o pid || true").split()]
 
 
 def restarts() -> int:
@@ -306,6 +312,67 @@ def a_configuration_that_is_wrong_is_an_error_in_the_journal() -> None:
     serve()
 
 
+def check_finds_what_the_unit_would_meet() -> None:
+    serve()
+    found = run("mc-proxy", "check")
+    assert "ok   user             mc-proxy, as mc-proxy.service has it" in found, found
+    assert "(RLIMIT_NOFILE is 1048576 here" in found or "LimitNOFILE= of the unit cannot be had here" in found, found
+    assert "the running server listens there" in found, found
+    systemctl("stop", "mc-proxy")
+    shutil.rmtree("/run/mc-proxy", ignore_errors=True)
+    assert "mc-proxy.service makes /run/mc-proxy" in run("mc-proxy", "check")
+    # With the socket unit systemd holds the port, and that is as it should be.
+    systemctl("start", "mc-proxy.socket")
+    try:
+        assert "systemd listens there" in run("mc-proxy", "check")
+    finally:
+        systemctl("stop", "mc-proxy.socket", "mc-proxy.service")
+    mode = CONFIG.stat().st_mode
+    owner = CONFIG.stat().st_uid, CONFIG.stat().st_gid
+    CONFIG.chmod(0o600)
+    os.chown(CONFIG, 0, 0)
+    try:
+        assert "the file cannot be read: Permission denied" in run("mc-proxy", "check", fails=True)
+    finally:
+        os.chown(CONFIG, *owner)
+        CONFIG.chmod(mode & 0o7777)
+    run("mc-proxy", "check")
+    serve()
+
+
+def a_failed_restart_leaves_the_server_from_before_until_it_is_stopped() -> None:
+    serve()
+    (before,) = server_pids()
+    configure(SETTINGS.replace('path = "/srv', 'pfad = "/srv'))
+    for _ in range(2):  # repeated, it fails again and takes nothing away
+        run("systemctl", "restart", "mc-proxy", fails=True)
+        until(lambda: show("ActiveState") == "failed", "the unit shows that it has failed")
+        assert "mc-proxy.service" in run("systemctl", "--failed", "--no-legend", "--plain")
+        assert processes() == [before] and traffic.is_served()
+    until(lambda: "warning: a restart or upgrade failed" in run("mc-proxy", "status"), "status says so")
+    systemctl("restart", "dbus")  # which ends the connection by which the server hears of the stop
+    until(lambda: "mc-proxy" in run("busctl", "list", "--unique"), "it has another one")
+    here = now()
+    configure(SETTINGS)
+    with traffic.greet(traffic.connect()) as client:
+        systemctl("stop", "mc-proxy")
+        until(lambda: 'signal="systemctl stop"' in journal(since=here), "systemctl stop reaches the server from before")
+        serve()  # it does not wait for the connections of the one that was stopped
+        traffic.ping(client)
+    until(lambda: before not in processes(), "it ends with its last connection")
+    assert "msg=stopped" in journal(since=here)
+    # Corrected, the next restart takes over from the one from before.
+    (before,) = server_pids()
+    configure(SETTINGS.replace('path = "/srv', 'pfad = "/srv'))
+    run("systemctl", "restart", "mc-proxy", fails=True)
+    configure(SETTINGS)
+    load = traffic.Load(threads=2, long=20)
+    systemctl("restart", "mc-proxy")
+    until(lambda: show("ActiveState") == "active" and before not in server_pids(), "the next server has taken over")
+    load.ping_long()
+    print(f"   {load.end()}")
+
+
 def reload_reads_the_geoip_database_anew() -> None:
     serve()
     for words in (["kill", "-s", "HUP", "mc-proxy"], ["reload", "mc-proxy"]):
@@ -317,16 +384,21 @@ def reload_reads_the_geoip_database_anew() -> None:
 
 
 def stop_refuses_newcomers_and_lets_open_connections_end() -> None:
+    """Those of a server from before a restart too."""
     serve()
-    with traffic.greet(traffic.connect()) as client:
-        here = now()
-        systemctl("stop", "--no-block", "mc-proxy")
-        until(traffic.is_refused, "newcomers are refused")
+    with traffic.greet(traffic.connect()) as early:
+        systemctl("restart", "mc-proxy")
+        with traffic.greet(traffic.connect()) as client:
+            assert re.search(r"^draining: pid \d+ .* 1 connection,", run("mc-proxy", "status"), re.M)
+            here = now()
+            systemctl("stop", "--no-block", "mc-proxy")
+            until(traffic.is_refused, "newcomers are refused")
+            traffic.ping(client)
+        traffic.ping(early)
         assert show("ActiveState") == "deactivating"
-        traffic.ping(client)
-    until(lambda: show("ActiveState") == "inactive", "it ends with its last connection")
+    until(lambda: show("ActiveState") == "inactive", "it ends with the last connection")
     assert show("Result") == "success"
-    assert "msg=stopped" in journal(since=here)
+    assert journal(since=here).count("msg=stopped") == 2
     assert run("ps", "-C", "mc-proxy", "--no-headers", "-o", "pid", fails=True) == ""
 
 
@@ -335,7 +407,6 @@ def ten_restarts_under_load_refuse_and_cut_nobody() -> None:
 
 
 def restarts_under_load_refuse_and_cut_nobody() -> None:
-    """The keeper and the take-over of standing accepts, on that kernel."""
     restart_under_load(3, threads=2, long=20)
 
 
@@ -411,35 +482,6 @@ def short_watchdog() -> Iterator[Callable[[], None]]:
         began, here = restarts(), now()
         yield has_fired
     systemctl("restart", "mc-proxy")
-
-
-@contextlib.contextmanager
-def stopped_thread(thread: int) -> Iterator[Callable[[], bool]]:
-    """The thread does nothing and the others of its process go on: ptrace(2). What is given tells whether it was killed,
-    and its process cannot end before that was asked."""
-    seize, interrupt, detach, all_kinds = 0x4206, 0x4207, 17, 0x40000000  # PTRACE_…, __WALL
-    libc = ctypes.CDLL(None, use_errno=True)
-    killed = False
-
-    def ptrace(request: int) -> None:
-        if libc.ptrace(request, thread, None, None) != 0:
-            error = ctypes.get_errno()
-            raise OSError(error, f"ptrace: {os.strerror(error)}")
-
-    def is_gone() -> bool:
-        nonlocal killed
-        killed = killed or os.waitpid(thread, all_kinds | os.WNOHANG)[0] == thread
-        return killed
-
-    ptrace(seize)
-    ptrace(interrupt)
-    _, status = os.waitpid(thread, all_kinds)
-    assert os.WIFSTOPPED(status), status
-    try:
-        yield is_gone
-    finally:
-        if not is_gone():
-            ptrace(detach)
 
 
 def a_crash_loses_no_client_that_waits() -> None:
@@ -537,7 +579,7 @@ def upgrade_restarts_the_service_and_no_unit_that_only_started_a_server() -> Non
     serve()
     before = show("MainPID")
     told = run("mc-proxy", "upgrade")
-    assert re.match(r"pid \d+ serves; pid \d+ finishes", told), told
+    assert re.match(r"pid \d+ serves; pid \d+ (has ended|finishes)", told), told
     assert show("MainPID") != before and show("ActiveState") == "active"
     config = Path("/run/supervised/mc-proxy.toml")
     config.parent.mkdir(exist_ok=True)
@@ -584,23 +626,6 @@ def the_timer_makes_a_backup_and_prunes() -> None:
 # ---- scenarios: the runbook
 
 
-def runbook_blocks() -> list[tuple[str, str]]:
-    """The blocks of the page that are marked `sh systemd`, in its order: section and commands."""
-    found, section, block = [], "", None
-    for line in Path("/payload/RUNBOOK.md").read_text().splitlines():
-        if block is not None:
-            if line == "```":
-                found.append((section, "\n".join(block)))
-                block = None
-            else:
-                block.append(line)
-        elif line == "```sh systemd":
-            block = []
-        elif line.startswith("## "):
-            section = line.removeprefix("## ")
-    return found
-
-
 def every_systemd_command_of_the_runbook_does_what_the_page_says() -> None:
     # What a block must print, or what must hold after it. A block that is not here fails the scenario.
     expected: dict[str, list[str | Callable[[], object]]] = {
@@ -618,7 +643,7 @@ def every_systemd_command_of_the_runbook_does_what_the_page_says() -> None:
     serve()
     shutil.copy("/payload/country.mmdb", "/tmp/GeoLite2-Country.mmdb")
     places: dict[str, int] = {}
-    for section, block in runbook_blocks():
+    for section, block in runbook.blocks(Path("/payload/RUNBOOK.md")):
         place = places[section] = places.get(section, -1) + 1
         prepare_block(section, place)
         told = run("bash", "-e", "-c", block)
@@ -693,6 +718,8 @@ NSPAWN = [
     runs_with_nothing_that_it_does_not_need,
     journal_has_priorities_and_a_line_for_each_connection,
     a_configuration_that_is_wrong_is_an_error_in_the_journal,
+    check_finds_what_the_unit_would_meet,
+    a_failed_restart_leaves_the_server_from_before_until_it_is_stopped,
     reload_reads_the_geoip_database_anew,
     stop_refuses_newcomers_and_lets_open_connections_end,
     ten_restarts_under_load_refuse_and_cut_nobody,

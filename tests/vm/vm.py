@@ -52,6 +52,13 @@ ExecStart=/usr/local/sbin/vm-test
 """
 
 # Where the guest's words go, and how its files come in, differs; the end is the same: the exit code, then no power.
+# sh -c ENTER sh CGROUP… -- COMMAND…: the command, in these cgroups.
+ENTER = """\
+while [ "$1" != -- ]; do echo $$ >"$1/cgroup.procs" || exit 1; shift; done
+shift
+exec "$@"
+"""
+
 RUN = """\
 #!/bin/bash
 exec >{output} 2>&1 </dev/null
@@ -134,7 +141,7 @@ def payload(deb: Path, folder: Path) -> None:
     """What the guest finds in /payload."""
     folder.mkdir()
     shutil.copy(deb, folder / "mc-proxy.deb")
-    for path in ("tests/vm/guest.py", "tests/vm/traffic.py", "tests/e2e/hello.py", "RUNBOOK.md"):
+    for path in ("tests/vm/guest.py", "tests/vm/runbook.py", "tests/vm/traffic.py", "tests/e2e/hello.py", "tests/e2e/stopped_thread.py", "RUNBOOK.md"):
         shutil.copy(REPOSITORY / path, folder)
     shutil.copytree(REPOSITORY / "tests/e2e", folder / "tests/e2e", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(REPOSITORY / "tests/support", folder / "tests/support")
@@ -195,15 +202,11 @@ def nspawn(deb: Path, work: Path, arguments: str) -> int:
         if not Path("/run/systemd/system").is_dir():
             command += ["--register=no", "--keep-unit"]
             groups = stack.enter_context(own_cgroups(name))
-
-        def enter() -> None:
-            for group in groups:
-                (group / "cgroup.procs").write_text(str(os.getpid()))
-
         with (work / "console").open("wb") as console:
             process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=console, stderr=console, preexec_fn=enter, start_new_session=True
-            )
+                ["sh", "-c", ENTER, "sh", *groups, "--", *command],
+                stdin=subprocess.DEVNULL, stdout=console, stderr=console, start_new_session=True,
+            )  # fmt: skip
             return watched(process, log, work / "console", NSPAWN_SECONDS)
 
 
