@@ -136,10 +136,10 @@ class NoDescriptors {
 };
 
 TEST_CASE("scrapes are answered when descriptors have run out, one after the other") {
+  raise_descriptor_limit();
   const auto endpoint = serve([] { return std::string("up 1\n"); });
   std::vector<Client> clients;
   for (int i = 0; i < 3; ++i) clients.emplace_back();
-  raise_descriptor_limit();
   const NoDescriptors none;
   for (Client& client : clients) {
     client.connect(endpoint->address());
