@@ -349,7 +349,8 @@ class Proxy:
         return self._running().pid
 
     def fds(self) -> Counter[str]:
-        """Its open descriptors by kind: "socket", "pipe", "anon_inode:[io_uring]", "file"..."""
+        """Its open descriptors by kind: "socket", "pipe", "anon_inode:[io_uring]"... Without files, of which a start
+        opens some for a moment: what is compared later would miss them for ever."""
         kinds: Counter[str] = Counter()
         folder = f"/proc/{self.pid}/fd"
         for name in os.listdir(folder):
@@ -357,8 +358,8 @@ class Proxy:
                 target = os.readlink(f"{folder}/{name}")
             except FileNotFoundError:  # closed meanwhile
                 continue
-            kind = target.split(":[")[0] if target.startswith(("socket:", "pipe:")) else target
-            kinds["file" if kind.startswith("/") else kind] += 1
+            if not target.startswith("/"):
+                kinds[target.split(":[")[0] if target.startswith(("socket:", "pipe:")) else target] += 1
         return kinds
 
     def memory(self) -> Memory:
