@@ -41,12 +41,6 @@ struct DataPlane::Seat {
 
 namespace {
 
-ring::Milliseconds monotonic_now() {
-  return static_cast<ring::Milliseconds>(std::chrono::duration_cast<std::chrono::milliseconds>(
-                                             std::chrono::steady_clock::now().time_since_epoch())
-                                             .count());
-}
-
 void pin_to(int cpu) {
   cpu_set_t cpus;
   CPU_ZERO(&cpus);
@@ -262,7 +256,7 @@ bool DataPlane::accepting() const {
 void DataPlane::drain(std::chrono::milliseconds grace) {
   open_.store(false, std::memory_order_relaxed);
   sockets_.clear();
-  const auto deadline = monotonic_now() + static_cast<ring::Milliseconds>(grace.count());
+  const Instant deadline = Clock::now() + grace;
   for (const auto& seat : seats_) {
     const std::lock_guard lock(seat->worker_life);
     if (seat->worker != nullptr) seat->worker->drain(deadline);

@@ -44,7 +44,7 @@ inline constexpr std::size_t kLittleBytes = 16 * 1024;
 // After a splice that brought fewer bytes than its pipe has slots the question is put off for so
 // long: nothing but an urgent byte (or a kernel out of memory) can be there then. A connection that
 // is busy pays for it five times a second instead of with every message.
-inline constexpr std::uint64_t kSecondLookMs = 200;
+inline constexpr std::chrono::milliseconds kUrgentRecheck{200};
 
 // Bytes copied at a time where a splice cannot serve (urgent data, no pipe left).
 inline constexpr std::size_t kCopyBytes = 64 * 1024;
@@ -53,7 +53,7 @@ inline constexpr std::size_t kCopyBytes = 64 * 1024;
 inline constexpr int kBacklog = 4096;
 
 // How long a listener rests after EMFILE and its kin before it tries to accept again.
-inline constexpr std::uint64_t kAcceptPauseMs = 100;
+inline constexpr std::chrono::milliseconds kAcceptPause{100};
 
 // Sessions that a worker looks at in one turn for an order (SessionOrder): some 0.2 ms of cache
 // misses and lookups. A million sessions on two workers take some 120 turns.
@@ -108,10 +108,15 @@ inline constexpr std::size_t kLowWaterWithoutRoom = 32 * 1024;
 
 // How long a partial hello rests when the kernel reports it readable although nothing came
 // (SO_RCVLOWAT is capped by the receive buffer), so that it cannot spin.
-inline constexpr std::uint64_t kHelloRetryMs = 20;
+inline constexpr std::chrono::milliseconds kHelloRetry{20};
 
 // A port that a killed predecessor held is free again some 10 ms after its death (rings are torn
 // down asynchronously); a start tries for this long before it calls the address in use.
-inline constexpr std::uint64_t kBindRetryMs = 500;
+inline constexpr std::chrono::milliseconds kBindRetry{500};
+inline constexpr std::chrono::milliseconds kBindRetryPause{10};
+
+// How often a worker that has passed its deadline resets what it has: a listener may still be
+// handing over what it had accepted.
+inline constexpr std::chrono::milliseconds kResetAgain{10};
 
 }  // namespace mc::proxy

@@ -10,7 +10,7 @@
 namespace mc::proxy {
 
 namespace {
-constexpr ring::Milliseconds kWindowMs = 1000;
+constexpr std::chrono::seconds kWindow{1};
 }
 
 std::uint32_t line_share(std::size_t workers) {
@@ -28,8 +28,8 @@ LineLimiter::LineLimiter(ring::Loop& loop, const std::vector<std::string>& liste
 
 bool LineLimiter::admits(std::size_t listener, Reason reason) {
   Kind& kind = kinds_[listener * kReasons + static_cast<std::size_t>(reason)];
-  const ring::Milliseconds now = loop_.now();
-  if (now - kind.began >= kWindowMs) {
+  const Instant now = loop_.now();
+  if (now - kind.began >= kWindow) {
     kind.began = now;
     kind.lines = 0;
   }
@@ -39,7 +39,7 @@ bool LineLimiter::admits(std::size_t listener, Reason reason) {
   }
   ++kind.suppressed;
   suppressed_.add();
-  if (!armed()) loop_.timers().arm(*this, now + kWindowMs);
+  if (!armed()) loop_.timers().arm(*this, now + kWindow);
   return false;
 }
 

@@ -35,7 +35,7 @@ class LineLimiter final : private ring::Timer {
 
  private:
   struct Kind {
-    ring::Milliseconds began = 0;  // of the second that `lines` belong to
+    Instant began;                 // of the second that `lines` belong to
     std::uint32_t lines = 0;       // written in it
     std::uint64_t suppressed = 0;  // not told yet
   };

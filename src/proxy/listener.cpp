@@ -61,7 +61,7 @@ void Listener::ended(int error) {
 // The backlog stays with the kernel meanwhile; sessions go on, and their ends free what accepting
 // needs.
 void Listener::pause(int error) {
-  context_.loop.timers().arm(*this, context_.loop.now() + kAcceptPauseMs);
+  context_.loop.timers().arm(*this, context_.loop.now() + kAcceptPause);
   if (std::exchange(paused_, true)) return;
   context_.counters.accept_paused.add();
   context_.counters.listeners_paused.add();
@@ -84,7 +84,7 @@ void Listener::expired() {
     return;
   }
   open();
-  context_.loop.timers().arm(*this, context_.loop.now() + kAcceptPauseMs);
+  context_.loop.timers().arm(*this, context_.loop.now() + kAcceptPause);
 }
 
 void Listener::resume() {

@@ -31,7 +31,7 @@ struct RelaySide {
   void block_writing();
   /// Whether more is to be read than was known when the last read began.
   [[nodiscard]] bool has_more() const;
-  /// Puts the question that was put off (kSecondLookMs).
+  /// Puts the question that was put off (kUrgentRecheck).
   void look_again();
   /// Whether the next byte to read is one that TCP marked as urgent.
   [[nodiscard]] bool at_urgent_mark() const;

@@ -79,8 +79,7 @@ Reason Session::stopped_or(Reason otherwise) const {
 
 void Session::set_deadline(std::chrono::milliseconds from_now, Reason reason) {
   deadline_reason_ = reason;
-  context_.loop.timers().arm(
-      *this, context_.loop.now() + static_cast<ring::Milliseconds>(from_now.count()));
+  context_.loop.timers().arm(*this, context_.loop.now() + from_now);
 }
 
 void Session::clear_deadline() {
@@ -100,7 +99,7 @@ void Session::expired() {
 
 void Session::look_again_soon() {
   if (std::exchange(look_planned_, true)) return;
-  const ring::Milliseconds when = context_.loop.now() + kSecondLookMs;
+  const Instant when = context_.loop.now() + kUrgentRecheck;
   if (!armed() || expiry() > when) context_.loop.timers().arm(*this, when);
 }
 
@@ -108,8 +107,8 @@ void Session::look_again_soon() {
 // reader can make progress without a byte moved here, out of the kernel's send queue: that is
 // sampled in the middle of the time.
 bool Session::has_been_idle() {
-  const auto timeout = static_cast<ring::Milliseconds>(context_.settings.idle_timeout.count());
-  const ring::Milliseconds now = context_.loop.now();
+  const auto timeout = context_.settings.idle_timeout;
+  const Instant now = context_.loop.now();
   ring::TimerWheel& timers = context_.loop.timers();
   if (now < active_ + timeout / 2) {
     timers.arm(*this, active_ + timeout / 2);
@@ -159,7 +158,7 @@ ring::Task<Reason> Session::read_hello() {
     if (!grown) {
       const Reason stalled = why_stalled();
       if (stalled != Reason::kNone) co_return stalled;
-      ring::Sleep rest(context_.loop, context_.loop.now() + kHelloRetryMs);
+      ring::Sleep rest(context_.loop, context_.loop.now() + kHelloRetry);
       co_await interruptible(rest);
     }
     set_receive_low_water(client_.get(), std::get<tls::Incomplete>(judgement).needed);
@@ -208,8 +207,8 @@ void Session::take_route(const policy::RouteMatch& match) {
   usage_ = match.route->usage;
   usage_->connections.fetch_add(1, std::memory_order_relaxed);
   usage_->active.fetch_add(1, std::memory_order_relaxed);
-  const ring::Milliseconds taken = context_.loop.now() - started_;
-  counters().hello_ms.observe(taken);
+  const auto taken = context_.loop.now() - started_;
+  counters().hello_ms.observe(static_cast<std::uint64_t>(taken.count()));
   if (!context_.log.enabled(LogLevel::kDebug)) return;
   context_.log.debug("hello decided", {{"listener", context_.settings.listener_names[listener_]},
                                        {"client", peer_.to_string()},
@@ -217,7 +216,7 @@ void Session::take_route(const policy::RouteMatch& match) {
                                        {"ech", ech_offered_ ? "offered" : "none"},
                                        {"route", route_pattern()},
                                        {"backend", backend.to_string()},
-                                       {"duration", std::chrono::milliseconds(taken)}});
+                                       {"duration", taken}});
 }
 
 // A partial hello polled readable, and yet no byte came: has the client left? Its end of stream
@@ -233,7 +232,7 @@ Reason Session::why_stalled() const {
 // ---- dial
 
 ring::Task<Reason> Session::dial() {
-  const ring::Milliseconds began = context_.loop.now();
+  const Instant began = context_.loop.now();
   stage_ = SessionStage::kDial;
   const Reason opened = open_backend();
   if (opened != Reason::kNone) co_return opened;
@@ -244,7 +243,7 @@ ring::Task<Reason> Session::dial() {
     clear_deadline();
     dial_error_ = led_back();
     if (dial_error_ != 0) co_return stopped_or(Reason::kDialRefused);
-    dialled(std::chrono::milliseconds(context_.loop.now() - began));
+    dialled(context_.loop.now() - began);
   }
   if (stop_reason_ != Reason::kNone) {
     dial_error_ = stop_reason_ == Reason::kDialTimeout ? ETIMEDOUT : 0;
@@ -371,7 +370,8 @@ ring::Task<Reason> Session::relay() {
   up.settle();
   down.settle();
   take_progress(up.bytes(), down.bytes());
-  counters().session_ms.observe(context_.loop.now() - started_);
+  counters().session_ms.observe(
+      static_cast<std::uint64_t>((context_.loop.now() - started_).count()));
   counters().session_bytes_up.observe(bytes_up_);
   counters().session_bytes_down.observe(bytes_down_);
   co_return reason;
@@ -433,9 +433,7 @@ std::string Session::route_pattern() const {
 ListenerCounters& Session::counters() const { return context_.counters.per_listener[listener_]; }
 
 Connection Session::describe() const {
-  const auto since = [now = context_.loop.now()](ring::Milliseconds then) {
-    return std::chrono::milliseconds(now - then);
-  };
+  const Instant now = context_.loop.now();
   return {.id = id(),
           .listener = listener_,
           .client = peer_,
@@ -443,8 +441,8 @@ Connection Session::describe() const {
           .route = route_pattern(),
           .backend = backend(),
           .stage = stage_,
-          .age = since(started_),
-          .idle = since(active_),
+          .age = now - started_,
+          .idle = now - active_,
           .bytes_up = bytes_up_,
           .bytes_down = bytes_down_};
 }
@@ -489,7 +487,7 @@ void Session::report(Reason reason) {
   if (!context_.log.enabled(level)) return;
   const bool served = routed() && !dial_failed;
   if (!served && !context_.limiter.admits(listener_, reason)) return;
-  const std::chrono::milliseconds duration(context_.loop.now() - started_);
+  const auto duration = context_.loop.now() - started_;
   const std::string& listener = context_.settings.listener_names[listener_];
   const std::string client = peer_.to_string();
   const std::string_view ech = ech_offered_ ? "offered" : "none";

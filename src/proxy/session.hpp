@@ -111,8 +111,8 @@ class Session final : private ring::Timer {
   std::uint64_t bytes_up_ = 0;
   std::uint64_t bytes_down_ = 0;
   std::uint64_t number_;  // of the worker's sessions
-  ring::Milliseconds started_;
-  ring::Milliseconds active_;  // when a byte was moved last
+  Instant started_;
+  Instant active_;  // when a byte was moved last
   Fd client_;
   Fd backend_;
   SocketAddress peer_;
@@ -127,7 +127,7 @@ class Session final : private ring::Timer {
   SessionStage stage_ = SessionStage::kHello;
   bool ech_offered_ = false;
   bool spoken_ = false;        // the client has sent a byte
-  bool look_planned_ = false;  // the timer fires for a second look (kSecondLookMs) too
+  bool look_planned_ = false;  // the timer fires for a second look (kUrgentRecheck) too
   bool look_due_ = false;
   Reason deadline_reason_ = Reason::kNone;
   Reason stop_reason_ = Reason::kNone;

@@ -21,6 +21,7 @@
 #include <thread>
 #include <utility>
 
+#include "base/clock.hpp"
 #include "proxy/limits.hpp"
 
 namespace mc::proxy {
@@ -67,12 +68,11 @@ Fd open_bound(const ListenAddress& where, Sharing sharing) {
 
 // Whether the address can be bound alone; errno says why not.
 bool probe_free(const ListenAddress& where) {
-  using Clock = std::chrono::steady_clock;
-  const auto give_up = Clock::now() + std::chrono::milliseconds(kBindRetryMs);
+  const Instant give_up = Clock::now() + kBindRetry;
   for (;;) {
     if (open_bound(where, Sharing::kAlone)) return true;
     if (errno != EADDRINUSE || Clock::now() >= give_up) return false;
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    std::this_thread::sleep_for(kBindRetryPause);
   }
 }
 

@@ -69,8 +69,8 @@ void Worker::accept(Accepting wanted) {
   loop_->wake();
 }
 
-void Worker::drain(ring::Milliseconds deadline) {
-  drain_by_.store(std::max<ring::Milliseconds>(deadline, 1), std::memory_order_release);
+void Worker::drain(Instant deadline) {
+  drain_by_.store(deadline, std::memory_order_release);
   loop_->wake();
 }
 
@@ -95,7 +95,7 @@ void Worker::obey() {
 
 void Worker::open_or_suspend() {
   const Accepting wanted = accepting_wanted_.load(std::memory_order_acquire);
-  if (wanted == accepting_ || obeyed_ != 0) return;
+  if (wanted == accepting_ || obeyed_ != Instant{}) return;
   accepting_ = wanted;
   signs_.quiet.store(false, std::memory_order_relaxed);
   for (const auto& listener : listeners_) {
@@ -114,7 +114,7 @@ void Worker::show_signs() {
 }
 
 void Worker::begin_drain() {
-  const ring::Milliseconds drain_by = drain_by_.load(std::memory_order_acquire);
+  const Instant drain_by = drain_by_.load(std::memory_order_acquire);
   if (drain_by == obeyed_) return;
   obeyed_ = drain_by;
   for (const auto& listener : listeners_) listener->close();
@@ -165,11 +165,11 @@ bool Worker::do_slice(UnderWay& under_way) {
 void Worker::expired() {
   // A listener may still be handing over what it had accepted: come again until nobody is left.
   for (Session* const session : sessions_) session->interrupt(Reason::kShutdown);
-  loop_->timers().arm(*this, loop_->now() + 10);
+  loop_->timers().arm(*this, loop_->now() + kResetAgain);
 }
 
 bool Worker::done() const {
-  return obeyed_ != 0 && sessions_.empty() && loop_->in_flight() == 0 &&
+  return obeyed_ != Instant{} && sessions_.empty() && loop_->in_flight() == 0 &&
          std::ranges::all_of(listeners_, [](const auto& listener) { return listener->closed(); });
 }
 

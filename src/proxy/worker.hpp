@@ -58,9 +58,9 @@ class Worker final : private ring::Timer {
   /// Makes the loop turn. Any thread.
   void wake() { loop_->wake(); }
 
-  /// Stop listening; sessions may go on until `deadline` (CLOCK_MONOTONIC), then they are reset.
+  /// Stop listening; sessions may go on until `deadline` then they are reset.
   /// Any thread.
-  void drain(ring::Milliseconds deadline);
+  void drain(Instant deadline);
 
   /// Takes the order, and carries it out one slice at a time. Any thread. False, and the order is
   /// left where it is, if it has kOrdersMax already: ask again.
@@ -103,8 +103,8 @@ class Worker final : private ring::Timer {
   std::vector<std::unique_ptr<Listener>> listeners_;
   Accepting accepting_ = Accepting::kNo;                     // what was carried out
   std::atomic<Accepting> accepting_wanted_{Accepting::kNo};  // the order
-  ring::Milliseconds obeyed_ = 0;                            // the last order that was carried out
-  std::atomic<ring::Milliseconds> drain_by_{0};              // the order: 0, none
+  Instant obeyed_;                                           // the last order that was carried out
+  std::atomic<Instant> drain_by_{};                          // the order: the epoch, none
 
   std::vector<std::unique_ptr<UnderWay>> under_way_;  // the next one first
   std::mutex mailbox_;

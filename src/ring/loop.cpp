@@ -3,10 +3,11 @@
 
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <span>
 #include <utility>
 
@@ -15,13 +16,6 @@
 namespace mc::ring {
 
 namespace {
-
-Milliseconds monotonic_now() {
-  timespec time{};
-  ::clock_gettime(CLOCK_MONOTONIC, &time);
-  return static_cast<Milliseconds>(time.tv_sec) * 1000 +
-         static_cast<Milliseconds>(time.tv_nsec) / 1'000'000;
-}
 
 // SINGLE_ISSUER with DEFER_TASKRUN: completions are made only while the owner waits, on its own
 // time, never in the middle of a system call of a session. SUBMIT_ALL: one bad SQE does not hold up
@@ -112,7 +106,7 @@ std::expected<std::unique_ptr<Loop>, SetupError> Loop::create() {
 }
 
 Loop::Loop(const io_uring& ring, Fd wake_fd)
-    : ring_(ring), now_(monotonic_now()), timers_(now_), wake_fd_(std::move(wake_fd)) {
+    : ring_(ring), now_(Clock::now()), timers_(now_), wake_fd_(std::move(wake_fd)) {
   wakeup_ = std::make_unique<Wakeup>(*this, wake_fd_.get());
 }
 
@@ -154,10 +148,10 @@ void Loop::wait() {
   if (!ready_.empty() || !next_turn_.empty()) {
     result = io_uring_submit_and_get_events(&ring_);
   } else if (const auto expiry = timers_.next(); expiry.has_value()) {
-    const Milliseconds now = monotonic_now();
-    const Milliseconds rest = *expiry > now ? *expiry - now : 0;
-    __kernel_timespec timeout{.tv_sec = static_cast<long long>(rest / 1000),
-                              .tv_nsec = static_cast<long long>(rest % 1000) * 1'000'000};
+    const auto rest = std::max(*expiry - Clock::now(), Clock::duration::zero());
+    const auto seconds = std::chrono::floor<std::chrono::seconds>(rest);
+    __kernel_timespec timeout{.tv_sec = seconds.count(),
+                              .tv_nsec = std::chrono::nanoseconds(rest - seconds).count()};
     io_uring_cqe* first = nullptr;
     result = io_uring_submit_and_wait_timeout(&ring_, &first, 1, &timeout, nullptr);
   } else {
@@ -166,7 +160,7 @@ void Loop::wait() {
   MC_ASSERT(
       result >= 0 || result == -ETIME || result == -EINTR || result == -EAGAIN || result == -EBUSY,
       "io_uring_enter failed");
-  now_ = monotonic_now();
+  now_ = Clock::now();
 }
 
 void Loop::reap() {

@@ -98,8 +98,8 @@ class Loop {
   /// Makes the current or next wait() return. Any thread, async-signal-safe.
   void wake() noexcept;
 
-  /// Milliseconds of CLOCK_MONOTONIC at the last return from wait(): one clock reading a turn.
-  [[nodiscard]] Milliseconds now() const { return now_; }
+  /// The time of the last return from wait(): one clock reading a turn.
+  [[nodiscard]] Instant now() const { return now_; }
   [[nodiscard]] TimerWheel& timers() { return timers_; }
   /// Operations that the kernel holds, the loop's own wake-up not counted.
   [[nodiscard]] std::size_t in_flight() const { return in_flight_ - 1; }
@@ -117,7 +117,7 @@ class Loop {
   void run_ready();
 
   io_uring ring_;
-  Milliseconds now_;
+  Instant now_;
   TimerWheel timers_;
   std::vector<std::coroutine_handle<>> ready_;
   std::vector<std::coroutine_handle<>> next_turn_;

@@ -115,7 +115,7 @@ class Peek final : public Awaitable {
 /// A wait for nothing but time, on the thread's timer wheel: `co_await Sleep(loop, until)`.
 class Sleep final : public Timer, public Interruptible {
  public:
-  Sleep(Loop& loop, Milliseconds until) : loop_(loop), until_(until) {}
+  Sleep(Loop& loop, Instant until) : loop_(loop), until_(until) {}
 
   void interrupt() override { wake_up(); }
 
@@ -134,7 +134,7 @@ class Sleep final : public Timer, public Interruptible {
   }
 
   Loop& loop_;
-  Milliseconds until_;
+  Instant until_;
   std::coroutine_handle<> waiter_;
 };
 

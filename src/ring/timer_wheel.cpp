@@ -23,9 +23,10 @@ TimerWheel::~TimerWheel() {
   }
 }
 
-void TimerWheel::arm(Timer& timer, Milliseconds expiry) {
+void TimerWheel::arm(Timer& timer, Instant expiry) {
   timer.unlink();
-  timer.expiry_ = std::max(expiry, now_ + 1);
+  const Instant soonest(Clock::duration(now_ + 1));
+  timer.expiry_ = std::max(expiry, soonest);
   place(timer);
 }
 
@@ -33,9 +34,10 @@ void TimerWheel::arm(Timer& timer, Milliseconds expiry) {
 // now: there its slot is ahead of the level's hand, and every level below is passed through on the
 // way.
 void TimerWheel::place(Timer& timer) {
-  const std::uint64_t difference = timer.expiry_ ^ now_;
+  const std::uint64_t expiry = ticks(timer.expiry_);
+  const std::uint64_t difference = expiry ^ now_;
   const int level = difference == 0 ? 0 : (std::bit_width(difference) - 1) / kBits;
-  const int slot = static_cast<int>(timer.expiry_ >> (level * kBits)) & (kSlots - 1);
+  const int slot = static_cast<int>(expiry >> (level * kBits)) & (kSlots - 1);
   Timer*& head = levels_[level].heads[slot];
   timer.next_ = head;
   timer.slot_link_ = &head;
@@ -44,7 +46,13 @@ void TimerWheel::place(Timer& timer) {
   levels_[level].occupied |= std::uint64_t{1} << slot;
 }
 
-std::optional<Milliseconds> TimerWheel::next() {
+std::optional<Instant> TimerWheel::next() {
+  const auto tick = next_tick();
+  if (!tick.has_value()) return std::nullopt;
+  return Instant(Clock::duration(*tick));
+}
+
+std::optional<std::uint64_t> TimerWheel::next_tick() {
   for (int level = 0; level < kLevels; ++level) {
     const int shift = level * kBits;
     Level& at = levels_[level];
@@ -74,8 +82,8 @@ void TimerWheel::take_down(int level, int slot) {
   }
 }
 
-void TimerWheel::advance(Milliseconds now) {
-  for (auto due = next(); due.has_value() && *due <= now; due = next()) {
+void TimerWheel::advance(Instant now) {
+  for (auto due = next_tick(); due.has_value() && *due <= ticks(now); due = next_tick()) {
     now_ = *due;
     for (int level = kLevels - 1; level > 0; --level) {
       const int shift = level * kBits;
@@ -89,7 +97,7 @@ void TimerWheel::advance(Milliseconds now) {
       timer->expired();
     }
   }
-  now_ = std::max(now_, now);
+  now_ = std::max(now_, ticks(now));
 }
 
 }  // namespace mc::ring

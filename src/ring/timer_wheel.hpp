@@ -9,10 +9,9 @@
 #include <cstdint>
 #include <optional>
 
-namespace mc::ring {
+#include "base/clock.hpp"
 
-/// Milliseconds of CLOCK_MONOTONIC.
-using Milliseconds = std::uint64_t;
+namespace mc::ring {
 
 /// One deadline. Pinned: whoever waits embeds it. Disarms itself when it is destroyed. Owner thread
 /// only.
@@ -24,7 +23,7 @@ class Timer {
 
   [[nodiscard]] bool armed() const { return slot_link_ != nullptr; }
   /// When it fires, while it is armed.
-  [[nodiscard]] Milliseconds expiry() const { return expiry_; }
+  [[nodiscard]] Instant expiry() const { return expiry_; }
 
  protected:
   ~Timer() { unlink(); }
@@ -38,15 +37,15 @@ class Timer {
   void unlink();
 
   Timer* next_ = nullptr;
-  Timer** slot_link_ =
-      nullptr;  // what points at this timer: its slot's head, or its neighbour's next_
-  Milliseconds expiry_ = 0;
+  // What points at this timer: its slot's head, or its neighbour's next_.
+  Timer** slot_link_ = nullptr;
+  Instant expiry_;
 };
 
 /// The wheel. Owner thread only.
 class TimerWheel {
  public:
-  explicit TimerWheel(Milliseconds now) : now_(now) {}
+  explicit TimerWheel(Instant now) : now_(ticks(now)) {}
   TimerWheel(const TimerWheel&) = delete;
   TimerWheel& operator=(const TimerWheel&) = delete;
   /// Timers that are still armed are left disarmed.
@@ -54,15 +53,15 @@ class TimerWheel {
 
   /// Arms, or moves, `timer` to fire at `expiry`; a time that has passed means the next
   /// millisecond.
-  void arm(Timer& timer, Milliseconds expiry);
+  void arm(Timer& timer, Instant expiry);
   void disarm(Timer& timer) { timer.unlink(); }
 
   /// Fires every timer that is due by `now`, in the order of their deadlines (to the millisecond).
-  void advance(Milliseconds now);
+  void advance(Instant now);
 
   /// The earliest time at which advance() may have something to do; nothing when no timer is armed.
   /// It can lie before the first deadline, when timers have to move down a level on their way.
-  [[nodiscard]] std::optional<Milliseconds> next();
+  [[nodiscard]] std::optional<Instant> next();
 
  private:
   // Eleven levels of 64 slots span all 64 bits, so that no deadline is ever out of range.
@@ -75,10 +74,16 @@ class TimerWheel {
     std::uint64_t occupied = 0;  // may say 1 for an emptied slot; next() clears it then
   };
 
+  // What the wheel counts: milliseconds since the clock's epoch.
+  static std::uint64_t ticks(Instant instant) {
+    return static_cast<std::uint64_t>(instant.time_since_epoch().count());
+  }
+
   void place(Timer& timer);
   void take_down(int level, int slot);
+  std::optional<std::uint64_t> next_tick();
 
-  Milliseconds now_;
+  std::uint64_t now_;
   std::array<Level, kLevels> levels_;
 };
 

@@ -22,12 +22,16 @@ namespace {
 constexpr std::int64_t kFew = 1'000;
 constexpr std::int64_t kMany = 100'000;
 constexpr std::size_t kBatch = 512;  // operations between two readings of the clock
-constexpr Milliseconds kStart = 1'000'000;
-constexpr Milliseconds kLongest = 300'000;  // the default idle timeout
+constexpr Instant kStart{Clock::duration(1'000'000)};
+constexpr Clock::duration kLongest{300'000};  // the default idle timeout
 
 constexpr double kMinSeconds = 0.05;  // of the wheel's time; the tree takes ten times as long
 
 using bench::seconds_of;
+
+Instant random_expiry(std::mt19937_64& random) {
+  return kStart + Clock::duration(1 + random() % kLongest.count());
+}
 
 struct CountedTimer final : Timer {
   std::uint64_t* fired = nullptr;
@@ -41,9 +45,9 @@ class Wheel {
     for (CountedTimer& timer : timers_) timer.fired = &fired_;
   }
 
-  void arm(std::size_t i, Milliseconds expiry) { wheel_.arm(timers_[i], expiry); }
+  void arm(std::size_t i, Instant expiry) { wheel_.arm(timers_[i], expiry); }
   void disarm(std::size_t i) { wheel_.disarm(timers_[i]); }
-  void advance(Milliseconds now) { wheel_.advance(now); }
+  void advance(Instant now) { wheel_.advance(now); }
   [[nodiscard]] std::uint64_t fired() const { return fired_; }
 
  private:
@@ -57,7 +61,7 @@ class Tree {
  public:
   explicit Tree(std::size_t count) : places_(count, tree_.end()) {}
 
-  void arm(std::size_t i, Milliseconds expiry) {
+  void arm(std::size_t i, Instant expiry) {
     disarm(i);
     places_[i] = tree_.emplace(expiry, i);
   }
@@ -66,7 +70,7 @@ class Tree {
     tree_.erase(places_[i]);
     places_[i] = tree_.end();
   }
-  void advance(Milliseconds now) {
+  void advance(Instant now) {
     while (!tree_.empty() && tree_.begin()->first <= now) {
       disarm(tree_.begin()->second);
       ++fired_;
@@ -76,19 +80,19 @@ class Tree {
 
  private:
   std::uint64_t fired_ = 0;
-  std::multimap<Milliseconds, std::size_t> tree_;
-  std::vector<std::multimap<Milliseconds, std::size_t>::iterator> places_;
+  std::multimap<Instant, std::size_t> tree_;
+  std::vector<std::multimap<Instant, std::size_t>::iterator> places_;
 };
 
 /// Which timer, and when.
 struct Choice {
   std::size_t timer;
-  Milliseconds expiry;
+  Instant expiry;
 };
 
 std::vector<Choice> choices(std::size_t count, std::size_t among, std::mt19937_64& random) {
   std::vector<Choice> result(count);
-  for (Choice& choice : result) choice = {random() % among, kStart + 1 + random() % kLongest};
+  for (Choice& choice : result) choice = {random() % among, random_expiry(random)};
   return result;
 }
 
@@ -100,7 +104,7 @@ void compare(benchmark::State& state, Batch&& batch) {
   Wheel wheel(count);
   Tree tree(count);
   for (std::size_t i = 0; i < count; ++i) {
-    const Milliseconds expiry = kStart + 1 + random() % kLongest;
+    const Instant expiry = random_expiry(random);
     wheel.arm(i, expiry);
     tree.arm(i, expiry);
   }
@@ -139,9 +143,10 @@ template <class Timers>
 double pass(std::size_t count, benchmark::State& state) {
   std::mt19937_64 random(1);
   Timers timers(count);
-  for (std::size_t i = 0; i < count; ++i) timers.arm(i, kStart + 1 + random() % kLongest);
+  for (std::size_t i = 0; i < count; ++i) timers.arm(i, random_expiry(random));
   const double seconds = seconds_of([&] {
-    for (Milliseconds now = kStart; now <= kStart + kLongest; now += 10) timers.advance(now);
+    for (Instant now = kStart; now <= kStart + kLongest; now += Clock::duration(10))
+      timers.advance(now);
   });
   if (timers.fired() != count) state.SkipWithError("not every timer fired, once");
   return seconds;

@@ -48,9 +48,9 @@ void turn_without_descriptors(Stage& stage) {
 
 // A listener that found no descriptor, and none again, although no client is waiting for it.
 void open_without_descriptors(Stage& stage, Listener& listener) {
-  const ring::Milliseconds opened = stage.loop->now();
+  const Instant opened = stage.loop->now();
   listener.open();
-  while (stage.loop->now() < opened + 4 * kAcceptPauseMs) turn_without_descriptors(stage);
+  while (stage.loop->now() < opened + 4 * kAcceptPause) turn_without_descriptors(stage);
   REQUIRE(stage.counters.listeners_paused.value() == 1);
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 // What tests of the ring share: a loop of this thread, and a bounded way to turn it.
 
+#include <chrono>
 #include <memory>
 
 #include "ring/loop.hpp"
@@ -24,7 +25,7 @@ void turn_until(ring::Loop& loop, Condition&& done) {
     bool rang = false;
     void expired() override { rang = true; }
   } alarm;
-  loop.timers().arm(alarm, loop.now() + 10'000);
+  loop.timers().arm(alarm, loop.now() + std::chrono::seconds(10));
   while (!done() && !alarm.rang) {
     loop.wait();
     loop.dispatch();

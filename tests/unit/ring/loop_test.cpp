@@ -4,6 +4,7 @@
 #include <fcntl.h>
 
 #include <atomic>
+#include <chrono>
 #include <optional>
 #include <thread>
 #include <vector>
@@ -15,6 +16,8 @@
 #include "unit/ring/loop_fixture.hpp"
 
 using namespace mc::ring;
+using namespace std::chrono_literals;
+using mc::Instant;
 using mc::test::make_loop;
 using mc::test::turn_until;
 
@@ -55,7 +58,7 @@ Detached nop_once(Loop& loop, int& done) {
   if (result == 0) ++done;
 }
 
-Detached sleeper(Loop& loop, Milliseconds until, int id, std::vector<int>& order) {
+Detached sleeper(Loop& loop, Instant until, int id, std::vector<int>& order) {
   Sleep sleep(loop, until);
   co_await sleep;
   order.push_back(id);
@@ -118,13 +121,13 @@ TEST_CASE("another thread wakes a loop that has nothing else to wait for") {
 TEST_CASE("deadlines are met in their order although nothing else happens") {
   const auto loop = make_loop();
   std::vector<int> order;
-  const Milliseconds now = loop->now();
-  sleeper(*loop, now + 30, 3, order);
-  sleeper(*loop, now + 10, 1, order);
-  sleeper(*loop, now + 20, 2, order);
+  const Instant now = loop->now();
+  sleeper(*loop, now + 30ms, 3, order);
+  sleeper(*loop, now + 10ms, 1, order);
+  sleeper(*loop, now + 20ms, 2, order);
   turn_until(*loop, [&] { return order.size() == 3; });
   CHECK(order == std::vector<int>{1, 2, 3});
-  CHECK(loop->now() >= now + 30);
+  CHECK(loop->now() >= now + 30ms);
 }
 
 TEST_CASE("a coroutine that yields goes on in the next turn, not in this one") {

@@ -8,11 +8,14 @@
 
 #include "support/catch.hpp"
 
-using mc::ring::Milliseconds;
+using mc::Clock;
+using mc::Instant;
 using mc::ring::Timer;
 using mc::ring::TimerWheel;
 
 namespace {
+
+constexpr Instant at(std::uint64_t milliseconds) { return Instant(Clock::duration(milliseconds)); }
 
 class Probe final : public Timer {
  public:
@@ -28,7 +31,7 @@ class Probe final : public Timer {
 // Arms itself again on every expiry, for the same millisecond.
 class Stubborn final : public Timer {
  public:
-  Stubborn(TimerWheel& wheel, Milliseconds at) : wheel_(wheel), at_(at) { wheel_.arm(*this, at_); }
+  Stubborn(TimerWheel& wheel, Instant at) : wheel_(wheel), at_(at) { wheel_.arm(*this, at_); }
 
   int times = 0;
 
@@ -39,85 +42,85 @@ class Stubborn final : public Timer {
   }
 
   TimerWheel& wheel_;
-  Milliseconds at_;
+  Instant at_;
 };
 
 }  // namespace
 
 TEST_CASE("a timer fires when its time has come, and not before") {
-  TimerWheel wheel(1000);
+  TimerWheel wheel(at(1000));
   std::vector<int> fired;
   Probe timer(fired);
-  wheel.arm(timer, 1500);
-  wheel.advance(1499);
+  wheel.arm(timer, at(1500));
+  wheel.advance(at(1499));
   CHECK(fired.empty());
   CHECK(timer.armed());
-  wheel.advance(1500);
+  wheel.advance(at(1500));
   CHECK(fired.size() == 1);
   CHECK_FALSE(timer.armed());
-  wheel.advance(100'000);
+  wheel.advance(at(100'000));
   CHECK(fired.size() == 1);
 }
 
 TEST_CASE("a deadline in the past fires in the next millisecond") {
-  TimerWheel wheel(1000);
+  TimerWheel wheel(at(1000));
   std::vector<int> fired;
   Probe timer(fired);
-  wheel.arm(timer, 3);
-  wheel.advance(1000);
+  wheel.arm(timer, at(3));
+  wheel.advance(at(1000));
   CHECK(fired.empty());
-  wheel.advance(1001);
+  wheel.advance(at(1001));
   CHECK(fired.size() == 1);
 }
 
 TEST_CASE("a timer that re-arms itself for now does not hold the wheel up") {
-  TimerWheel wheel(0);
-  Stubborn timer(wheel, 5);
-  wheel.advance(5);
+  TimerWheel wheel(at(0));
+  Stubborn timer(wheel, at(5));
+  wheel.advance(at(5));
   CHECK(timer.times == 1);
-  wheel.advance(8);
+  wheel.advance(at(8));
   CHECK(timer.times == 4);
 }
 
 TEST_CASE("a disarmed, a moved and a destroyed timer keep quiet") {
-  TimerWheel wheel(0);
+  TimerWheel wheel(at(0));
   std::vector<int> fired;
   Probe disarmed(fired, 1);
   Probe moved(fired, 2);
   auto destroyed = std::make_unique<Probe>(fired, 3);
-  wheel.arm(disarmed, 10);
-  wheel.arm(moved, 10);
-  wheel.arm(*destroyed, 10);
+  wheel.arm(disarmed, at(10));
+  wheel.arm(moved, at(10));
+  wheel.arm(*destroyed, at(10));
   wheel.disarm(disarmed);
-  wheel.arm(moved, 20);
+  wheel.arm(moved, at(20));
   destroyed.reset();
-  wheel.advance(19);
+  wheel.advance(at(19));
   CHECK(fired.empty());
-  wheel.advance(20);
+  wheel.advance(at(20));
   CHECK(fired == std::vector<int>{2});
 }
 
 TEST_CASE("next() is nothing without timers, and never later than the first deadline") {
-  TimerWheel wheel(77);
+  TimerWheel wheel(at(77));
   CHECK_FALSE(wheel.next().has_value());
   std::vector<int> fired;
   Probe timer(fired);
-  wheel.arm(timer, 77 + 300'000);
+  wheel.arm(timer, at(77 + 300'000));
   REQUIRE(wheel.next().has_value());
-  CHECK(*wheel.next() > 77);
-  CHECK(*wheel.next() <= 300'077);
+  CHECK(*wheel.next() > at(77));
+  CHECK(*wheel.next() <= at(300'077));
   wheel.disarm(timer);
   CHECK_FALSE(wheel.next().has_value());
 }
 
 TEST_CASE("following next() reaches every deadline to the millisecond, over all scales") {
-  TimerWheel wheel(0x3ffffffe);  // just below a carry through several levels
-  Milliseconds now = 0x3ffffffe;
-  for (const Milliseconds delay :
+  TimerWheel wheel(at(0x3ffffffe));  // just below a carry through several levels
+  Instant now = at(0x3ffffffe);
+  for (const std::uint64_t delay :
        {1ull, 2ull, 63ull, 64ull, 65ull, 4096ull, 300'000ull, 86'400'000ull, 1ull << 40}) {
     std::vector<int> fired;
     Probe timer(fired);
-    const Milliseconds deadline = now + delay;
+    const Instant deadline = now + Clock::duration(delay);
     wheel.arm(timer, deadline);
     int steps = 0;
     while (fired.empty()) {
@@ -135,18 +138,19 @@ TEST_CASE("following next() reaches every deadline to the millisecond, over all 
 TEST_CASE("random timers fire in order, each once, never early, never late") {
   std::mt19937_64 random(20261122);
   std::vector<int> fired;
-  std::vector<Milliseconds> deadlines;
+  std::vector<Instant> deadlines;
   std::vector<std::unique_ptr<Probe>> timers;
-  Milliseconds now = 1'700'000'000'000;
+  Instant now = at(1'700'000'000'000);
   TimerWheel wheel(now);
   for (int i = 0; i < 5000; ++i) {
     timers.push_back(std::make_unique<Probe>(fired, i));
-    deadlines.push_back(now + 1 + random() % (i % 3 == 0 ? 100 : i % 3 == 1 ? 10'000 : 5'000'000));
+    const std::uint64_t longest = i % 3 == 0 ? 100 : i % 3 == 1 ? 10'000 : 5'000'000;
+    deadlines.push_back(now + Clock::duration(1 + random() % longest));
     wheel.arm(*timers.back(), deadlines.back());
   }
   std::size_t checked = 0;
   while (fired.size() < timers.size()) {
-    now += 1 + random() % 5000;
+    now += Clock::duration(1 + random() % 5000);
     wheel.advance(now);
     for (; checked < fired.size(); ++checked) {
       REQUIRE(deadlines[fired[checked]] <= now);
