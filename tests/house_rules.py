@@ -19,12 +19,14 @@ ROOMS_BELOW = {
     "lifecycle": {"base"},
     "config": {"base", "tls"},
     "store": {"base"},
-    "proxy": {"base", "ring", "tls", "policy"},
-    "control": {"base", "policy", "config", "store", "proxy"},
-    "admin": {"base", "policy", "lifecycle", "store", "proxy", "control"},
-    "metrics": {"base", "policy", "proxy", "control"},
+    "traffic": {"base", "ring", "tls", "policy"},
+    "proxy": {"base", "ring", "tls", "policy", "traffic"},
+    "control": {"base", "policy", "config", "store", "traffic", "proxy"},
+    "admin": {"base", "policy", "lifecycle", "store", "traffic", "proxy", "control"},
+    "metrics": {"base", "policy", "traffic", "proxy", "control"},
     "app": {
-        "base", "ring", "tls", "policy", "lifecycle", "config", "store", "proxy", "control", "admin", "metrics",
+        "base", "ring", "tls", "policy", "lifecycle", "config", "store", "traffic", "proxy", "control", "admin",
+        "metrics",
     },
 }
 

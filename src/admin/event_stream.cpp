@@ -20,48 +20,49 @@ namespace api = mc_proxy::v1;
 
 namespace {
 
-constexpr std::array<std::pair<api::EventKind, proxy::EventKind>, proxy::kEventKinds> kOfTheHub = {{
-    {api::EVENT_KIND_DIAL_FAILED, proxy::EventKind::kDialFailed},
-    {api::EVENT_KIND_CONNECTION_REFUSED, proxy::EventKind::kRefused},
-    {api::EVENT_KIND_CONNECTION_OPENED, proxy::EventKind::kOpened},
-    {api::EVENT_KIND_CONNECTION_CLOSED, proxy::EventKind::kClosed},
-}};
+constexpr std::array<std::pair<api::EventKind, traffic::EventKind>, traffic::kEventKinds>
+    kOfTheHub = {{
+        {api::EVENT_KIND_DIAL_FAILED, traffic::EventKind::kDialFailed},
+        {api::EVENT_KIND_CONNECTION_REFUSED, traffic::EventKind::kRefused},
+        {api::EVENT_KIND_CONNECTION_OPENED, traffic::EventKind::kOpened},
+        {api::EVENT_KIND_CONNECTION_CLOSED, traffic::EventKind::kClosed},
+    }};
 
 // Longer ago is no other than this, and can be subtracted from the time of day.
 constexpr std::chrono::seconds kPastMax = std::chrono::hours(24);
 
 google::protobuf::Timestamp now() { return to_timestamp(std::chrono::system_clock::now()); }
 
-void fill(const proxy::Event& event, const control::Listeners& listeners,
+void fill(const traffic::Event& event, const control::Listeners& listeners,
           api::WatchEventsResponse& message) {
   *message.mutable_time() = to_timestamp(event.time);
   const auto tell = [&](api::Connection* connection) {
     to_api(event.connection, listeners, event.time, *connection);
   };
-  const std::string reason(proxy::to_string(event.reason));
+  const std::string reason(to_string(event.reason));
   switch (event.kind) {
-    case proxy::EventKind::kOpened:
+    case traffic::EventKind::kOpened:
       tell(message.mutable_connection_opened()->mutable_connection());
       break;
-    case proxy::EventKind::kClosed: {
+    case traffic::EventKind::kClosed: {
       auto& closed = *message.mutable_connection_closed();
       tell(closed.mutable_connection());
       closed.set_reason(reason);
       *closed.mutable_duration() = to_duration(event.connection.age);
       break;
     }
-    case proxy::EventKind::kRefused: {
+    case traffic::EventKind::kRefused: {
       auto& refused = *message.mutable_connection_refused();
       tell(refused.mutable_connection());
       refused.set_reason(reason);
       break;
     }
-    case proxy::EventKind::kDialFailed: {
+    case traffic::EventKind::kDialFailed: {
       auto& failed = *message.mutable_dial_failed();
       tell(failed.mutable_connection());
       failed.set_reason(reason);
-      failed.set_error(proxy::dial_error_text(event.dial_error,
-                                              event.connection.backend.value_or(BackendAddress())));
+      failed.set_error(traffic::dial_error_text(
+          event.dial_error, event.connection.backend.value_or(BackendAddress())));
       break;
     }
   }
@@ -152,11 +153,11 @@ grpc::Status EventStream::read_kinds(const api::WatchEventsRequest& request) {
   }
   wants_changes_ = wanted[api::EVENT_KIND_POLICY_CHANGED];
   wants_state_ = wanted[api::EVENT_KIND_SERVER_STATE_CHANGED];
-  std::vector<proxy::EventKind> of_the_hub;
+  std::vector<traffic::EventKind> of_the_hub;
   for (const auto& [kind, there] : kOfTheHub) {
     if (wanted[kind]) of_the_hub.push_back(there);
   }
-  auto since = proxy::EventHub::Watch::Time::max();
+  auto since = traffic::EventHub::Watch::Time::max();
   if (request.has_past_dial_failures()) {
     const std::chrono::seconds past(request.past_dial_failures().seconds());
     if (past < std::chrono::seconds(0)) {

@@ -19,7 +19,7 @@
 #include <optional>
 
 #include "control/control.hpp"
-#include "proxy/event_hub.hpp"
+#include "traffic/event_hub.hpp"
 
 namespace mc::admin {
 
@@ -86,7 +86,7 @@ class EventStream {
   bool wants_state_ = false;
   store::Revision revision_ = 0;  // the last that was sent
   mc_proxy::v1::ServerState state_ = mc_proxy::v1::SERVER_STATE_UNSPECIFIED;  // likewise
-  std::optional<proxy::EventHub::Watch> watch_;
+  std::optional<traffic::EventHub::Watch> watch_;
 };
 
 }  // namespace mc::admin

@@ -99,7 +99,7 @@ inline constexpr std::size_t kEventsPerRead = 256;
 /// Calls at one time that list or close connections. Each has an order with every worker, whose
 /// other places are for cuts by the firewall.
 inline constexpr std::size_t kConnectionCallsMax = 4;
-static_assert(2 * kConnectionCallsMax <= proxy::kOrdersMax);
+static_assert(2 * kConnectionCallsMax <= proxy::kSweepsMax);
 static_assert(control::kWaitingMax + kSnapshotsMax + kWatchesMax + kConnectionCallsMax + 16 <=
                   kThreadsMax,
               "some threads are left for those who only want to know");

@@ -20,7 +20,7 @@
 #include "base/fd.hpp"
 #include "base/quote.hpp"
 #include "control/limits.hpp"
-#include "proxy/reason.hpp"
+#include "traffic/reason.hpp"
 
 namespace mc::admin {
 
@@ -392,7 +392,7 @@ grpc::Status Service::GetStatus(grpc::ServerContext*, const api::GetStatusReques
                                 api::GetStatusResponse* response) {
   const auto state = control_.state();
   const proxy::DataPlane& plane = control_.plane();
-  const proxy::Totals totals = plane.totals();
+  const traffic::Totals totals = plane.totals();
   response->set_version(version_);
   *response->mutable_started_at() = to_timestamp(started_at_);
   *response->mutable_uptime() = to_duration(std::chrono::steady_clock::now() - started_);
@@ -402,9 +402,9 @@ grpc::Status Service::GetStatus(grpc::ServerContext*, const api::GetStatusReques
   response->set_bytes_up(totals.bytes_up);
   response->set_bytes_down(totals.bytes_down);
   response->set_firewall_rule_count(static_cast<std::uint32_t>(state->rules->size()));
-  for (std::size_t i = 0; i < proxy::kReasons; ++i) {
+  for (std::size_t i = 0; i < traffic::kReasons; ++i) {
     if (totals.ended[i] == 0) continue;
-    const std::string reason(proxy::to_string(static_cast<proxy::Reason>(i)));
+    const std::string reason(to_string(static_cast<traffic::Reason>(i)));
     (*response->mutable_ended())[reason] = totals.ended[i];
   }
   const std::size_t routes_max =
@@ -465,7 +465,7 @@ grpc::Status Service::ReloadGeoIP(grpc::ServerContext* context, const api::Reloa
 // What a filter means for this server's own connections. Nothing, without an error: it is about
 // servers that drain alone, by an id of theirs or a listener that only they have.
 struct OwnFilter {
-  std::optional<proxy::ConnectionFilter> filter;
+  std::optional<traffic::ConnectionFilter> filter;
   grpc::Status error;
 };
 
@@ -501,14 +501,14 @@ grpc::Status Service::ListConnections(grpc::ServerContext* context,
     if (!writer->Write(message)) status = {grpc::StatusCode::CANCELLED, "the client has left"};
     return status.ok();
   };
-  const auto write_own = [&](std::span<const proxy::Connection> rows) {
+  const auto write_own = [&](std::span<const traffic::Connection> rows) {
     if (context->IsCancelled()) status = {grpc::StatusCode::CANCELLED, "the client has left"};
     const auto now = std::chrono::system_clock::now();
     while (status.ok() && !rows.empty()) {
       const auto some = rows.first(std::min(rows.size(), kConnectionsPerMessage));
       rows = rows.subspan(some.size());
       api::ListConnectionsResponse message;
-      for (const proxy::Connection& row : some) {
+      for (const traffic::Connection& row : some) {
         to_api(row, control_.listeners(), now, *message.add_connections());
       }
       write(message);

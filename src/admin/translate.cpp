@@ -55,13 +55,13 @@ api::ChangeResult to_api(control::Effect::Result result) {
   std::unreachable();
 }
 
-api::ConnectionStage to_api(proxy::SessionStage stage) {
+api::ConnectionStage to_api(traffic::Stage stage) {
   switch (stage) {
-    case proxy::SessionStage::kHello:
+    case traffic::Stage::kHello:
       return api::CONNECTION_STAGE_HELLO;
-    case proxy::SessionStage::kDial:
+    case traffic::Stage::kDial:
       return api::CONNECTION_STAGE_DIAL;
-    case proxy::SessionStage::kRelay:
+    case traffic::Stage::kRelay:
       return api::CONNECTION_STAGE_RELAY;
   }
   std::unreachable();
@@ -218,7 +218,7 @@ std::optional<LogLevel> to_log(api::LogLevel level) {
   }
 }
 
-void to_api(const proxy::Connection& connection, const control::Listeners& listeners,
+void to_api(const traffic::Connection& connection, const control::Listeners& listeners,
             std::chrono::system_clock::time_point now, api::Connection& out) {
   if (connection.id.number != 0) out.set_id(connection.id.to_string());
   out.set_listener_addr(listeners.name(connection.listener));

@@ -32,7 +32,7 @@ mc_proxy::v1::LogLevel to_api(LogLevel level);
 /// Nothing for what is none of the levels.
 std::optional<LogLevel> to_log(mc_proxy::v1::LogLevel level);
 /// The connection as it was at `now`.
-void to_api(const proxy::Connection& connection, const control::Listeners& listeners,
+void to_api(const traffic::Connection& connection, const control::Listeners& listeners,
             std::chrono::system_clock::time_point now, mc_proxy::v1::Connection& out);
 control::ConnectionFilterText to_control(const mc_proxy::v1::ConnectionFilter& filter);
 mc_proxy::v1::ServerState state_of(const control::Control& control);

@@ -256,7 +256,7 @@ void MainLoop::tick() {
   parts_.control.tidy();
   if (parts_.api != nullptr) parts_.api->tick();
   if (handover_ != nullptr) handover_->tick();
-  if (parts_.plane.turning()) parts_.notifier.watchdog();
+  if (parts_.plane.all_workers_progressed()) parts_.notifier.watchdog();
   parts_.notifier.status(status());
   if (database_is_out_ && !(handover_ && handover_->is_under_way())) try_to_take_database_back();
   look_for_stop();  // a signal may have come with the answer to a call, and wake nobody
@@ -295,12 +295,12 @@ std::string MainLoop::status() const {
 }
 
 void MainLoop::report_totals() {
-  const proxy::Totals totals = parts_.plane.totals();
+  const traffic::Totals totals = parts_.plane.totals();
   std::string ended;
-  for (std::size_t i = 0; i < proxy::kReasons; ++i) {
+  for (std::size_t i = 0; i < traffic::kReasons; ++i) {
     if (totals.ended[i] == 0) continue;
     ended += fmt::format("{}{}={}", ended.empty() ? "" : " ",
-                         to_string(static_cast<proxy::Reason>(i)), totals.ended[i]);
+                         to_string(static_cast<traffic::Reason>(i)), totals.ended[i]);
   }
   parts_.log.info("stopped", {{"accepted", totals.accepted},
                               {"bytes_up", totals.bytes_up},

@@ -2,9 +2,9 @@
 #include "app/top_sampler.hpp"
 
 #include <algorithm>
-#include <array>
-#include <string_view>
 #include <utility>
+
+#include "traffic/reason.hpp"
 
 namespace mc::app {
 
@@ -23,31 +23,12 @@ constexpr std::chrono::milliseconds kReconnectPause{500};
 
 constexpr std::chrono::seconds kFailuresShown{60};
 
-// Ends of connections that the server meant to refuse, as GetStatus names them; those of a dial are
-// counted for themselves, and all others are ends of connections that were served.
-constexpr std::array<std::string_view, 13> kRefusals = {"not_tls",
-                                                        "sslv2",
-                                                        "malformed_record",
-                                                        "malformed_handshake",
-                                                        "malformed_extension",
-                                                        "name_invalid",
-                                                        "hello_too_large",
-                                                        "no_sni",
-                                                        "no_route",
-                                                        "blocked_ip",
-                                                        "blocked_cidr",
-                                                        "blocked_country",
-                                                        "connection_limit"};
-constexpr std::array<std::string_view, 4> kDialFailures = {"dial_refused", "dial_timeout",
-                                                           "dial_failed", "no_resources"};
-
-template <std::size_t N>
-std::uint64_t sum(const api::GetStatusResponse& status,
-                  const std::array<std::string_view, N>& reasons) {
+std::uint64_t ended_with(const api::GetStatusResponse& status, traffic::Outcome outcome) {
   std::uint64_t all = 0;
-  for (const std::string_view reason : reasons) {
-    const auto found = status.ended().find(std::string(reason));
-    if (found != status.ended().end()) all += found->second;
+  for (const auto& [name, count] : status.ended()) {
+    // A reason of a newer server is one that this program cannot know.
+    const auto reason = traffic::reason_named(name);
+    if (reason.has_value() && traffic::info(*reason).outcome == outcome) all += count;
   }
   return all;
 }
@@ -195,8 +176,10 @@ void TopSampler::publish(const api::GetStatusResponse& status, const Groups& gro
       return growth(then, later) / seconds;
     };
     picture.accepted = rate(before.total_connections(), status.total_connections());
-    picture.refused = rate(sum(before, kRefusals), sum(status, kRefusals));
-    picture.dial_failures = rate(sum(before, kDialFailures), sum(status, kDialFailures));
+    picture.refused = rate(ended_with(before, traffic::Outcome::kRefused),
+                           ended_with(status, traffic::Outcome::kRefused));
+    picture.dial_failures = rate(ended_with(before, traffic::Outcome::kDialFailed),
+                                 ended_with(status, traffic::Outcome::kDialFailed));
     // The server's sums know of connections that came and went in between; the listing, of those
     // that are open.
     picture.up = std::max(rate(before.bytes_up(), status.bytes_up()), groups.up / seconds);

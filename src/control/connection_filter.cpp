@@ -31,8 +31,8 @@ Result<IpPrefix> parse_source(const std::string& text) {
   return IpPrefix::parse(fmt::format("{}/{}", address->to_string(), address->is_v4() ? 32 : 128));
 }
 
-Result<proxy::ConnectionId> parse_id(const std::string& text) {
-  const auto id = proxy::ConnectionId::parse(text);
+Result<traffic::ConnectionId> parse_id(const std::string& text) {
+  const auto id = traffic::ConnectionId::parse(text);
   if (id.has_value()) return *id;
   return fail(fmt::format(
       "{}: not the id of a connection; write one as it is listed, like \"0-17\"", quote(text)));
@@ -55,8 +55,8 @@ std::string ConnectionFilterText::describe() const {
   return said.empty() ? "all" : said;
 }
 
-Outcome<proxy::ConnectionFilter> read_filter(const ConnectionFilterText& text,
-                                             const Listeners& listeners) {
+Outcome<traffic::ConnectionFilter> read_filter(const ConnectionFilterText& text,
+                                               const Listeners& listeners) {
   Refusal refusal{.kind = RefusalKind::kInvalid};
   const auto read = [&refusal](Field field, const std::string& word, auto parse, auto& into) {
     if (word.empty()) return;
@@ -67,7 +67,7 @@ Outcome<proxy::ConnectionFilter> read_filter(const ConnectionFilterText& text,
       refusal.violations.push_back({0, field, std::move(parsed.error().message)});
     }
   };
-  proxy::ConnectionFilter filter;
+  traffic::ConnectionFilter filter;
   read(Field::kSni, text.sni, config::parse_hostname, filter.sni);
   read(Field::kSource, text.source, parse_source, filter.source);
   read(Field::kBackend, text.backend, config::parse_backend, filter.backend);

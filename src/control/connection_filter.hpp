@@ -7,7 +7,7 @@
 
 #include "control/change.hpp"
 #include "control/state.hpp"
-#include "proxy/connection.hpp"
+#include "traffic/connection.hpp"
 
 namespace mc::control {
 
@@ -25,7 +25,7 @@ struct ConnectionFilterText {
 };
 
 /// The filter, or every fault of the texts.
-Outcome<proxy::ConnectionFilter> read_filter(const ConnectionFilterText& text,
-                                             const Listeners& listeners);
+Outcome<traffic::ConnectionFilter> read_filter(const ConnectionFilterText& text,
+                                               const Listeners& listeners);
 
 }  // namespace mc::control

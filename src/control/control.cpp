@@ -341,7 +341,7 @@ void Control::cut(const std::vector<Rule>& rules) {
 
 // ---- connections
 
-std::uint64_t Control::close_connections(const proxy::ConnectionFilter& filter,
+std::uint64_t Control::close_connections(const traffic::ConnectionFilter& filter,
                                          const ConnectionFilterText& text, std::string_view who,
                                          const proxy::DataPlane::Wanted& wanted) {
   const std::uint64_t closed = plane_->close(filter, wanted);

@@ -137,7 +137,7 @@ class Control {
 
   /// Resets the open connections that match, and logs it: `text` is what the filter was read from.
   /// Answers how many, as proxy::DataPlane::close() does.
-  std::uint64_t close_connections(const proxy::ConnectionFilter& filter,
+  std::uint64_t close_connections(const traffic::ConnectionFilter& filter,
                                   const ConnectionFilterText& text, std::string_view who,
                                   const proxy::DataPlane::Wanted& wanted);
 

@@ -8,7 +8,7 @@
 #include <utility>
 
 #include "metrics/family.hpp"
-#include "proxy/reason.hpp"
+#include "traffic/reason.hpp"
 
 namespace mc::metrics {
 namespace {
@@ -57,7 +57,7 @@ std::string Collector::text() const {
 
 std::vector<MetricFamily> Collector::Collect() const {
   Families families;
-  const proxy::Totals totals = sources_.control.plane().totals();
+  const traffic::Totals totals = sources_.control.plane().totals();
   const auto state = sources_.control.state();
   collect_server(families);
   collect_draining(families);
@@ -102,7 +102,7 @@ void Collector::collect_draining(Families& families) const {
                             number(totals.connections)));
 }
 
-void Collector::collect_traffic(Families& families, const proxy::Totals& totals) const {
+void Collector::collect_traffic(Families& families, const traffic::Totals& totals) const {
   auto accepted = family(MetricType::Counter, "mc_proxy_connections_accepted_total",
                          "Connections taken from the kernel, refused ones included.");
   auto active = family(MetricType::Gauge, "mc_proxy_connections_active",
@@ -113,13 +113,13 @@ void Collector::collect_traffic(Families& families, const proxy::Totals& totals)
                       "Bytes moved so far, by open connections too: up is client to backend.");
   for (std::size_t i = 0; i < totals.listeners.size(); ++i) {
     const std::string& name = sources_.control.listeners().name(i);
-    const proxy::ListenerTotals& listener = totals.listeners[i];
+    const traffic::ListenerTotals& listener = totals.listeners[i];
     add(accepted, number(listener.accepted), {{"listener", name}});
     add(active, number(listener.active), {{"listener", name}});
     // All reasons from the start on: a series that begins with its first event hides that event
     // from rate().
-    for (std::size_t r = 1; r < proxy::kReasons; ++r) {
-      const auto reason = static_cast<proxy::Reason>(r);
+    for (std::size_t r = 1; r < traffic::kReasons; ++r) {
+      const auto reason = static_cast<traffic::Reason>(r);
       add(ended, number(listener.ended[r]),
           {{"listener", name}, {"reason", std::string(to_string(reason))}});
     }
@@ -131,7 +131,7 @@ void Collector::collect_traffic(Families& families, const proxy::Totals& totals)
   }
 }
 
-void Collector::collect_histograms(Families& families, const proxy::Totals& totals) const {
+void Collector::collect_histograms(Families& families, const traffic::Totals& totals) const {
   auto hello = family(MetricType::Histogram, "mc_proxy_hello_duration_seconds",
                       "From accept to the route; of connections that got one.");
   auto dial = family(MetricType::Histogram, "mc_proxy_dial_duration_seconds",
@@ -142,7 +142,7 @@ void Collector::collect_histograms(Families& families, const proxy::Totals& tota
                       "Bytes of a connection that reached a backend, counted at its end.");
   for (std::size_t i = 0; i < totals.listeners.size(); ++i) {
     const std::string& name = sources_.control.listeners().name(i);
-    const proxy::ListenerTotals& listener = totals.listeners[i];
+    const traffic::ListenerTotals& listener = totals.listeners[i];
     add(hello, listener.hello_ms, kMsPerSecond, {{"listener", name}});
     add(dial, listener.dial_ms, kMsPerSecond, {{"listener", name}});
     add(session, listener.session_ms, kMsPerSecond, {{"listener", name}});
@@ -152,7 +152,7 @@ void Collector::collect_histograms(Families& families, const proxy::Totals& tota
   for (auto* const made : {&hello, &dial, &session, &bytes}) families.push_back(std::move(*made));
 }
 
-void Collector::collect_limits(Families& families, const proxy::Totals& totals) const {
+void Collector::collect_limits(Families& families, const traffic::Totals& totals) const {
   const auto gauge = [&families](const char* name, const char* help, double value) {
     families.push_back(single(MetricType::Gauge, name, help, value));
   };

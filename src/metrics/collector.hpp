@@ -54,9 +54,9 @@ class Collector final : public prometheus::Collectable {
 
   void collect_server(Families& families) const;
   void collect_draining(Families& families) const;
-  void collect_traffic(Families& families, const proxy::Totals& totals) const;
-  void collect_histograms(Families& families, const proxy::Totals& totals) const;
-  void collect_limits(Families& families, const proxy::Totals& totals) const;
+  void collect_traffic(Families& families, const traffic::Totals& totals) const;
+  void collect_histograms(Families& families, const traffic::Totals& totals) const;
+  void collect_limits(Families& families, const traffic::Totals& totals) const;
   void collect_policy(Families& families, const control::State& state) const;
   void collect_routes(Families& families, const control::State& state) const;
 

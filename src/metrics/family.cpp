@@ -17,7 +17,7 @@ void add(prometheus::MetricFamily& family, double value, Labels labels) {
   }
 }
 
-void add(prometheus::MetricFamily& family, const proxy::HistogramTotals& totals, double divisor,
+void add(prometheus::MetricFamily& family, const traffic::HistogramTotals& totals, double divisor,
          Labels labels) {
   prometheus::ClientMetric& metric = family.metric.emplace_back();
   metric.label = std::move(labels);

@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "proxy/histogram.hpp"
+#include "traffic/histogram.hpp"
 
 namespace mc::metrics {
 
@@ -25,7 +25,7 @@ inline prometheus::MetricFamily family(prometheus::MetricType type, std::string 
 void add(prometheus::MetricFamily& family, double value, Labels labels = {});
 
 /// Adds a series of a histogram, of which `divisor` make the base unit: 1000 for milliseconds.
-void add(prometheus::MetricFamily& family, const proxy::HistogramTotals& totals, double divisor,
+void add(prometheus::MetricFamily& family, const traffic::HistogramTotals& totals, double divisor,
          Labels labels);
 
 }  // namespace mc::metrics

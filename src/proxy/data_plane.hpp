@@ -15,8 +15,8 @@
 #include "base/log.hpp"
 #include "base/result.hpp"
 #include "base/socket_address.hpp"
-#include "proxy/counters.hpp"
 #include "proxy/worker.hpp"
+#include "traffic/totals.hpp"
 
 namespace mc::proxy {
 
@@ -29,34 +29,6 @@ struct DataPlaneOptions {
   std::vector<std::vector<Fd>> inherited;
   std::vector<int> cpus;  // one worker for each
   bool pin_workers = false;
-};
-
-/// Of one listener, over all workers; see ListenerCounters.
-struct ListenerTotals {
-  std::uint64_t active = 0;
-  std::uint64_t accepted = 0;
-  std::uint64_t bytes_up = 0;
-  std::uint64_t bytes_down = 0;
-  std::array<std::uint64_t, kReasons> ended{};
-  HistogramTotals hello_ms;
-  HistogramTotals dial_ms;
-  HistogramTotals session_ms;
-  HistogramTotals session_bytes_up;
-  HistogramTotals session_bytes_down;
-};
-
-/// What the counters of all workers add up to, at one moment.
-struct Totals {
-  std::uint64_t active = 0;    // of all listeners
-  std::uint64_t accepted = 0;  // likewise
-  std::array<std::uint64_t, kReasons> ended{};
-  std::uint64_t bytes_up = 0;    // moved so far, by open connections too
-  std::uint64_t bytes_down = 0;  // likewise
-  std::uint64_t pipes_exhausted = 0;
-  std::uint64_t accept_paused = 0;
-  std::uint64_t listeners_paused = 0;
-  std::uint64_t lines_suppressed = 0;
-  std::vector<ListenerTotals> listeners;  // in configuration order
 };
 
 /// Made, drained and destroyed by one control thread; the rest may be used from any, while it
@@ -85,12 +57,12 @@ class DataPlane {
   /// Where the next policy goes. One thread at a time.
   [[nodiscard]] PublishedPolicy& published() { return published_; }
 
-  /// Resets every open session whose client `whom` (not null) does not admit, in whatever stage it
+  /// Resets every open session whose client `firewall` (not null) does not admit, in whatever stage it
   /// is; its reason is kFirewallCut. Publish the policy with this firewall first: then no such
-  /// client can come after the cut. Returns when the workers have the order, which is at once
-  /// unless they have kOrdersMax already; they carry it out in slices (kVisitsPerTurn) and keep
-  /// `whom` until then. A worker that drains obeys too.
-  void cut(const std::shared_ptr<const policy::Firewall>& whom);
+  /// client can come after the cut. Returns when the workers have the sweep, which is at once
+  /// unless they have kSweepsMax already; they carry it out in slices (kVisitsPerTurn) and keep
+  /// `firewall` until then. A worker that drains does so too.
+  void cut(const std::shared_ptr<const policy::Firewall>& firewall);
 
   /// Whether the caller still wants what it asked for.
   using Wanted = std::function<bool()>;
@@ -98,21 +70,21 @@ class DataPlane {
   /// Shows all open connections that match, each once, in no order, as they are at their turn.
   /// `take` gets some at a time, on the calling thread; it may take its time, and ends it by
   /// answering false. What comes or goes meanwhile may be there or not.
-  void list(const ConnectionFilter& filter,
-            const std::function<bool(std::span<const Connection>)>& take);
+  void list(const traffic::ConnectionFilter& filter,
+            const std::function<bool(std::span<const traffic::Connection>)>& take);
   /// Resets all open connections that match (kClosedByOperator), in slices as cut() does. Returns
   /// when it is done, with how many they were; the first time that `wanted` answers false the rest
   /// is left open.
-  std::uint64_t close(const ConnectionFilter& filter, const Wanted& wanted);
+  std::uint64_t close(const traffic::ConnectionFilter& filter, const Wanted& wanted);
   /// How many close() would reset.
-  std::uint64_t count(const ConnectionFilter& filter, const Wanted& wanted);
+  std::uint64_t count(const traffic::ConnectionFilter& filter, const Wanted& wanted);
 
   /// Whether clients are served as they come: no drain was ordered, every worker runs, and no
   /// listener of one rests for want of descriptors or memory.
   [[nodiscard]] bool accepting() const;
 
   /// Whether every worker's loop has turned since the last call. Makes them turn for the next one.
-  [[nodiscard]] bool turning();
+  [[nodiscard]] bool all_workers_progressed();
 
   /// For drain(): sessions go on until they end.
   static constexpr std::chrono::milliseconds kNoLimit = std::chrono::days(36'500);
@@ -122,35 +94,35 @@ class DataPlane {
   /// Becomes readable (poll(2)) once all workers have ended.
   [[nodiscard]] int ended_fd() const { return ended_fd_.get(); }
 
-  [[nodiscard]] Totals totals() const;
+  [[nodiscard]] traffic::Totals totals() const;
 
   /// Where what happens to connections can be watched.
-  [[nodiscard]] EventHub& events() { return events_; }
+  [[nodiscard]] traffic::EventHub& events() { return events_; }
 
  private:
-  struct Seat;
+  struct WorkerSlot;
 
   DataPlane(DataPlaneOptions options, std::unique_ptr<const policy::Policy> policy, Log& log);
 
   Result<void> listen();
-  Result<void> seat_workers();
-  void order_accepting(Worker::Accepting wanted);
-  void work(Seat& seat);
-  void order(const std::function<std::unique_ptr<SessionOrder>()>& make);
-  std::shared_ptr<Findings> treat(const ConnectionFilter& filter, Treatment treatment);
-  std::uint64_t finish(Findings& findings, const Wanted& wanted);
+  Result<void> start_workers();
+  void command_accepting(Worker::Accepting wanted);
+  void work(WorkerSlot& slot);
+  void submit_to_all(const std::function<std::unique_ptr<Sweep>()>& make);
+  std::shared_ptr<SweepResults> submit(const traffic::ConnectionFilter& filter, SweepAction action);
+  std::uint64_t finish(SweepResults& results, const Wanted& wanted);
   void wake_workers();
 
   DataPlaneOptions options_;
   Log& log_;
   PublishedPolicy published_;
-  EventHub events_;
+  traffic::EventHub events_;
   std::atomic<std::uint64_t> connections_{0};
   std::atomic<std::size_t> running_{0};
   std::atomic<bool> open_{false};
   std::vector<ListeningSocket> sockets_;
   Fd ended_fd_;
-  std::vector<std::unique_ptr<Seat>> seats_;
+  std::vector<std::unique_ptr<WorkerSlot>> slots_;
 };
 
 }  // namespace mc::proxy

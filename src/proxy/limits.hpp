@@ -55,7 +55,7 @@ inline constexpr int kBacklog = 4096;
 // How long a listener rests after EMFILE and its kin before it tries to accept again.
 inline constexpr std::chrono::milliseconds kAcceptPause{100};
 
-// Sessions that a worker looks at in one turn for an order (SessionOrder): some 0.2 ms of cache
+// Sessions that a worker looks at in one turn for an order (Sweep): some 0.2 ms of cache
 // misses and lookups. A million sessions on two workers take some 120 turns.
 inline constexpr std::size_t kVisitsPerTurn = 4096;
 
@@ -73,29 +73,13 @@ inline constexpr std::size_t kRowsPerTurn = 512;
 inline constexpr std::size_t kRowsWaitingMax = 2 * kRowsPerTurn;
 
 // How long that thread waits at a time before it looks whether its caller is still there.
-inline constexpr std::chrono::milliseconds kFindingsWaitMax{100};
+inline constexpr std::chrono::milliseconds kResultsWaitMax{100};
 
 // Orders that a worker has at a time, one slice of one of them in each turn. A cut keeps its
 // firewall in memory (32 MB for a million addresses), so whoever orders more waits, and asks again
 // this often.
-inline constexpr std::size_t kOrdersMax = 16;
-inline constexpr std::chrono::milliseconds kOrderRetry{1};
-
-// Lines of one kind (see LineLimiter) that all workers together write in a second; the others are
-// counted, and the log says how many. Nobody reads more, and journald, at its defaults, keeps some
-// 333 lines a second and drops the rest whatever they say. No worker's share is below what a
-// person needs to see a pattern in.
-inline constexpr std::uint32_t kLinesPerSecond = 200;
-inline constexpr std::uint32_t kLinesPerSecondOfWorker = 20;
-
-// Events of one kind that are kept for those who watch, at some 500 bytes each: half a second of
-// what a proxy does that ends 10,000 sessions a second. A watcher that is further behind is told
-// how many it has missed.
-inline constexpr std::size_t kEventsKept = 4096;
-
-// Events that a worker keeps while it finds the hub in use, turn after turn. A turn makes a few
-// dozen.
-inline constexpr std::size_t kEventsPendingMax = 1024;
+inline constexpr std::size_t kSweepsMax = 16;
+inline constexpr std::chrono::milliseconds kSweepRetry{1};
 
 // An idle timeout up to this makes keep-alive pointless: the kernel would first ask a silent peer
 // after as long (net.ipv4.tcp_keepalive_time).

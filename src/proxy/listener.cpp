@@ -111,11 +111,11 @@ void Listener::finish() {
 }
 
 void Listener::admit(Fd client) {
-  context_.counters.per_listener[index_].accepted.add();
+  context_.reporter.taken(index_);
   SocketAddress peer;
   socklen_t size = SocketAddress::kCapacity;
   if (::getpeername(client.get(), peer.data(), &size) != 0) {  // reset while it was in the backlog
-    context_.counters.per_listener[index_].of(Reason::kClientReset).add();
+    context_.reporter.lost(index_);
     return;
   }
   const Reason reason = refusal(peer);
@@ -128,7 +128,7 @@ void Listener::admit(Fd client) {
 
 Reason Listener::refusal(const SocketAddress& peer) const {
   const policy::Verdict verdict = context_.policy.get().admit(peer.ip());
-  if (verdict != policy::Verdict::kAllowed) return reason_of(verdict);
+  if (verdict != policy::Verdict::kAllowed) return traffic::reason_of(verdict);
   if (context_.connections.load(std::memory_order_relaxed) >= context_.settings.connections_max) {
     return Reason::kConnectionLimit;
   }
@@ -138,16 +138,7 @@ Reason Listener::refusal(const SocketAddress& peer) const {
 void Listener::refuse(Fd client, const SocketAddress& peer, Reason reason) {
   reset_on_close(client.get());
   client.reset();
-  context_.counters.per_listener[index_].of(reason).add();
-  if (context_.events.wants(EventKind::kRefused)) {
-    context_.events.emit({.kind = EventKind::kRefused,
-                          .connection = {.listener = index_, .client = peer},
-                          .reason = reason});
-  }
-  if (!context_.log.enabled(LogLevel::kInfo) || !context_.limiter.admits(index_, reason)) return;
-  context_.log.info("connection refused", {{"listener", context_.settings.listener_names[index_]},
-                                           {"client", peer.to_string()},
-                                           {"reason", to_string(reason)}});
+  context_.reporter.refused(index_, peer, reason, context_.loop.now());
 }
 
 }  // namespace mc::proxy

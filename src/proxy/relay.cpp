@@ -11,8 +11,80 @@
 #include <utility>
 
 #include "proxy/limits.hpp"
+#include "proxy/relay_watch.hpp"
 
 namespace mc::proxy {
+
+// ---- the pump
+
+namespace {
+
+Reason end_of(const RelaySide& client, const RelaySide& backend, const RelayDirection& up,
+              const RelayDirection& down) {
+  if (up.finished() && down.finished()) return Reason::kCompleted;
+  if (up.busy() || down.busy()) return Reason::kNone;  // its result comes first, and soon
+  if (client.failed) return Reason::kClientReset;
+  if (backend.failed) return Reason::kBackendReset;
+  return Reason::kNone;
+}
+
+}  // namespace
+
+ring::Task<Reason> relay(RelayParts parts) {
+  WorkerContext& context = parts.context;
+  ring::Event event(context.loop);
+  RelaySide client(context.loop, event, parts.client);
+  RelaySide backend(context.loop, event, parts.backend);
+  RelayDirection up, down;
+  RelayWatch watch(parts);
+  client.readable = true;  // the hello is in its queue
+  client.start();
+  backend.start();
+  context.reporter.connected(parts.facts, context.loop.now());
+  watch.start();
+
+  Reason reason = Reason::kNone;
+  for (;;) {
+    client.absorb();
+    backend.absorb();
+    if (watch.take_recheck()) {
+      client.recheck_urgent();
+      backend.recheck_urgent();
+    }
+    const auto up_turn = up.turn({context, event, client, backend});
+    const auto down_turn = down.turn({context, event, backend, client});
+    context.reporter.moved(parts.facts, up.bytes(), down.bytes(), context.loop.now());
+
+    const bool more =
+        up_turn == RelayDirection::Turn::kMore || down_turn == RelayDirection::Turn::kMore;
+    reason = parts.interruption.reason();
+    if (reason == Reason::kNone && !more) reason = end_of(client, backend, up, down);
+    if (reason != Reason::kNone) break;
+    if (more) {
+      co_await context.loop.yield();
+    } else {
+      if (client.probe_skipped || backend.probe_skipped) watch.recheck_soon();
+      co_await parts.interruption.reaches(event);
+    }
+  }
+
+  parts.interruption.settle(reason);
+  watch.stop();
+  // The descriptors may be closed only when the kernel holds them no more: a close under a standing
+  // poll would send neither FIN nor RST.
+  client.watch.stop();
+  backend.watch.stop();
+  while (client.watch.in_flight() || backend.watch.in_flight() || up.busy() || down.busy()) {
+    co_await event;
+  }
+  up.settle();
+  down.settle();
+  context.reporter.moved(parts.facts, up.bytes(), down.bytes(), context.loop.now());
+  context.reporter.relayed(parts.facts, context.loop.now());
+  co_return reason;
+}
+
+// ---- a side
 
 // Not POLLOUT: it would be reported at once, for a new connection can always be written to.
 void RelaySide::start() { watch.start(fd, POLLIN | POLLRDHUP); }
@@ -29,8 +101,9 @@ bool RelaySide::has_more() const {
   return ::ioctl(fd, SIOCINQ, &bytes) != 0 || bytes > 0;
 }
 
-void RelaySide::look_again() {
-  if (std::exchange(unasked, false) && has_more()) readable = true;
+void RelaySide::recheck_urgent() {
+  if (probe_skipped && has_more()) readable = true;
+  probe_skipped = false;
 }
 
 void RelaySide::absorb() {
@@ -47,6 +120,8 @@ bool RelaySide::at_urgent_mark() const {
   int at_mark = 0;
   return ::ioctl(fd, SIOCATMARK, &at_mark) == 0 && at_mark != 0;
 }
+
+// ---- a direction
 
 RelayDirection::Turn RelayDirection::turn(const RelayPath& path) {
   const std::uint64_t stop_at = bytes_ + kBytesPerTurn;
@@ -97,13 +172,13 @@ RelayDirection::Step RelayDirection::fill(const RelayPath& path) {
 }
 
 // Where little came, that is most likely all, and a probe for EAGAIN is saved. Not when the end is
-// on its way: no further edge would announce it. A pipe has not been full that took fewer bytes
-// than it has slots, so then there is not even a question to be asked, but for an urgent byte.
+// on its way: no further edge would announce it. A pipe that took fewer bytes than it has slots
+// cannot have been full, so the socket is drained, except for a possible urgent byte.
 bool RelayDirection::may_go_on(RelaySide& from) const {
-  from.unasked = false;
+  from.probe_skipped = false;
   if (pipe_->bytes >= kLittleBytes || from.hung_up) return true;
   if (pipe_->bytes >= pipe_->slots) return from.has_more();
-  from.unasked = true;
+  from.probe_skipped = true;
   return false;
 }
 

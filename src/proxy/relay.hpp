@@ -10,12 +10,27 @@
 
 #include <cstdint>
 
-#include "proxy/reason.hpp"
+#include "proxy/interruption.hpp"
 #include "proxy/worker_context.hpp"
 #include "ring/event.hpp"
 #include "ring/operations.hpp"
+#include "ring/task.hpp"
+#include "traffic/facts.hpp"
 
 namespace mc::proxy {
+
+/// What a relay works with, all of its session, which outlives it.
+struct RelayParts {
+  WorkerContext& context;
+  traffic::ConnectionFacts& facts;
+  Interruption& interruption;
+  int client;  // connected sockets
+  int backend;
+};
+
+/// Moves bytes both ways until both sides have ended, one has failed or the session is interrupted.
+/// Returns why; the kernel then holds neither socket any more, so that a close sends its FIN or RST.
+ring::Task<Reason> relay(RelayParts parts);
 
 /// One of the two sockets, and what is known of its readiness. The ring reports edges, so
 /// `readable` and `writable` mean "not known to be exhausted": cleared before each attempt and set
@@ -31,18 +46,19 @@ struct RelaySide {
   void block_writing();
   /// Whether more is to be read than was known when the last read began.
   [[nodiscard]] bool has_more() const;
-  /// Puts the question that was put off (kUrgentRecheck).
-  void look_again();
+  /// Asks what the last read has skipped (kUrgentRecheck).
+  void recheck_urgent();
   /// Whether the next byte to read is one that TCP marked as urgent.
   [[nodiscard]] bool at_urgent_mark() const;
 
   ring::Watch watch;
   int fd;
-  bool readable = false;
-  bool writable = true;
-  bool hung_up = false;  // its end of stream, or worse, is on its way through the queue
-  bool failed = false;   // reset or otherwise lost
-  bool unasked = false;  // the last read was taken for all there is, and nobody asked has_more()
+  // One byte, since every idle connection has two of them.
+  bool readable : 1 = false;
+  bool writable : 1 = true;
+  bool hung_up : 1 = false;        // its end of stream, or worse, is on its way through the queue
+  bool failed : 1 = false;         // reset or otherwise lost
+  bool probe_skipped : 1 = false;  // the last read was taken for all there is, without has_more()
 };
 
 /// What a direction works with in a turn. Not its own: an idle connection pays for each byte.

@@ -12,18 +12,18 @@
 #include <vector>
 
 #include "proxy/listener.hpp"
-#include "proxy/session_list.hpp"
-#include "proxy/session_order.hpp"
+#include "proxy/live_connection.hpp"
 #include "proxy/sockets.hpp"
+#include "proxy/sweep.hpp"
 #include "proxy/worker_context.hpp"
 #include "ring/setup_error.hpp"
 
 namespace mc::proxy {
 
 /// What a worker shows of its state. Written by its thread; anyone may read.
-struct WorkerSigns {
-  Counter turns;                   // of its loop
-  std::atomic<bool> quiet{false};  // no accept stands; notifies those who wait for it
+struct WorkerStatus {
+  traffic::Counter turns;                  // of its loop
+  std::atomic<bool> not_accepting{false};  // no accept stands; notifies those who wait for it
 };
 
 /// What a worker is given, by reference, by the data plane that outlives it.
@@ -31,10 +31,10 @@ struct WorkerParts {
   std::uint32_t index;
   const Settings& settings;
   PublishedPolicy::Reader& policy;
-  Counters& counters;
-  WorkerSigns& signs;
+  traffic::Counters& counters;
+  WorkerStatus& status;
   std::atomic<std::uint64_t>& connections;
-  EventHub& events;
+  traffic::EventHub& events;
   Log& log;
   std::uint32_t log_lines_max;  // of a kind, in a second; see LineLimiter
 };
@@ -50,7 +50,7 @@ class Worker final : private ring::Timer {
   /// Serves until it was told to drain and the last session has ended.
   void run();
 
-  /// Accept, or leave clients in the kernel's queues; signs.quiet tells when no accept stands any
+  /// Accept, or leave clients in the kernel's queues; status.not_accepting tells when no accept stands any
   /// more. Any thread.
   enum class Accepting : std::uint8_t { kNo, kYes };
   void accept(Accepting wanted);
@@ -62,27 +62,27 @@ class Worker final : private ring::Timer {
   /// Any thread.
   void drain(Instant deadline);
 
-  /// Takes the order, and carries it out one slice at a time. Any thread. False, and the order is
-  /// left where it is, if it has kOrdersMax already: ask again.
-  bool order(std::unique_ptr<SessionOrder>& order);
+  /// Takes the sweep, and carries it out one slice at a time. Any thread. False, and the sweep is
+  /// left where it is, if it has kSweepsMax already: try again.
+  bool submit(std::unique_ptr<Sweep>& sweep);
 
  private:
   struct UnderWay {
-    UnderWay(std::unique_ptr<SessionOrder> what, SessionList<Session>& sessions)
-        : order(std::move(what)), walk(sessions) {}
+    UnderWay(std::unique_ptr<Sweep> what, LiveConnections& sessions)
+        : sweep(std::move(what)), walk(sessions) {}
 
-    std::unique_ptr<SessionOrder> order;
-    SessionList<Session>::Walk walk;
+    std::unique_ptr<Sweep> sweep;
+    LiveConnections::Walk walk;
   };
 
   Worker(WorkerParts parts, std::unique_ptr<ring::Loop> loop,
          std::unique_ptr<ring::BufferGroup> peek_buffers, std::vector<ListeningSocket> sockets);
 
-  void obey();
+  void apply_commands();
   void open_or_suspend();
-  void show_signs();
+  void show_status();
   void begin_drain();
-  void take_orders();
+  void take_sweeps();
   void carry_out_a_slice();
   bool do_slice(UnderWay& under_way);
   void expired() override;
@@ -94,23 +94,23 @@ class Worker final : private ring::Timer {
   PipePool pipes_;
   std::unique_ptr<SpliceEngine> engine_;
   std::vector<std::uint8_t> copy_buffer_;
-  SessionList<Session> sessions_;
-  LineLimiter limiter_;
-  ConnectionId last_id_;
-  EventSource events_;
+  LiveConnections sessions_;
+  traffic::LineLimiter limiter_;
+  traffic::EventSource events_;
+  traffic::Reporter reporter_;
   WorkerContext context_;
-  WorkerSigns& signs_;
+  WorkerStatus& status_;
   std::vector<std::unique_ptr<Listener>> listeners_;
   Accepting accepting_ = Accepting::kNo;                     // what was carried out
-  std::atomic<Accepting> accepting_wanted_{Accepting::kNo};  // the order
-  Instant obeyed_;                                           // the last order that was carried out
-  std::atomic<Instant> drain_by_{};                          // the order: the epoch, none
+  std::atomic<Accepting> accepting_wanted_{Accepting::kNo};  // the command
+  Instant draining_by_;                                      // what was carried out
+  std::atomic<Instant> drain_by_{};                          // the command; the epoch: none
 
   std::vector<std::unique_ptr<UnderWay>> under_way_;  // the next one first
   std::mutex mailbox_;
-  std::vector<std::unique_ptr<SessionOrder>> ordered_;  // under mailbox_
-  std::size_t orders_ = 0;             // under mailbox_: those ordered, and those under way
-  std::atomic<bool> has_mail_{false};  // whether any is ordered
+  std::vector<std::unique_ptr<Sweep>> submitted_;  // under mailbox_
+  std::size_t sweeps_ = 0;             // under mailbox_: those submitted, and those under way
+  std::atomic<bool> has_mail_{false};  // whether any is submitted
 };
 
 }  // namespace mc::proxy

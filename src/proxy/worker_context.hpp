@@ -14,20 +14,16 @@
 #include "base/log.hpp"
 #include "policy/policy.hpp"
 #include "policy/published.hpp"
-#include "proxy/connection.hpp"
-#include "proxy/counters.hpp"
-#include "proxy/event_hub.hpp"
-#include "proxy/line_limiter.hpp"
+#include "proxy/live_connection.hpp"
 #include "proxy/pipe_pool.hpp"
-#include "proxy/session_list.hpp"
 #include "proxy/splice_engine.hpp"
 #include "ring/buffer_group.hpp"
 #include "ring/loop.hpp"
 #include "tls/client_hello.hpp"
+#include "traffic/counters.hpp"
+#include "traffic/reporter.hpp"
 
 namespace mc::proxy {
-
-class Session;
 
 using PublishedPolicy = policy::Published<policy::Policy>;
 
@@ -43,6 +39,7 @@ struct Settings {
 };
 
 struct WorkerContext {
+  const std::uint32_t worker;  // its index
   ring::Loop& loop;
   ring::BufferGroup& peek_buffers;
   tls::ClientHelloParser& parser;
@@ -50,14 +47,13 @@ struct WorkerContext {
   PipePool& pipes;
   SpliceEngine& engine;
   std::span<std::uint8_t> copy_buffer;  // contents live for one call
-  Counters& counters;
   const Settings& settings;
   std::atomic<std::uint64_t>& connections;  // open sessions of all workers
-  Log& log;                                 // any thread
-  SessionList<Session>& sessions;           // of this worker
-  ConnectionId& last_id;                    // that a session of this worker got
-  EventSource& events;
-  LineLimiter& limiter;  // of what is logged of refused clients
+  LiveConnections& sessions;                // of this worker
+  traffic::Counters& counters;
+  traffic::Reporter& reporter;
+  Log& log;                           // any thread
+  std::uint64_t sessions_opened = 0;  // by this worker, so far
 };
 
 }  // namespace mc::proxy

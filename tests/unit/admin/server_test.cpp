@@ -27,7 +27,6 @@
 using namespace mc;
 using namespace mc::admin;
 using namespace mc::admin::test;
-using Clock = std::chrono::steady_clock;
 
 namespace {
 
@@ -110,16 +109,18 @@ std::string change(const std::shared_ptr<grpc::Channel>& channel, const std::str
 
 /// How long it takes until the server closes; kPatience if it does not.
 std::chrono::milliseconds until_closed(const Fd& fd) {
-  const auto begin = Clock::now();
+  const auto begin = std::chrono::steady_clock::now();
   for (;;) {
-    const auto passed = std::chrono::floor<std::chrono::milliseconds>(Clock::now() - begin);
+    const auto passed =
+        std::chrono::floor<std::chrono::milliseconds>(std::chrono::steady_clock::now() - begin);
     if (passed >= kPatience) return kPatience;
     pollfd event{.fd = fd.get(), .events = POLLIN, .revents = 0};
     ::poll(&event, 1, 100);
     char bytes[4096];
     const auto got = ::recv(fd.get(), bytes, sizeof(bytes), MSG_DONTWAIT);
     if (got == 0 || (got < 0 && errno != EAGAIN)) {
-      return std::chrono::floor<std::chrono::milliseconds>(Clock::now() - begin);
+      return std::chrono::floor<std::chrono::milliseconds>(std::chrono::steady_clock::now() -
+                                                           begin);
     }
   }
 }

@@ -19,7 +19,7 @@ std::string text(const prometheus::MetricFamily& family) {
   return out.str();
 }
 
-constexpr proxy::Buckets<2> kBounds{25, 1000};
+constexpr traffic::Buckets<2> kBounds{25, 1000};
 
 TEST_CASE("a histogram is told with cumulative buckets, in its base unit") {
   auto waits = family(MetricType::Histogram, "wait_seconds", "Waits.");

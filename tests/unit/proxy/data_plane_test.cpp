@@ -124,9 +124,10 @@ TEST_CASE("each end of a connection is one event, told apart as in the log") {
   EchoBackend echo;
   const SocketAddress nobody = address_of(listening_socket(0));
   Plane plane({{"*.test", echo.address()}, {"dead.test", nobody}});
-  EventHub::Watch watch(plane->events(), {EventKind::kOpened, EventKind::kClosed,
-                                          EventKind::kRefused, EventKind::kDialFailed});
-  Events seen;
+  traffic::EventHub::Watch watch(plane->events(),
+                                 {traffic::EventKind::kOpened, traffic::EventKind::kClosed,
+                                  traffic::EventKind::kRefused, traffic::EventKind::kDialFailed});
+  traffic::Events seen;
   const auto next = [&] {
     until([&] {
       const auto more = watch.read(100).events;
@@ -141,13 +142,13 @@ TEST_CASE("each end of a connection is one event, told apart as in the log") {
   const Client client = plane.connect(kAlice);
   client.echo(hello("a.test"));
   const auto opened = next();
-  CHECK(opened->kind == EventKind::kOpened);
+  CHECK(opened->kind == traffic::EventKind::kOpened);
   CHECK(opened->connection.sni == "a.test");
   CHECK(opened->connection.backend == echo.address());
   client.echo(Bytes(100, 3));
   client.finish();
   const auto closed = next();
-  CHECK(closed->kind == EventKind::kClosed);
+  CHECK(closed->kind == traffic::EventKind::kClosed);
   CHECK(closed->reason == Reason::kCompleted);
   CHECK(closed->connection.id == opened->connection.id);
   CHECK(closed->connection.client.ip() == kAlice);
@@ -158,7 +159,7 @@ TEST_CASE("each end of a connection is one event, told apart as in the log") {
   dead.send(hello("dead.test"));
   CHECK(dead.was_reset());
   const auto failed = next();
-  CHECK(failed->kind == EventKind::kDialFailed);
+  CHECK(failed->kind == traffic::EventKind::kDialFailed);
   CHECK(failed->reason == Reason::kDialRefused);
   CHECK(failed->dial_error == ECONNREFUSED);
   CHECK(failed->connection.backend == nobody);
@@ -167,7 +168,7 @@ TEST_CASE("each end of a connection is one event, told apart as in the log") {
   stray.send(hello("nowhere.example"));
   CHECK(stray.was_reset());
   const auto refused = next();
-  CHECK(refused->kind == EventKind::kRefused);
+  CHECK(refused->kind == traffic::EventKind::kRefused);
   CHECK(refused->reason == Reason::kNoRoute);
   CHECK(refused->connection.sni == "nowhere.example");
 
@@ -175,7 +176,7 @@ TEST_CASE("each end of a connection is one event, told apart as in the log") {
   const Client blocked = plane.connect(kCarol);
   CHECK(blocked.was_reset());
   const auto denied = next();
-  CHECK(denied->kind == EventKind::kRefused);
+  CHECK(denied->kind == traffic::EventKind::kRefused);
   CHECK(denied->reason == Reason::kBlockedIp);
   CHECK(denied->connection.client.ip() == kCarol);
   CHECK(denied->connection.id.number == 0);
@@ -184,7 +185,7 @@ TEST_CASE("each end of a connection is one event, told apart as in the log") {
 TEST_CASE("what ends with its worker is told too") {
   EchoBackend echo;
   Plane plane({{"*", echo.address()}});
-  EventHub::Watch watch(plane->events(), {EventKind::kClosed});
+  traffic::EventHub::Watch watch(plane->events(), {traffic::EventKind::kClosed});
   const Client client = plane.connect(kAlice);
   client.echo(hello("a.test"));
   plane->drain(std::chrono::milliseconds(0));
@@ -252,7 +253,7 @@ TEST_CASE("bytes up and down are told apart, also when a session is cut") {
   CHECK(usage.connections == 1);
 }
 
-std::uint64_t count_of(const HistogramTotals& totals) {
+std::uint64_t count_of(const traffic::HistogramTotals& totals) {
   return std::reduce(totals.counts.begin(), totals.counts.end());
 }
 
@@ -281,7 +282,7 @@ TEST_CASE("a listener's bytes grow while a session runs, and its histograms when
   unknown.send(hello("unknown.test"));
   CHECK(unknown.was_reset());
   until([&] { return totals().active == 0; });
-  const ListenerTotals ended = totals();
+  const traffic::ListenerTotals ended = totals();
   CHECK(count_of(ended.hello_ms) == 2);
   CHECK(count_of(ended.dial_ms) == 1);
   CHECK(count_of(ended.session_ms) == 1);
@@ -324,7 +325,7 @@ TEST_CASE("totals tell the listeners apart and add up") {
   lost.send(hello("nowhere.test"));
   CHECK(lost.was_reset());
   until([&] { return plane->totals().active == 8 && plane->totals().accepted == 9; });
-  const Totals totals = plane->totals();
+  const traffic::Totals totals = plane->totals();
   REQUIRE(totals.listeners.size() == 3);
   CHECK(totals.listeners[0].active == 5);
   CHECK(totals.listeners[0].accepted == 5);
@@ -371,22 +372,22 @@ TEST_CASE("a data plane turns when each worker does, and not while one is held u
   Plane plane({}, kWorkers);
   const HeldWorkers workers(plane, echo.address(), kWorkers, barriers);
   for (std::size_t worker = 0; worker < kWorkers; ++worker) {
-    until([&] { return plane->turning(); });
-    until([&] { return plane->turning(); });  // it makes them turn itself
+    until([&] { return plane->all_workers_progressed(); });
+    until([&] { return plane->all_workers_progressed(); });  // it makes them turn itself
 
     const Holder& held = workers.of(worker).back();
     const Holder& other = workers.of(kWorkers - 1 - worker).front();
     held.client.finish();
     until([&] { return held.barrier.holds(); });
-    static_cast<void>(plane->turning());  // what it has turned until now
+    static_cast<void>(plane->all_workers_progressed());  // what it has turned until now
     for (int i = 0; i < 3; ++i) {
       other.client.echo(Bytes(100, 1));  // the other one turns
-      CHECK_FALSE(plane->turning());
+      CHECK_FALSE(plane->all_workers_progressed());
     }
     held.barrier.release();
   }
-  until([&] { return plane->turning(); });
-  until([&] { return plane->turning(); });
+  until([&] { return plane->all_workers_progressed(); });
+  until([&] { return plane->all_workers_progressed(); });
 }
 
 }  // namespace mc::proxy

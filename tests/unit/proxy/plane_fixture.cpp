@@ -89,9 +89,9 @@ std::string Plane::log() {
   return text;
 }
 
-std::vector<Connection> Plane::list(const ConnectionFilter& filter) {
-  std::vector<Connection> all;
-  plane_->list(filter, [&all](std::span<const Connection> some) {
+std::vector<traffic::Connection> Plane::list(const traffic::ConnectionFilter& filter) {
+  std::vector<traffic::Connection> all;
+  plane_->list(filter, [&all](std::span<const traffic::Connection> some) {
     all.insert(all.end(), some.begin(), some.end());
     return true;
   });

@@ -147,7 +147,7 @@ class Plane {
     table_ = table;
   }
   [[nodiscard]] const policy::RouteTable& table() const { return table_; }
-  [[nodiscard]] std::vector<Connection> list(const ConnectionFilter& filter);
+  [[nodiscard]] std::vector<traffic::Connection> list(const traffic::ConnectionFilter& filter);
   [[nodiscard]] std::string log();
 
  private:

@@ -6,7 +6,7 @@
 #include <iterator>
 #include <memory>
 
-#include "proxy/session_order.hpp"
+#include "proxy/sweep.hpp"
 #include "support/catch.hpp"
 #include "unit/proxy/stage.hpp"
 #include "unit/tls/hello_builder.hpp"
@@ -25,6 +25,10 @@ Fd serve_client_with_hello(testing::Stage& stage) {
   return client;
 }
 
+void pass_deadline(testing::Stage& stage) {
+  stage.loop->timers().advance(stage.loop->now() + stage.settings.hello_timeout);
+}
+
 }  // namespace
 
 TEST_CASE("an order ends a session although its deadline came first and was met after all") {
@@ -33,7 +37,7 @@ TEST_CASE("an order ends a session although its deadline came first and was met 
   const Fd client = serve_client_with_hello(stage);
   REQUIRE(stage.sessions.size() == 1);
   // All in one turn: the deadline passes, the order comes, and the peek has its answer already.
-  (*stage.sessions.begin())->interrupt(Reason::kHelloTimeout);
+  pass_deadline(stage);
   (*stage.sessions.begin())->interrupt(order);
   test::turn_until(*stage.loop, [&] { return stage.sessions.empty(); });
   CHECK(stage.counters.per_listener[0].of(order).value() == 1);
@@ -43,7 +47,7 @@ TEST_CASE("a deadline that comes after an order does not take its place") {
   testing::Stage stage;
   const Fd client = serve_client_with_hello(stage);
   (*stage.sessions.begin())->interrupt(Reason::kFirewallCut);
-  (*stage.sessions.begin())->interrupt(Reason::kHelloTimeout);
+  pass_deadline(stage);
   test::turn_until(*stage.loop, [&] { return stage.sessions.empty(); });
   CHECK(stage.counters.per_listener[0].of(Reason::kFirewallCut).value() == 1);
 }
@@ -60,14 +64,14 @@ TEST_CASE("of two orders the first counts") {
 TEST_CASE("a session that was told to end is neither found nor closed any more") {
   testing::Stage stage;
   const Fd client = serve_client_with_hello(stage);
-  Session& session = **stage.sessions.begin();
-  const auto findings = std::make_shared<Findings>(ConnectionFilter{});
-  FilterOrder order(findings, Treatment::kClose);
-  session.interrupt(Reason::kHelloTimeout);  // a deadline, which may turn out to have been met
-  CHECK(order.visit(session) == SessionOrder::Visit::kActed);
-  CHECK(order.visit(session) == SessionOrder::Visit::kPassed);
+  LiveConnection& session = **stage.sessions.begin();
+  const auto results = std::make_shared<SweepResults>(traffic::ConnectionFilter{});
+  FilterSweep order(results, SweepAction::kClose);
+  pass_deadline(stage);  // which may turn out to have been met
+  CHECK(order.visit(session, stage.loop->now()) == Sweep::Visit::kActed);
+  CHECK(order.visit(session, stage.loop->now()) == Sweep::Visit::kPassed);
   order.slice_done();
-  CHECK(findings->count() == 1);
+  CHECK(results->count() == 1);
   test::turn_until(*stage.loop, [&] { return stage.sessions.empty(); });
   CHECK(stage.counters.per_listener[0].of(Reason::kClosedByOperator).value() == 1);
 }

@@ -57,17 +57,29 @@ struct Stage {
   PipePool pipes{*loop, 4};
   std::unique_ptr<SpliceEngine> engine;
   std::vector<std::uint8_t> copy_buffer = std::vector<std::uint8_t>(4096);
-  Counters counters{1};
+  traffic::Counters counters{1};
   Settings settings{.listener_names = {"here"}, .connections_max = 100};
   std::atomic<std::uint64_t> connections{0};
-  SessionList<Session> sessions;
-  ConnectionId last_id;
-  EventHub hub;
-  EventSource events{hub};
-  LineLimiter limiter{*loop, settings.listener_names, 20, counters.lines_suppressed, log};
-  WorkerContext context{*loop,       *buffers, parser,   policies.reader(0), pipes, *engine,
-                        copy_buffer, counters, settings, connections,        log,   sessions,
-                        last_id,     events,   limiter};
+  LiveConnections sessions;
+  traffic::EventHub hub;
+  traffic::EventSource events{hub};
+  traffic::LineLimiter limiter{loop->timers(), settings.listener_names, 20,
+                               counters.lines_suppressed, log};
+  traffic::Reporter reporter{settings.listener_names, counters, events, limiter, log};
+  WorkerContext context{.worker = 0,
+                        .loop = *loop,
+                        .peek_buffers = *buffers,
+                        .parser = parser,
+                        .policy = policies.reader(0),
+                        .pipes = pipes,
+                        .engine = *engine,
+                        .copy_buffer = copy_buffer,
+                        .settings = settings,
+                        .connections = connections,
+                        .sessions = sessions,
+                        .counters = counters,
+                        .reporter = reporter,
+                        .log = log};
 };
 
 }  // namespace mc::proxy::testing

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "proxy/connection.hpp"
+#include "traffic/connection.hpp"
 
 #include <string>
 
 #include "support/catch.hpp"
 
-namespace mc::proxy {
+namespace mc::traffic {
 
 TEST_CASE("a connection's id is read as it is written, and in no other way") {
   const ConnectionId id{.worker = 3, .number = 18'446'744'073'709'551'615U};
@@ -34,4 +34,4 @@ TEST_CASE("a filter's name covers what a route's would") {
   }
 }
 
-}  // namespace mc::proxy
+}  // namespace mc::traffic

@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "proxy/connection.hpp"
+#include "traffic/connection.hpp"
 
 #include <fmt/format.h>
 
 #include <charconv>
 
 #include "policy/route.hpp"
-#include "proxy/session.hpp"
 
-namespace mc::proxy {
+namespace mc::traffic {
 namespace {
 
 template <class Number>
@@ -40,12 +39,4 @@ bool covers(std::string_view pattern, std::string_view name) {
   return name.size() > suffix.size() && name.ends_with(suffix);
 }
 
-bool ConnectionFilter::matches(const Session& session) const {
-  if (id.has_value() && session.id() != *id) return false;
-  if (listener.has_value() && session.listener() != *listener) return false;
-  if (source.has_value() && !source->contains(session.client_ip())) return false;
-  if (backend.has_value() && session.backend() != backend) return false;
-  return !sni.has_value() || covers(*sni, session.name());
-}
-
-}  // namespace mc::proxy
+}  // namespace mc::traffic

@@ -1,35 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "proxy/line_limiter.hpp"
+#include "traffic/line_limiter.hpp"
 
 #include <algorithm>
 #include <string_view>
 #include <utility>
 
-#include "proxy/limits.hpp"
+#include "traffic/limits.hpp"
 
-namespace mc::proxy {
-
-namespace {
-constexpr std::chrono::seconds kWindow{1};
-}
+namespace mc::traffic {
 
 std::uint32_t line_share(std::size_t workers) {
   return std::max(kLinesPerSecond / static_cast<std::uint32_t>(workers), kLinesPerSecondOfWorker);
 }
 
-LineLimiter::LineLimiter(ring::Loop& loop, const std::vector<std::string>& listener_names,
+LineLimiter::LineLimiter(ring::TimerWheel& timers, const std::vector<std::string>& listener_names,
                          std::uint32_t lines_max, Counter& suppressed, Log& log)
-    : loop_(loop),
+    : timers_(timers),
       listener_names_(listener_names),
       lines_max_(lines_max),
       suppressed_(suppressed),
       log_(log),
       kinds_(listener_names.size() * kReasons) {}
 
-bool LineLimiter::admits(std::size_t listener, Reason reason) {
+bool LineLimiter::admits(std::size_t listener, Reason reason, Instant now) {
   Kind& kind = kinds_[listener * kReasons + static_cast<std::size_t>(reason)];
-  const Instant now = loop_.now();
-  if (now - kind.began >= kWindow) {
+  if (now - kind.began >= kLinesWindow) {
     kind.began = now;
     kind.lines = 0;
   }
@@ -39,7 +34,7 @@ bool LineLimiter::admits(std::size_t listener, Reason reason) {
   }
   ++kind.suppressed;
   suppressed_.add();
-  if (!armed()) loop_.timers().arm(*this, now + kWindow);
+  if (!armed()) timers_.arm(*this, now + kLinesWindow);
   return false;
 }
 
@@ -48,14 +43,15 @@ void LineLimiter::report() {
     const std::uint64_t suppressed = std::exchange(kinds_[i].suppressed, 0);
     if (suppressed == 0) continue;
     const auto reason = static_cast<Reason>(i % kReasons);
-    const bool dial = is_dial_failure(reason);
-    const Log::Fields fields{{"line", dial ? "dial failed" : "connection refused"},
-                             {"listener", listener_names_[i / kReasons]},
-                             {"reason", to_string(reason)},
-                             {"suppressed", suppressed}};
+    const bool dial_failed = info(reason).outcome == Outcome::kDialFailed;
+    const Log::Fields fields{
+        {"line", line_of(dial_failed ? Outcome::kDialFailed : Outcome::kRefused)},
+        {"listener", listener_names_[i / kReasons]},
+        {"reason", to_string(reason)},
+        {"suppressed", suppressed}};
     constexpr std::string_view kMessage = "too many like lines, some were left out";
-    dial ? log_.warn(kMessage, fields) : log_.info(kMessage, fields);
+    dial_failed ? log_.warn(kMessage, fields) : log_.info(kMessage, fields);
   }
 }
 
-}  // namespace mc::proxy
+}  // namespace mc::traffic

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "proxy/histogram.hpp"
+#include "traffic/histogram.hpp"
 
 #include <algorithm>
 #include <functional>
 
 #include "support/catch.hpp"
 
-namespace mc::proxy {
+namespace mc::traffic {
 namespace {
 
 constexpr Buckets<3> kTens{10, 20, 30};
@@ -44,4 +44,4 @@ TEST_CASE("the bounds of all buckets ascend") {
 }
 
 }  // namespace
-}  // namespace mc::proxy
+}  // namespace mc::traffic

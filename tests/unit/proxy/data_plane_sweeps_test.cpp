@@ -88,7 +88,7 @@ TEST_CASE("a cut takes effect on workers that have nothing else to do, and twice
 TEST_CASE("every order to cut is carried out, also when many come at once") {
   Plane plane({});
   std::vector<Client> clients;
-  for (std::uint32_t i = 0; i < 5 * kOrdersMax; ++i) {
+  for (std::uint32_t i = 0; i < 5 * kSweepsMax; ++i) {
     clients.push_back(plane.connect(IpAddress::v4(0x7f010001 + i)));
   }
   const Client carol = plane.connect(kCarol);
@@ -192,23 +192,23 @@ TEST_CASE("a listing shows every open connection, in whatever stage it is") {
   const policy::RouteUsage& dialed = *plane.route("silent.test").usage;
   until([&] { return plane->totals().active == 3 && dialed.active == 1; });
 
-  std::map<IpAddress, Connection> shown;
-  std::set<ConnectionId> ids;
-  for (const Connection& connection : plane.list({})) {
+  std::map<IpAddress, traffic::Connection> shown;
+  std::set<traffic::ConnectionId> ids;
+  for (const traffic::Connection& connection : plane.list({})) {
     shown[connection.client.ip()] = connection;
     ids.insert(connection.id);
   }
   REQUIRE(shown.size() == 3);
   CHECK(ids.size() == 3);
-  CHECK(shown[kAlice].stage == SessionStage::kHello);
+  CHECK(shown[kAlice].stage == traffic::Stage::kHello);
   CHECK(shown[kAlice].sni.empty());
   CHECK(shown[kAlice].route.empty());
   CHECK_FALSE(shown[kAlice].backend.has_value());
-  CHECK(shown[kBob].stage == SessionStage::kDial);
+  CHECK(shown[kBob].stage == traffic::Stage::kDial);
   CHECK(shown[kBob].sni == "silent.test");
   CHECK(shown[kBob].backend == silent.address());
   CHECK(shown[kBob].bytes_up == 0);
-  CHECK(shown[kCarol].stage == SessionStage::kRelay);
+  CHECK(shown[kCarol].stage == traffic::Stage::kRelay);
   CHECK(shown[kCarol].listener == 1);
   CHECK(shown[kCarol].sni == "a.b.test");
   CHECK(shown[kCarol].route == "*.test");
@@ -300,18 +300,18 @@ class SlowReader {
     thread_.join();
   }
 
-  std::set<ConnectionId> ids;
+  std::set<traffic::ConnectionId> ids;
   std::size_t rows = 0;
   std::size_t largest = 0;  // number of rows at a time
 
  private:
   void read(Plane& plane) {
-    plane->list({}, [this](std::span<const Connection> some) {
+    plane->list({}, [this](std::span<const traffic::Connection> some) {
       has_rows_ = has_rows_ || !some.empty();
       reads_.wait(false);
       largest = std::max(largest, some.size());
       rows += some.size();
-      for (const Connection& connection : some) ids.insert(connection.id);
+      for (const traffic::Connection& connection : some) ids.insert(connection.id);
       return true;
     });
   }
@@ -356,9 +356,9 @@ TEST_CASE("a listing ends when its reader wants no more, and many may be under w
   while (clients.size() < 2000) clients.push_back(plane.connect(kBob));
   until([&] { return plane->totals().active == clients.size(); });
   std::vector<std::thread> readers;
-  for (std::size_t i = 0; i < 3 * kOrdersMax; ++i) {
+  for (std::size_t i = 0; i < 3 * kSweepsMax; ++i) {
     readers.emplace_back([&plane] {
-      plane->list({}, [](std::span<const Connection> rows) { return rows.empty(); });
+      plane->list({}, [](std::span<const traffic::Connection> rows) { return rows.empty(); });
     });
   }
   for (std::thread& reader : readers) reader.join();

@@ -15,14 +15,12 @@
 #include "base/ip.hpp"
 #include "base/socket_address.hpp"
 
-namespace mc::proxy {
-
-class Session;
+namespace mc::traffic {
 
 /// Names a connection for as long as the process lives: no other gets the same one.
 struct ConnectionId {
   std::uint32_t worker = 0;
-  std::uint64_t number = 0;  // of the worker's sessions, from 1; 0: there is no session
+  std::uint64_t number = 0;  // of the worker's connections, from 1; 0: it was refused at once
 
   /// Reads what to_string() writes.
   static std::optional<ConnectionId> parse(std::string_view text);
@@ -32,8 +30,8 @@ struct ConnectionId {
   auto operator<=>(const ConnectionId&) const = default;
 };
 
-/// What a session is at.
-enum class SessionStage : std::uint8_t {
+/// What a connection is at.
+enum class Stage : std::uint8_t {
   kHello,  // waits for the client's hello
   kDial,   // connects to the backend
   kRelay,  // moves bytes
@@ -46,7 +44,7 @@ struct Connection {
   std::string sni;                        // normalised; empty before the hello
   std::string route;                      // the pattern that matched; empty where none has (yet)
   std::optional<BackendAddress> backend;  // of that route
-  SessionStage stage = SessionStage::kHello;
+  Stage stage = Stage::kHello;
   std::chrono::milliseconds age{};   // since it was accepted
   std::chrono::milliseconds idle{};  // since a byte was moved, or the stage before relay began
   std::uint64_t bytes_up = 0;        // client to backend, so far
@@ -62,11 +60,9 @@ struct ConnectionFilter {
   std::optional<std::string> sni;
   std::optional<IpPrefix> source;
   std::optional<BackendAddress> backend;
-
-  [[nodiscard]] bool matches(const Session& session) const;
 };
 
 /// Whether `name` is covered by `pattern`, both normalised.
 bool covers(std::string_view pattern, std::string_view name);
 
-}  // namespace mc::proxy
+}  // namespace mc::traffic

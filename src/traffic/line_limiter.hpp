@@ -11,24 +11,24 @@
 #include <string>
 #include <vector>
 
+#include "base/clock.hpp"
 #include "base/log.hpp"
-#include "proxy/counter.hpp"
-#include "proxy/reason.hpp"
-#include "ring/loop.hpp"
 #include "ring/timer_wheel.hpp"
+#include "traffic/counter.hpp"
+#include "traffic/reason.hpp"
 
-namespace mc::proxy {
+namespace mc::traffic {
 
 class LineLimiter final : private ring::Timer {
  public:
   /// `lines_max` of a kind go through in a second; what does not is added to `suppressed`. All
   /// references outlive it.
-  LineLimiter(ring::Loop& loop, const std::vector<std::string>& listener_names,
+  LineLimiter(ring::TimerWheel& timers, const std::vector<std::string>& listener_names,
               std::uint32_t lines_max, Counter& suppressed, Log& log);
 
   /// Whether to write the line with which a connection ended that was not served. If not, it is
   /// counted. Ask only for a line that the log's level lets through.
-  bool admits(std::size_t listener, Reason reason);
+  bool admits(std::size_t listener, Reason reason, Instant now);
 
   /// Says what was left out since this was said last; also to be called when no more lines come.
   void report();
@@ -42,7 +42,7 @@ class LineLimiter final : private ring::Timer {
 
   void expired() override { report(); }
 
-  ring::Loop& loop_;
+  ring::TimerWheel& timers_;
   const std::vector<std::string>& listener_names_;
   const std::uint32_t lines_max_;
   Counter& suppressed_;
@@ -53,4 +53,4 @@ class LineLimiter final : private ring::Timer {
 /// What one of `workers` gets of kLinesPerSecond.
 std::uint32_t line_share(std::size_t workers);
 
-}  // namespace mc::proxy
+}  // namespace mc::traffic

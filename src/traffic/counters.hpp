@@ -8,11 +8,11 @@
 #include <cstdint>
 #include <vector>
 
-#include "proxy/counter.hpp"
-#include "proxy/histogram.hpp"
-#include "proxy/reason.hpp"
+#include "traffic/counter.hpp"
+#include "traffic/histogram.hpp"
+#include "traffic/reason.hpp"
 
-namespace mc::proxy {
+namespace mc::traffic {
 
 /// Of one worker, for one listener. Aligned, so that no two workers write one cache line.
 struct alignas(64) ListenerCounters {
@@ -43,4 +43,4 @@ struct alignas(64) Counters {
   Counter lines_suppressed;  // log lines that the LineLimiter left out
 };
 
-}  // namespace mc::proxy
+}  // namespace mc::traffic

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Why a connection ended: the closed list that the log line, the counters and the metrics share.
+// Why a connection ended: the closed list that the log line, the counters and the metrics share, and
+// what follows from each reason.
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -11,7 +13,7 @@
 #include "policy/firewall.hpp"
 #include "tls/client_hello.hpp"
 
-namespace mc::proxy {
+namespace mc::traffic {
 
 enum class Reason : std::uint8_t {
   kNone,          // not ended: the session goes on to its next stage
@@ -45,6 +47,43 @@ enum class Reason : std::uint8_t {
 
 inline constexpr std::size_t kReasons = static_cast<std::size_t>(Reason::kShutdown) + 1;
 
+/// How both sockets of a connection are closed.
+enum class Close : std::uint8_t {
+  kReset,  // RST, so that neither side can take a connection that was cut for one that is complete
+  kInOrder,  // FIN
+};
+
+/// The classes of ends, which logs, events and metrics tell apart.
+enum class Outcome : std::uint8_t {
+  kClosed,      // one of its sides, a timeout or an order has ended it
+  kRefused,     // the proxy does not serve it
+  kDialFailed,  // its backend could not be reached
+};
+
+/// What follows from a reason.
+struct ReasonInfo {
+  Reason reason;
+  /// The name in logs, counters and metrics: "completed", "client_reset", …
+  std::string_view name;
+  Close close = Close::kReset;
+  /// Of a connection with a route; for the log and events, one without is refused whatever the
+  /// reason (outcome_of()).
+  Outcome outcome = Outcome::kRefused;
+};
+
+const ReasonInfo& info(Reason reason);
+inline std::string_view to_string(Reason reason) { return info(reason).name; }
+/// The reason with this name.
+std::optional<Reason> reason_named(std::string_view name);
+
+Outcome outcome_of(Reason reason, bool has_route);
+/// The message of the log line with which such a connection ends.
+std::string_view line_of(Outcome outcome);
+
+Reason reason_of(tls::Reject reject);
+/// Only for a verdict that blocks.
+Reason reason_of(policy::Verdict verdict);
+
 /// Why a backend was not reached, where it is not an errno.
 inline constexpr int kDialledItself = -1;    // the kernel connected the socket to itself
 inline constexpr int kDialledListener = -2;  // the backend is a listener of this process
@@ -53,23 +92,4 @@ inline constexpr int kNoInterface = -3;      // the backend's network interface 
 /// An errno or one of the above, in words.
 std::string dial_error_text(int error, const BackendAddress& backend);
 
-/// The name in logs, counters and metrics: "completed", "client_reset", …
-std::string_view to_string(Reason reason);
-
-Reason reason_of(tls::Reject reject);
-/// Only for a verdict that blocks.
-Reason reason_of(policy::Verdict verdict);
-
-/// Whether both sockets are closed in order (FIN); every other end is a reset, so that neither side
-/// can take a connection that was cut for one that is complete.
-constexpr bool closes_in_order(Reason reason) {
-  return reason == Reason::kCompleted || reason == Reason::kClientClosed;
-}
-
-/// Whether the end belongs to the dial stage, which operators find by the word "dial".
-constexpr bool is_dial_failure(Reason reason) {
-  return reason == Reason::kDialRefused || reason == Reason::kDialTimeout ||
-         reason == Reason::kDialFailed || reason == Reason::kNoResources;
-}
-
-}  // namespace mc::proxy
+}  // namespace mc::traffic

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "proxy/line_limiter.hpp"
+#include "traffic/line_limiter.hpp"
 
 #include <sys/mman.h>
 #include <unistd.h>
@@ -10,11 +10,11 @@
 #include <vector>
 
 #include "base/fd.hpp"
-#include "proxy/limits.hpp"
 #include "support/catch.hpp"
+#include "traffic/limits.hpp"
 #include "unit/ring/loop_fixture.hpp"
 
-namespace mc::proxy {
+namespace mc::traffic {
 namespace {
 
 struct Limited {
@@ -29,7 +29,7 @@ struct Limited {
 
   std::size_t admitted(std::size_t listener, Reason reason, int lines) {
     std::size_t count = 0;
-    for (int i = 0; i < lines; ++i) count += limiter.admits(listener, reason) ? 1 : 0;
+    for (int i = 0; i < lines; ++i) count += limiter.admits(listener, reason, loop->now()) ? 1 : 0;
     return count;
   }
 
@@ -38,7 +38,7 @@ struct Limited {
   std::unique_ptr<ring::Loop> loop = test::make_loop();
   std::vector<std::string> names{":443", ":8443"};
   Counter suppressed;
-  LineLimiter limiter{*loop, names, kLinesMax, suppressed, log};
+  LineLimiter limiter{loop->timers(), names, kLinesMax, suppressed, log};
 };
 
 TEST_CASE("a kind of line is limited by itself: its listener and its reason make it") {
@@ -80,4 +80,4 @@ TEST_CASE("workers share the lines of a second, and each has enough to see a pat
 }
 
 }  // namespace
-}  // namespace mc::proxy
+}  // namespace mc::traffic

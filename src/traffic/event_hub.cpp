@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "proxy/event_hub.hpp"
+#include "traffic/event_hub.hpp"
 
 #include <algorithm>
 #include <utility>
 
-#include "proxy/limits.hpp"
+#include "traffic/limits.hpp"
 
-namespace mc::proxy {
+namespace mc::traffic {
 
 bool EventHub::try_take(Events& events, EventCounts& lost) {
   const std::unique_lock lock(lock_, std::try_to_lock);
@@ -103,4 +103,4 @@ void EventSource::emit(Event event) {
   events_.push_back(std::make_shared<const Event>(std::move(event)));
 }
 
-}  // namespace mc::proxy
+}  // namespace mc::traffic

@@ -16,10 +16,10 @@
 #include <mutex>
 #include <vector>
 
-#include "proxy/connection.hpp"
-#include "proxy/reason.hpp"
+#include "traffic/connection.hpp"
+#include "traffic/reason.hpp"
 
-namespace mc::proxy {
+namespace mc::traffic {
 
 /// The ends of a connection are told apart as in the log.
 enum class EventKind : std::uint8_t {
@@ -133,4 +133,4 @@ class EventSource {
   EventCounts lost_{};
 };
 
-}  // namespace mc::proxy
+}  // namespace mc::traffic

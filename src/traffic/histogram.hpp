@@ -6,14 +6,15 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <span>
 #include <vector>
 
-#include "proxy/counter.hpp"
+#include "traffic/counter.hpp"
 
-namespace mc::proxy {
+namespace mc::traffic {
 
 /// Upper bounds of buckets, each included, ascending; what is larger is in one more bucket.
 template <std::size_t N>
@@ -46,6 +47,9 @@ struct HistogramTotals {
 template <const auto& kBounds>
 class Histogram {
  public:
+  void observe(std::chrono::milliseconds span) {
+    observe(static_cast<std::uint64_t>(span.count()));
+  }
   void observe(std::uint64_t value) {
     const auto bucket = std::ranges::lower_bound(kBounds, value) - kBounds.begin();
     counts_[static_cast<std::size_t>(bucket)].add();
@@ -65,4 +69,4 @@ class Histogram {
   Counter sum_;
 };
 
-}  // namespace mc::proxy
+}  // namespace mc::traffic

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "proxy/event_hub.hpp"
+#include "traffic/event_hub.hpp"
 
 #include <atomic>
 #include <chrono>
@@ -10,10 +10,10 @@
 #include <thread>
 #include <vector>
 
-#include "proxy/limits.hpp"
 #include "support/catch.hpp"
+#include "traffic/limits.hpp"
 
-namespace mc::proxy {
+namespace mc::traffic {
 namespace {
 
 const std::vector<EventKind> kAll = {EventKind::kOpened, EventKind::kClosed, EventKind::kRefused,
@@ -210,4 +210,4 @@ TEST_CASE("of many sources at once each watcher gets all, each source's in its o
   CHECK(of_second == kSources * kEach);
 }
 
-}  // namespace mc::proxy
+}  // namespace mc::traffic

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// How much is written and kept of what happens to connections, each with its reason.
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+
+namespace mc::traffic {
+
+// Lines of one kind (see LineLimiter) that all workers together write in a second; the others are
+// counted, and the log says how many. Nobody reads more, and journald, at its defaults, keeps some
+// 333 lines a second and drops the rest whatever they say. No worker's share is below what a
+// person needs to see a pattern in.
+inline constexpr std::uint32_t kLinesPerSecond = 200;
+inline constexpr std::uint32_t kLinesPerSecondOfWorker = 20;
+inline constexpr std::chrono::seconds kLinesWindow{1};
+
+// Events of one kind that are kept for those who watch, at some 500 bytes each: half a second of
+// what a proxy does that ends 10,000 sessions a second. A watcher that is further behind is told
+// how many it has missed.
+inline constexpr std::size_t kEventsKept = 4096;
+
+// Events that a worker keeps while it finds the hub in use, turn after turn. A turn makes a few
+// dozen.
+inline constexpr std::size_t kEventsPendingMax = 1024;
+
+}  // namespace mc::traffic

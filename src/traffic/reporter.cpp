@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "traffic/reporter.hpp"
+
+#include "base/quote.hpp"
+
+namespace mc::traffic {
+
+namespace {
+
+EventKind event_of(Outcome outcome) {
+  switch (outcome) {
+    case Outcome::kClosed:
+      return EventKind::kClosed;
+    case Outcome::kRefused:
+      return EventKind::kRefused;
+    case Outcome::kDialFailed:
+      break;
+  }
+  return EventKind::kDialFailed;
+}
+
+// Most of those that leave before their first byte are health checks, which only connect: as many
+// lines as checks would hide the others. They are counted, and events, like all.
+LogLevel level_of(const ConnectionFacts& facts, Reason reason, Outcome outcome) {
+  if (outcome == Outcome::kDialFailed) return LogLevel::kWarn;
+  const bool has_left = reason == Reason::kClientClosed || reason == Reason::kClientReset;
+  return has_left && !facts.has_spoken ? LogLevel::kDebug : LogLevel::kInfo;
+}
+
+std::string_view ech_of(const ConnectionFacts& facts) {
+  return facts.ech_offered ? "offered" : "none";
+}
+
+}  // namespace
+
+// ---- a client that has come
+
+void Reporter::lost(std::size_t listener) {
+  counters_.per_listener[listener].of(Reason::kClientReset).add();
+}
+
+void Reporter::refused(std::size_t listener, const SocketAddress& client, Reason reason,
+                       Instant now) {
+  counters_.per_listener[listener].of(reason).add();
+  if (events_.wants(EventKind::kRefused)) {
+    events_.emit({.kind = EventKind::kRefused,
+                  .connection = {.listener = listener, .client = client},
+                  .reason = reason});
+  }
+  if (!log_.enabled(LogLevel::kInfo) || !limiter_.admits(listener, reason, now)) return;
+  log_.info(line_of(Outcome::kRefused), {{"listener", listener_names_[listener]},
+                                         {"client", client.to_string()},
+                                         {"reason", to_string(reason)}});
+}
+
+// ---- a connection on its way
+
+void Reporter::opened(const ConnectionFacts& facts) {
+  of(facts).active.add();
+  if (!log_.enabled(LogLevel::kDebug)) return;
+  log_.debug("connection accepted",
+             {{"listener", listener(facts)}, {"client", facts.client().to_string()}});
+}
+
+// On a line of its own: in `sni` stand host names alone.
+void Reporter::name_refused(const ConnectionFacts& facts, std::span<const std::uint8_t> name) {
+  if (!log_.enabled(LogLevel::kDebug)) return;
+  log_.debug("name refused",
+             {{"listener", listener(facts)},
+              {"client", facts.client().to_string()},
+              {"name", quote({reinterpret_cast<const char*>(name.data()), name.size()})}});
+}
+
+void Reporter::routed(const ConnectionFacts& facts, Instant now) {
+  facts.usage->connections.fetch_add(1, std::memory_order_relaxed);
+  facts.usage->active.fetch_add(1, std::memory_order_relaxed);
+  of(facts).hello_ms.observe(now - facts.accepted_at);
+  if (!log_.enabled(LogLevel::kDebug)) return;
+  log_.debug("hello decided", {{"listener", listener(facts)},
+                               {"client", facts.client().to_string()},
+                               {"sni", facts.name},
+                               {"ech", ech_of(facts)},
+                               {"route", facts.route()},
+                               {"backend", facts.backend()->to_string()},
+                               {"duration", now - facts.accepted_at}});
+}
+
+void Reporter::dialled(const ConnectionFacts& facts, Clock::duration duration) {
+  of(facts).dial_ms.observe(duration);
+  if (!log_.enabled(LogLevel::kDebug)) return;
+  log_.debug("backend connected", {{"listener", listener(facts)},
+                                   {"client", facts.client().to_string()},
+                                   {"backend", facts.backend_address.to_string()},
+                                   {"duration", duration}});
+}
+
+void Reporter::connected(const ConnectionFacts& facts, Instant now) {
+  if (!events_.wants(EventKind::kOpened)) return;
+  events_.emit({.kind = EventKind::kOpened, .connection = describe(facts, now)});
+}
+
+void Reporter::moved(ConnectionFacts& facts, std::uint64_t bytes_up, std::uint64_t bytes_down,
+                     Instant now) {
+  if (bytes_up == facts.bytes_up && bytes_down == facts.bytes_down) return;
+  of(facts).bytes_up.add(bytes_up - facts.bytes_up);
+  of(facts).bytes_down.add(bytes_down - facts.bytes_down);
+  facts.bytes_up = bytes_up;
+  facts.bytes_down = bytes_down;
+  facts.moved_at = now;
+}
+
+void Reporter::relayed(const ConnectionFacts& facts, Instant now) {
+  of(facts).session_ms.observe(now - facts.accepted_at);
+  of(facts).session_bytes_up.observe(facts.bytes_up);
+  of(facts).session_bytes_down.observe(facts.bytes_down);
+}
+
+// ---- its end
+
+void Reporter::ended(const ConnectionFacts& facts, Reason reason, Instant now) {
+  count_end(facts, reason);
+  const EventKind kind = event_of(outcome_of(reason, facts.has_route()));
+  if (events_.wants(kind)) {
+    events_.emit({.kind = kind,
+                  .connection = describe(facts, now),
+                  .reason = reason,
+                  .dial_error = facts.dial_error});
+  }
+  log_end(facts, reason, now);
+}
+
+void Reporter::count_end(const ConnectionFacts& facts, Reason reason) {
+  of(facts).of(reason).add();
+  if (!facts.has_route()) return;
+  policy::RouteUsage& usage = *facts.usage;
+  if (info(reason).outcome == Outcome::kDialFailed) {
+    usage.dial_failures.fetch_add(1, std::memory_order_relaxed);
+  }
+  usage.bytes_up.fetch_add(facts.bytes_up, std::memory_order_relaxed);
+  usage.bytes_down.fetch_add(facts.bytes_down, std::memory_order_relaxed);
+  usage.active.fetch_sub(1, std::memory_order_relaxed);
+}
+
+void Reporter::log_end(const ConnectionFacts& facts, Reason reason, Instant now) {
+  const Outcome outcome = outcome_of(reason, facts.has_route());
+  const LogLevel level = level_of(facts, reason, outcome);
+  if (!log_.enabled(level)) return;
+  if (outcome != Outcome::kClosed && !limiter_.admits(facts.listener, reason, now)) return;
+  const Clock::duration duration = now - facts.accepted_at;
+  if (outcome == Outcome::kRefused) return log_refusal(facts, reason, level, duration);
+  if (outcome == Outcome::kDialFailed) return log_dial_failure(facts, reason, duration);
+  log_.info(line_of(outcome), {{"listener", listener(facts)},
+                               {"client", facts.client().to_string()},
+                               {"sni", facts.name},
+                               {"ech", ech_of(facts)},
+                               {"backend", facts.backend()->to_string()},
+                               {"route", facts.route()},
+                               {"bytes_up", facts.bytes_up},
+                               {"bytes_down", facts.bytes_down},
+                               {"reason", to_string(reason)},
+                               {"duration", duration}});
+}
+
+void Reporter::log_refusal(const ConnectionFacts& facts, Reason reason, LogLevel level,
+                           Clock::duration duration) {
+  const std::string client = facts.client().to_string();
+  const auto write = [&](Log::Fields fields) {
+    const std::string_view line = line_of(Outcome::kRefused);
+    level == LogLevel::kDebug ? log_.debug(line, fields) : log_.info(line, fields);
+  };
+  write({{"listener", listener(facts)},
+         {"client", client},
+         {"sni", facts.name},
+         {"ech", ech_of(facts)},
+         {"reason", to_string(reason)},
+         {"duration", duration}});
+}
+
+void Reporter::log_dial_failure(const ConnectionFacts& facts, Reason reason,
+                                Clock::duration duration) {
+  const BackendAddress backend = *facts.backend();
+  log_.warn(line_of(Outcome::kDialFailed), {{"listener", listener(facts)},
+                                            {"client", facts.client().to_string()},
+                                            {"sni", facts.name},
+                                            {"backend", backend.to_string()},
+                                            {"route", facts.route()},
+                                            {"error", dial_error_text(facts.dial_error, backend)},
+                                            {"reason", to_string(reason)},
+                                            {"duration", duration}});
+}
+
+}  // namespace mc::traffic

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "traffic/facts.hpp"
+
+#include <string>
+
+#include "policy/route_table.hpp"
+#include "support/catch.hpp"
+
+namespace mc::traffic {
+namespace {
+
+ConnectionFacts routed(std::string name, std::string pattern) {
+  const auto routes =
+      policy::RouteTable::build({{std::move(pattern), *BackendAddress::parse("192.0.2.1:443")}});
+  ConnectionFacts facts{.number = 7, .name = std::move(name), .worker = 2, .listener = 1};
+  facts.peer = *SocketAddress::parse("198.51.100.9:50000");
+  const auto match = routes.find(facts.name);
+  REQUIRE(match.has_value());
+  facts.take_route(*match);
+  return facts;
+}
+
+}  // namespace
+
+TEST_CASE("the facts name the route by its pattern, whichever kind has matched") {
+  CHECK(routed("app.example.com", "app.example.com").route() == "app.example.com");
+  CHECK(routed("a.b.example.com", "*.example.com").route() == "*.example.com");
+  CHECK(routed("app.example.com", "*").route() == "*");
+  CHECK(ConnectionFacts{}.route().empty());
+}
+
+TEST_CASE("a backend whose interface is not there is known by its name") {
+  const auto routes =
+      policy::RouteTable::build({{"*", *BackendAddress::parse("[fe80::1%nowhere]:443")}});
+  ConnectionFacts facts{.name = "app.example.com"};
+  CHECK_FALSE(facts.backend().has_value());
+  facts.take_route(*routes.find(facts.name));
+  REQUIRE(facts.backend().has_value());
+  CHECK(facts.backend()->to_string() == "[fe80::1%nowhere]:443");
+  CHECK(facts.unresolved != nullptr);
+}
+
+TEST_CASE("a connection is described as it is at that instant") {
+  ConnectionFacts facts = routed("app.example.com", "*");
+  facts.accepted_at = Instant(std::chrono::seconds(10));
+  facts.moved_at = Instant(std::chrono::seconds(12));
+  facts.stage = Stage::kRelay;
+  facts.bytes_up = 5;
+  const Connection shown = describe(facts, Instant(std::chrono::seconds(15)));
+  CHECK(shown.id == ConnectionId{.worker = 2, .number = 7});
+  CHECK(shown.age == std::chrono::seconds(5));
+  CHECK(shown.idle == std::chrono::seconds(3));
+  CHECK(shown.bytes_up == 5);
+  CHECK(shown.client == facts.peer);
+  CHECK(shown.stage == Stage::kRelay);
+}
+
+TEST_CASE("a filter means the connections that match all that it names") {
+  const ConnectionFacts facts = routed("app.example.com", "*");
+  CHECK(matches({}, facts));
+  CHECK(matches({.id = facts.id(), .listener = 1, .sni = "*.example.com"}, facts));
+  CHECK_FALSE(matches({.id = ConnectionId{.worker = 2, .number = 8}}, facts));
+  CHECK_FALSE(matches({.listener = 0}, facts));
+  CHECK_FALSE(matches({.listener = 1, .sni = "example.com"}, facts));
+  CHECK(matches({.source = IpPrefix::parse("198.51.100.0/24").value()}, facts));
+  CHECK_FALSE(matches({.source = IpPrefix::parse("203.0.113.0/24").value()}, facts));
+  CHECK(matches({.backend = *BackendAddress::parse("192.0.2.1:443")}, facts));
+  CHECK_FALSE(matches({.backend = *BackendAddress::parse("192.0.2.1:444")}, facts));
+  CHECK_FALSE(matches({.backend = *BackendAddress::parse("192.0.2.1:443")}, ConnectionFacts{}));
+}
+
+}  // namespace mc::traffic
