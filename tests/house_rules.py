@@ -10,25 +10,16 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 FUNCTION_LINES_MAX = 70
 
-# A room may include the rooms below it, and itself.
-ROOMS_BELOW = {
-    "base": set(),
-    "ring": {"base"},
-    "tls": {"base"},
-    "policy": {"base"},
-    "lifecycle": {"base"},
-    "config": {"base", "tls"},
-    "store": {"base"},
-    "traffic": {"base", "ring", "tls", "policy"},
-    "proxy": {"base", "ring", "tls", "policy", "traffic"},
-    "control": {"base", "policy", "config", "store", "traffic", "proxy"},
-    "admin": {"base", "policy", "lifecycle", "store", "traffic", "proxy", "control"},
-    "metrics": {"base", "policy", "traffic", "proxy", "control"},
-    "app": {
-        "base", "ring", "tls", "policy", "lifecycle", "config", "store", "traffic", "proxy", "control", "admin",
-        "metrics",
-    },
-}
+
+def rooms_below() -> dict[str, set[str]]:
+    """What each room may include, from the list by which they are built: Meson's literals are Python's."""
+    text = (ROOT / "src/meson.build").read_text()
+    rooms = ast.literal_eval(text[text.index("rooms = [") + len("rooms = ") : text.index("\n]\n") + 2])
+    below = {room["name"]: set(room["uses"]) for room in rooms}
+    return below | {"app": set(below)}
+
+
+ROOMS_BELOW = rooms_below()
 
 # co_await stands as a whole statement, as the initialiser of a named local, or behind co_return: a suspension is seen
 # at a glance, and old compilers miscompiled the other places.
@@ -101,6 +92,18 @@ def check_ranges(lines: list[str]):
             yield text.count("\n", 0, loop.start()) + 1, "a range that is part of what a call returned: name the result first"
 
 
+def check_table_of_rooms():
+    """ARCHITECTURE.md shows what the build has."""
+    row = re.compile(r"^\| `(\w+)/` \|.*\| ([^|]+) \|$")
+    shown = {}
+    for line in (ROOT / "ARCHITECTURE.md").read_text().splitlines():
+        if match := row.match(line):
+            shown[match[1]] = set(re.findall(r"\w+", match[2]))
+    shown["app"] = ROOMS_BELOW["app"] if shown.get("app") == {"all"} else set()
+    if shown != ROOMS_BELOW:
+        yield 1, "the table of rooms is not that of src/meson.build"
+
+
 def check_function_lengths(lines: list[str]):
     """By the shape that clang-format gives: a body opens with a line that ends in `) … {` and closes on its indent."""
     opened: list[tuple[int, str]] = []
@@ -142,6 +145,7 @@ def report(path: pathlib.Path, found) -> int:
 
 def main() -> int:
     breaches = sum(report(path, check_forks(path)) for path in sources("*.py") if path.is_relative_to(ROOT / "tests"))
+    breaches += report(ROOT / "ARCHITECTURE.md", check_table_of_rooms())
     for path in sources("*.?pp"):
         lines = path.read_text().splitlines()
         checks = list(check_lines(path, lines)) + list(check_includes(path, lines)) + list(check_ranges(lines))

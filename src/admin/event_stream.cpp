@@ -134,7 +134,7 @@ grpc::Status EventStream::begin(const api::WatchEventsRequest& request) {
     revision_ = last_lost;
   }
   started.set_revision(revision_);
-  state_ = state_of(control_);
+  state_ = state_of(control_, traffic_);
   started.set_state(state_);
   *first.mutable_time() = now();
   send(first);
@@ -165,12 +165,12 @@ grpc::Status EventStream::read_kinds(const api::WatchEventsRequest& request) {
     }
     since = std::chrono::system_clock::now() - std::min(past, kPastMax);
   }
-  watch_.emplace(control_.plane().events(), std::move(of_the_hub), since);
+  watch_.emplace(traffic_.events(), std::move(of_the_hub), since);
   return grpc::Status::OK;
 }
 
 void EventStream::send_state() {
-  const api::ServerState state = state_of(control_);
+  const api::ServerState state = state_of(control_, traffic_);
   if (!wants_state_ || std::exchange(state_, state) == state) return;
   api::WatchEventsResponse message;
   *message.mutable_time() = now();

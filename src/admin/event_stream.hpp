@@ -20,6 +20,7 @@
 
 #include "control/control.hpp"
 #include "traffic/event_hub.hpp"
+#include "traffic/live_traffic.hpp"
 
 namespace mc::admin {
 
@@ -56,9 +57,9 @@ class EventStream {
   using Writer = grpc::ServerWriter<mc_proxy::v1::WatchEventsResponse>;
 
   /// All of these outlive it.
-  EventStream(control::Control& control, StreamsEnd& end, grpc::ServerContext& context,
-              Writer& writer)
-      : control_(control), end_(end), context_(context), writer_(writer) {}
+  EventStream(control::Control& control, traffic::LiveTraffic& traffic, StreamsEnd& end,
+              grpc::ServerContext& context, Writer& writer)
+      : control_(control), traffic_(traffic), end_(end), context_(context), writer_(writer) {}
 
   /// Until the client leaves, or the server ends.
   grpc::Status run(const mc_proxy::v1::WatchEventsRequest& request);
@@ -78,6 +79,7 @@ class EventStream {
   void send(const mc_proxy::v1::WatchEventsResponse& message);
 
   control::Control& control_;
+  traffic::LiveTraffic& traffic_;
   StreamsEnd::Stream end_;
   grpc::ServerContext& context_;
   Writer& writer_;

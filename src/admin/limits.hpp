@@ -6,7 +6,6 @@
 #include <cstddef>
 
 #include "control/limits.hpp"
-#include "proxy/limits.hpp"
 
 namespace mc::admin {
 
@@ -27,9 +26,6 @@ inline constexpr std::size_t kNamesBytesMax = 256;
 /// Further ones wait in the kernel.
 inline constexpr std::size_t kLocalConnectionsMax = 64;
 inline constexpr std::size_t kTcpConnectionsMax = 64;
-static_assert(kLocalConnectionsMax + kTcpConnectionsMax <= proxy::kDescriptorsReserved / 2,
-              "the other half is for rings, listeners, the log, the database and snapshots");
-
 /// Connections to either that wait in the kernel until they are accepted.
 inline constexpr int kBacklog = 64;
 
@@ -96,10 +92,10 @@ inline constexpr std::chrono::milliseconds kWatchPeriod{50};
 inline constexpr std::size_t kChangesPerRead = 1000;
 inline constexpr std::size_t kEventsPerRead = 256;
 
-/// Calls at one time that list or close connections. Each has an order with every worker, whose
+/// Calls at one time that list or close connections. Each has a sweep with every worker, whose
 /// other places are for cuts by the firewall.
 inline constexpr std::size_t kConnectionCallsMax = 4;
-static_assert(2 * kConnectionCallsMax <= proxy::kSweepsMax);
+
 static_assert(control::kWaitingMax + kSnapshotsMax + kWatchesMax + kConnectionCallsMax + 16 <=
                   kThreadsMax,
               "some threads are left for those who only want to know");

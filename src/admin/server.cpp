@@ -71,9 +71,9 @@ void prepare_grpc(Log& log) {
 }  // namespace
 
 Result<std::unique_ptr<Server>> Server::start(ServerOptions options, control::Control& control,
-                                              Log& log) {
+                                              traffic::LiveTraffic& traffic, Log& log) {
   prepare_grpc(log);
-  std::unique_ptr<Server> server(new Server(control, log));
+  std::unique_ptr<Server> server(new Server(control, traffic, log));
   if (auto listening = server->listen(std::move(options)); !listening.has_value()) {
     return std::unexpected(std::move(listening.error()));
   }
@@ -126,8 +126,8 @@ Result<void> Server::listen(ServerOptions options) {
         grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD,
         certificates_->server_credentials());
   }
-  service_ =
-      std::make_unique<Service>(control_, local_.get(), options.draining, options.version, log_);
+  service_ = std::make_unique<Service>(control_, traffic_, local_.get(), options.draining,
+                                       options.version, log_);
   builder.RegisterService(service_.get());
   if (options.stop) {
     draining_service_ = std::make_unique<DrainingService>(control_, std::move(options.stop));
@@ -196,7 +196,7 @@ void Server::tick() {
 }
 
 void Server::report_health() {
-  const bool healthy = !control_.stopping() && control_.plane().accepting();
+  const bool healthy = !control_.stopping() && traffic_.accepting();
   if (std::exchange(healthy_, healthy) == healthy) return;
   auto* const health = server_->GetHealthCheckService();
   health->SetServingStatus("", healthy);

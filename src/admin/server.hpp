@@ -21,8 +21,9 @@
 #include "admin/tcp_listener.hpp"
 #include "base/log.hpp"
 #include "base/result.hpp"
-#include "base/socket_address.hpp"
 #include "control/control.hpp"
+#include "net/socket_address.hpp"
+#include "traffic/live_traffic.hpp"
 
 namespace mc::admin {
 
@@ -46,10 +47,10 @@ struct ServerOptions {
 
 class Server {
  public:
-  /// Listens and serves. Errors name the address or the file, and the remedy. `control` and `log`
+  /// Listens and serves. Errors name the address or the file, and the remedy. `control`, `traffic` and `log`
   /// outlive it.
   static Result<std::unique_ptr<Server>> start(ServerOptions options, control::Control& control,
-                                               Log& log);
+                                               traffic::LiveTraffic& traffic, Log& log);
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
   /// Ends calls that are still open after kShutdownGrace.
@@ -76,7 +77,8 @@ class Server {
   [[nodiscard]] std::optional<SocketAddress> tcp_address() const;
 
  private:
-  Server(control::Control& control, Log& log) : control_(control), log_(log) {}
+  Server(control::Control& control, traffic::LiveTraffic& traffic, Log& log)
+      : control_(control), traffic_(traffic), log_(log) {}
 
   Result<void> listen(ServerOptions options);
   Result<void> open_local(ServerOptions& options);
@@ -86,6 +88,7 @@ class Server {
   void warn_of_expiry();
 
   control::Control& control_;
+  traffic::LiveTraffic& traffic_;
   Log& log_;
   std::unique_ptr<CertificateFiles> certificates_;
   std::unique_ptr<LocalSocket> local_;

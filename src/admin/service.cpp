@@ -204,9 +204,10 @@ grpc::Status send_file(int fd, grpc::ServerWriter<api::CreateSnapshotResponse>& 
 
 }  // namespace
 
-Service::Service(control::Control& control, const LocalSocket* local,
+Service::Service(control::Control& control, traffic::LiveTraffic& traffic, const LocalSocket* local,
                  const DrainingServers* draining, std::string version, Log& log)
     : control_(control),
+      traffic_(traffic),
       local_(local),
       draining_(draining),
       version_(std::move(version)),
@@ -391,8 +392,7 @@ grpc::Status Service::ApplyChanges(grpc::ServerContext* context,
 grpc::Status Service::GetStatus(grpc::ServerContext*, const api::GetStatusRequest* request,
                                 api::GetStatusResponse* response) {
   const auto state = control_.state();
-  const proxy::DataPlane& plane = control_.plane();
-  const traffic::Totals totals = plane.totals();
+  const traffic::Totals totals = traffic_.totals();
   response->set_version(version_);
   *response->mutable_started_at() = to_timestamp(started_at_);
   *response->mutable_uptime() = to_duration(std::chrono::steady_clock::now() - started_);
@@ -418,7 +418,7 @@ grpc::Status Service::GetStatus(grpc::ServerContext*, const api::GetStatusReques
     fill_busiest(state->routes[i], routes_max, listener);
   }
   if (const auto& geoip = state->firewall.geoip()) to_api(*geoip, *response->mutable_geoip());
-  response->set_state(state_of(control_));
+  response->set_state(state_of(control_, traffic_));
   const std::vector<std::string> warnings = control_.warnings().texts();
   response->mutable_warnings()->Add(warnings.begin(), warnings.end());
   if (draining_ != nullptr) add_draining(draining_->look(), *response);
@@ -478,10 +478,10 @@ bool has_listener(const DrainingServers& draining, const std::string& name) {
   });
 }
 
-OwnFilter read_own_filter(const control::ConnectionFilterText& text,
-                          const control::Control& control, const DrainingServers* draining) {
+OwnFilter read_own_filter(const ConnectionFilterText& text, const control::Control& control,
+                          const DrainingServers* draining) {
   if (draining != nullptr && is_of_draining_server(text.id)) return {};
-  auto filter = control::read_filter(text, control.listeners());
+  auto filter = read_filter(text, control.listeners());
   if (filter.has_value()) return {.filter = *std::move(filter), .error = {}};
   const bool is_unknown = filter.error().kind == control::RefusalKind::kNotFound;
   if (is_unknown && draining != nullptr && has_listener(*draining, text.listener)) return {};
@@ -515,7 +515,7 @@ grpc::Status Service::ListConnections(grpc::ServerContext* context,
     }
     return status.ok();
   };
-  if (own.filter.has_value()) control_.plane().list(*own.filter, write_own);
+  if (own.filter.has_value()) traffic_.list(*own.filter, write_own);
   if (status.ok() && draining_ != nullptr) draining_->list(*request, write);
   return status;
 }
@@ -523,7 +523,7 @@ grpc::Status Service::ListConnections(grpc::ServerContext* context,
 grpc::Status Service::CloseConnections(grpc::ServerContext* context,
                                        const api::CloseConnectionsRequest* request,
                                        api::CloseConnectionsResponse* response) {
-  const control::ConnectionFilterText text = to_control(request->filter());
+  const ConnectionFilterText text = to_control(request->filter());
   if (text.empty() && !request->all()) {
     return invalid_argument("filter",
                             "empty, which means every connection; set `all` to close them");
@@ -538,9 +538,12 @@ grpc::Status Service::CloseConnections(grpc::ServerContext* context,
   const auto wanted = [context] { return !context->IsCancelled(); };
   std::uint64_t closed = 0;
   if (own.filter.has_value()) {
-    closed = request->dry_run()
-                 ? control_.plane().count(*own.filter, wanted)
-                 : control_.close_connections(*own.filter, text, who(*context), wanted);
+    closed = request->dry_run() ? traffic_.count(*own.filter, wanted)
+                                : traffic_.close(*own.filter, wanted);
+    if (!request->dry_run()) {
+      log_.info("connections closed",
+                {{"filter", text.describe()}, {"closed", closed}, {"by", who(*context)}});
+    }
   }
   if (draining_ != nullptr) closed += draining_->close(*request);
   response->set_closed(closed);
@@ -557,7 +560,7 @@ grpc::Status Service::WatchEvents(grpc::ServerContext* context,
     return {grpc::StatusCode::RESOURCE_EXHAUSTED,
             fmt::format("{} watch already; try again when one has left", kWatchesMax)};
   }
-  return EventStream(control_, streams_end_, *context, *writer).run(*request);
+  return EventStream(control_, traffic_, streams_end_, *context, *writer).run(*request);
 }
 
 // ---- the log

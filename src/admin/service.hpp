@@ -18,6 +18,7 @@
 #include "admin/local_socket.hpp"
 #include "base/log.hpp"
 #include "control/control.hpp"
+#include "traffic/live_traffic.hpp"
 
 namespace mc::admin {
 
@@ -26,8 +27,8 @@ class Service final : public mc_proxy::v1::ProxyAdminService::Service {
   /// All that is referred to outlives it. `local` is null where there is no Unix socket, `draining`
   /// for a server that drains itself. `version` is what GetStatus reports: "0.1.0"; the level of
   /// `log` is now as configured.
-  Service(control::Control& control, const LocalSocket* local, const DrainingServers* draining,
-          std::string version, Log& log);
+  Service(control::Control& control, traffic::LiveTraffic& traffic, const LocalSocket* local,
+          const DrainingServers* draining, std::string version, Log& log);
 
   grpc::Status ListRoutes(grpc::ServerContext* context,
                           const mc_proxy::v1::ListRoutesRequest* request,
@@ -95,6 +96,7 @@ class Service final : public mc_proxy::v1::ProxyAdminService::Service {
   grpc::Status apply_one(control::Change change, const control::Terms& terms, Response& response);
 
   control::Control& control_;
+  traffic::LiveTraffic& traffic_;
   const LocalSocket* const local_;
   const DrainingServers* const draining_;
   const std::string version_;

@@ -11,7 +11,7 @@
 #include "admin/acceptor.hpp"
 #include "base/fd.hpp"
 #include "base/result.hpp"
-#include "base/socket_address.hpp"
+#include "net/socket_address.hpp"
 
 namespace mc::admin {
 

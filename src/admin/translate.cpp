@@ -233,7 +233,7 @@ void to_api(const traffic::Connection& connection, const control::Listeners& lis
   out.set_bytes_down(connection.bytes_down);
 }
 
-control::ConnectionFilterText to_control(const api::ConnectionFilter& filter) {
+ConnectionFilterText to_control(const api::ConnectionFilter& filter) {
   return {.listener = filter.listener_addr(),
           .sni = filter.sni(),
           .source = filter.source(),
@@ -241,9 +241,9 @@ control::ConnectionFilterText to_control(const api::ConnectionFilter& filter) {
           .id = filter.id()};
 }
 
-api::ServerState state_of(const control::Control& control) {
+api::ServerState state_of(const control::Control& control, const traffic::LiveTraffic& traffic) {
   if (control.stopping()) return api::SERVER_STATE_STOPPING;
-  return control.plane().accepting() ? api::SERVER_STATE_SERVING : api::SERVER_STATE_PAUSED;
+  return traffic.accepting() ? api::SERVER_STATE_SERVING : api::SERVER_STATE_PAUSED;
 }
 
 google::protobuf::Timestamp to_timestamp(std::chrono::system_clock::time_point time) {

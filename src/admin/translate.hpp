@@ -14,8 +14,10 @@
 #include <string>
 #include <vector>
 
+#include "admin/connection_filter.hpp"
 #include "base/log.hpp"
 #include "control/control.hpp"
+#include "traffic/live_traffic.hpp"
 
 namespace mc::admin {
 
@@ -34,8 +36,9 @@ std::optional<LogLevel> to_log(mc_proxy::v1::LogLevel level);
 /// The connection as it was at `now`.
 void to_api(const traffic::Connection& connection, const control::Listeners& listeners,
             std::chrono::system_clock::time_point now, mc_proxy::v1::Connection& out);
-control::ConnectionFilterText to_control(const mc_proxy::v1::ConnectionFilter& filter);
-mc_proxy::v1::ServerState state_of(const control::Control& control);
+ConnectionFilterText to_control(const mc_proxy::v1::ConnectionFilter& filter);
+mc_proxy::v1::ServerState state_of(const control::Control& control,
+                                   const traffic::LiveTraffic& traffic);
 google::protobuf::Timestamp to_timestamp(std::chrono::system_clock::time_point time);
 google::protobuf::Duration to_duration(std::chrono::nanoseconds duration);
 

@@ -450,8 +450,9 @@ void check_workers(Findings& findings, const config::Config& config,
   const std::string where =
       config.proxy.pin_workers ? fmt::format(", on CPU {}", fmt::join(options.cpus, ",")) : "";
   findings.add("workers", fmt::format("{}{}", options.cpus.size(), where));
-  auto policy = state != nullptr ? state->policy() : control::State().policy();
-  const auto plane = proxy::DataPlane::start(std::move(options), std::move(policy), log);
+  policy::PublishedPolicy policy(state != nullptr ? state->policy() : control::State().policy(),
+                                 options.cpus.size());
+  const auto plane = proxy::DataPlane::start(std::move(options), policy, log);
   findings.add("io_uring", plane.has_value() ? "a ring for each worker" : plane.error().message,
                plane.has_value() ? Finding::kGood : Finding::kBad);
 }

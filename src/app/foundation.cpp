@@ -12,7 +12,7 @@
 #include "base/descriptor_limit.hpp"
 #include "base/quote.hpp"
 #include "metrics/endpoint.hpp"
-#include "proxy/sockets.hpp"
+#include "net/sockets.hpp"
 
 namespace mc::app {
 
@@ -37,7 +37,7 @@ Result<void> find_predecessor(const config::Config& config, TakeOver take_over,
   return {};
 }
 
-proxy::ListenAddress place_of(const config::Listener& listener) {
+net::ListenAddress place_of(const config::Listener& listener) {
   return {.address = listener.addr, .name = listener.name, .freebind = listener.freebind};
 }
 
@@ -77,9 +77,9 @@ struct Missing {
 
 Result<void> look(const config::Listener& listener, const Missing& missing,
                   const lifecycle::InheritedSockets& inherited) {
-  const proxy::ListenAddress where = place_of(listener);
-  if (missing.beside.has_value()) return proxy::require_unlisted(where);
-  auto free = proxy::require_free(where);
+  const net::ListenAddress where = place_of(listener);
+  if (missing.beside.has_value()) return net::require_unlisted(where);
+  auto free = net::require_free(where);
   if (free.has_value()) return {};
   return std::unexpected(explain_taken(free.error(), listener, inherited));
 }
@@ -134,7 +134,7 @@ std::vector<Result<std::vector<Fd>>> open_listeners(
       continue;
     }
     ours.push_back(listener.addr);
-    all[i] = proxy::adopt_listeners(std::move(there), place_of(listener), workers);
+    all[i] = net::adopt_listeners(std::move(there), place_of(listener), workers);
   }
   // All are looked at before one is opened, or they would be in each other's way.
   for (Missing& one : missing) {
@@ -149,7 +149,7 @@ std::vector<Result<std::vector<Fd>>> open_listeners(
   for (const Missing& one : missing) {
     auto& opened = all[one.index];
     if (!opened.has_value()) continue;
-    opened = proxy::open_shared(place_of(*listeners[one.index]), workers);
+    opened = net::open_shared(place_of(*listeners[one.index]), workers);
     if (!opened.has_value() && one.beside.has_value()) {
       opened = std::unexpected(explain_beside(opened.error(), *one.beside));
     }

@@ -385,7 +385,7 @@ void MainLoop::be_reached_at(Fd place) {
                             .inherited_tcp = {},
                             .inherited_local = std::move(place),
                             .stop = [this](std::chrono::milliseconds time) { stop_within(time); }},
-                           parts_.control, parts_.log);
+                           parts_.control, parts_.plane, parts_.log);
   if (!api.has_value()) {
     parts_.log.error("only this log shows the connections that are left",
                      {{"error", api.error().message}});

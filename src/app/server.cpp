@@ -15,6 +15,7 @@
 #include <variant>
 #include <vector>
 
+#include "admin/limits.hpp"
 #include "admin/server.hpp"
 #include "app/commands.hpp"
 #include "app/foundation.hpp"
@@ -32,11 +33,19 @@
 #include "metrics/collector.hpp"
 #include "metrics/endpoint.hpp"
 #include "proxy/data_plane.hpp"
+#include "proxy/limits.hpp"
 #include "ring/restriction.hpp"
 
 namespace mc::app {
 
 namespace {
+
+// Where the limits of rooms that do not know each other meet.
+static_assert(admin::kLocalConnectionsMax + admin::kTcpConnectionsMax <=
+                  proxy::kDescriptorsReserved / 2,
+              "the other half is for rings, listeners, the log, the database and snapshots");
+static_assert(2 * admin::kConnectionCallsMax <= proxy::kSweepsMax,
+              "the other half is for cuts by the firewall");
 
 // Signals whose default ends a process and that mean nothing to a server (signal(7)): log rotation
 // and monitors send SIGUSR1 and SIGUSR2 out of habit. SIGQUIT and SIGABRT stay: they ask for a
@@ -91,10 +100,11 @@ metrics::DrainingTotals totals_of(const std::vector<admin::DrainingServers::Serv
 // `api` is null where the configuration has no [grpc]. What is told of outlives the endpoint.
 Result<std::unique_ptr<metrics::Endpoint>> serve_metrics(
     Fd listener, const config::Metrics& settings, const control::Control& control,
-    const admin::Server* api, const admin::DrainingServers& draining, std::uint64_t connections,
-    const Log& log) {
+    const traffic::LiveTraffic& traffic, const admin::Server* api,
+    const admin::DrainingServers& draining, std::uint64_t connections, const Log& log) {
   const auto collector = std::make_shared<const metrics::Collector>(metrics::Sources{
       .control = control,
+      .traffic = traffic,
       .log = log,
       .version = MC_PROXY_VERSION,
       .connections_max = connections,
@@ -118,7 +128,7 @@ std::vector<std::string> directories_of(const config::Config& config) {
 }
 
 // The parts of a server, from the first to the last session.
-class Server {
+class Server final : private control::Enforcer {
  public:
   Server(const config::Config& config, Foundation& foundation, lifecycle::KeeperLine keeper,
          Log& log)
@@ -127,12 +137,19 @@ class Server {
         log_(log),
         draining_(config.database.path, log),
         keeper_(std::move(keeper)),
-        notifier_(keeper_.fd()) {}
+        notifier_(keeper_.fd()),
+        policy_(control::State().policy(), workers_of(config)) {}
 
   Result<void> start();
   Result<void> run(int signals, lifecycle::Confinement confinement);
 
  private:
+  // Of the changes that come while it serves.
+  void cut(const std::shared_ptr<const policy::Firewall>& firewall) override {
+    plane_->cut(firewall);
+  }
+  void cut_draining(const std::vector<control::Rule>& rules) override { draining_.cut(rules); }
+
   Result<void> start_plane();
   Result<void> start_api();
   Result<void> start_metrics();
@@ -147,6 +164,7 @@ class Server {
   lifecycle::KeeperLine keeper_;
   lifecycle::Notifier notifier_;
   std::uint64_t connections_ = 0;
+  policy::PublishedPolicy policy_;
   std::unique_ptr<control::Control> control_;
   std::unique_ptr<proxy::DataPlane> plane_;
   std::unique_ptr<admin::Server> api_;
@@ -160,11 +178,10 @@ Result<void> Server::start() {
     auto released = foundation_.predecessor->release_database();
     if (!released.has_value()) return released;
   }
-  auto control = control::Control::open(config_, log_);
+  auto control = control::Control::open(config_, policy_, *this, log_);
   if (!control.has_value()) return std::unexpected(control.error());
   control_ = *std::move(control);
   if (auto started = start_plane(); !started.has_value()) return started;
-  control_->attach(*plane_, [this](const auto& rules) { draining_.cut(rules); });
   if (config_.grpc.has_value()) {
     if (auto started = start_api(); !started.has_value()) return started;
   }
@@ -178,7 +195,7 @@ Result<void> Server::start_plane() {
   connections_ = connections_max(config_, raise_descriptor_limit(), log_);
   proxy::DataPlaneOptions options = plane_options(config_, connections_);
   options.inherited = std::move(foundation_.listeners);
-  auto plane = proxy::DataPlane::start(std::move(options), control_->first_policy(), log_);
+  auto plane = proxy::DataPlane::start(std::move(options), policy_, log_);
   if (!plane.has_value()) return std::unexpected(plane.error());
   plane_ = *std::move(plane);
   return {};
@@ -189,14 +206,14 @@ Result<void> Server::start_api() {
   options.inherited_tcp = std::move(foundation_.api_tcp);
   options.inherited_local = std::move(foundation_.api_local);
   options.draining = &draining_;
-  auto api = admin::Server::start(std::move(options), *control_, log_);
+  auto api = admin::Server::start(std::move(options), *control_, *plane_, log_);
   if (!api.has_value()) return std::unexpected(api.error());
   api_ = *std::move(api);
   return {};
 }
 
 Result<void> Server::start_metrics() {
-  auto started = serve_metrics(std::move(foundation_.metrics), *config_.metrics, *control_,
+  auto started = serve_metrics(std::move(foundation_.metrics), *config_.metrics, *control_, *plane_,
                                api_.get(), draining_, connections_, log_);
   if (!started.has_value()) return std::unexpected(started.error());
   metrics_ = *std::move(started);

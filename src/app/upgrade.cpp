@@ -24,13 +24,13 @@
 #include "app/commands.hpp"
 #include "app/format.hpp"
 #include "base/log.hpp"
-#include "base/socket_address.hpp"
 #include "config/config.hpp"
 #include "control/control.hpp"
 #include "lifecycle/limits.hpp"
 #include "lifecycle/predecessor.hpp"
 #include "lifecycle/service_job.hpp"
 #include "lifecycle/spawn.hpp"
+#include "net/socket_address.hpp"
 
 namespace mc::app {
 namespace {

@@ -13,11 +13,11 @@
 #include <string_view>
 #include <vector>
 
-#include "base/backend_address.hpp"
-#include "base/ip.hpp"
 #include "base/log.hpp"
-#include "base/socket_address.hpp"
 #include "config/problem.hpp"
+#include "net/backend_address.hpp"
+#include "net/ip.hpp"
+#include "net/socket_address.hpp"
 
 namespace mc::config {
 

@@ -3,7 +3,7 @@
 
 #include <utility>
 
-#include "base/socket_address.hpp"
+#include "net/socket_address.hpp"
 
 namespace mc::control {
 

@@ -121,8 +121,6 @@ std::unexpected<Refusal> refuse_succeeded() {
 
 }  // namespace
 
-std::unique_ptr<const policy::Policy> Control::first_policy() const { return state()->policy(); }
-
 std::shared_ptr<const State> Control::state() const {
   const std::lock_guard lock(state_lock_);
   return state_;
@@ -256,7 +254,6 @@ Outcome<Applied> Control::change(const Terms& terms,
 }
 
 Outcome<void> Control::admit(const Terms& terms) {
-  MC_ASSERT(plane_ != nullptr, "changes come when there is a data plane to follow them");
   if (stopping_) return refuse_stopping();
   if (is_out_) return refuse_succeeded();
   try_to_write();
@@ -302,7 +299,7 @@ Outcome<Applied> Control::finish(const State& base, const Draft& draft, const Te
   if (terms.cut_established.value_or(cut_established_)) {
     const std::vector<Rule> wanted = draft.wanted_rules();
     cut(wanted);
-    if (also_cut_ && !wanted.empty()) also_cut_(wanted);
+    if (!wanted.empty()) enforcer_.cut_draining(wanted);
   }
   return applied;
 }
@@ -324,7 +321,7 @@ Outcome<void> Control::commit(const Difference& difference, const Terms& terms,
 
 void Control::publish(std::shared_ptr<const State> next,
                       std::unique_ptr<const policy::Policy> policy) {
-  plane_->published().publish(std::move(policy));
+  published_.publish(std::move(policy));
   const std::lock_guard lock(state_lock_);
   state_.swap(next);  // the one before goes after the lock
 }
@@ -334,20 +331,12 @@ void Control::cut(const std::vector<Rule>& rules) {
   if (rules.empty()) return;
   RuleSet wanted;
   for (const Rule& rule : rules) wanted.append(rule);
-  plane_->cut(std::make_shared<const policy::Firewall>(
+  enforcer_.cut(std::make_shared<const policy::Firewall>(
       policy::FirewallRules{wanted.ips, wanted.cidrs, wanted.countries},
       state()->firewall.geoip()));
 }
 
-// ---- connections
-
-std::uint64_t Control::close_connections(const traffic::ConnectionFilter& filter,
-                                         const ConnectionFilterText& text, std::string_view who,
-                                         const proxy::DataPlane::Wanted& wanted) {
-  const std::uint64_t closed = plane_->close(filter, wanted);
-  log_.info("connections closed", {{"filter", text.describe()}, {"closed", closed}, {"by", who}});
-  return closed;
-}
+// ---- what was changed
 
 Result<std::vector<store::AuditRecord>> Control::changes_after(store::Revision revision,
                                                                std::size_t most) const {
@@ -412,7 +401,7 @@ Outcome<std::shared_ptr<const policy::GeoIp>> Control::reload_geoip(std::string_
              {"built", fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", (*opened)->built_at())},
              {"by", who}});
   if (cut_established_ && !rules->countries.empty()) {
-    plane_->cut(std::make_shared<const policy::Firewall>(
+    enforcer_.cut(std::make_shared<const policy::Firewall>(
         policy::FirewallRules{{}, {}, rules->countries}, *opened));
   }
   return *std::move(opened);

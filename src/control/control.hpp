@@ -24,12 +24,12 @@
 #include "config/config.hpp"
 #include "control/assignment.hpp"
 #include "control/change.hpp"
-#include "control/connection_filter.hpp"
 #include "control/draft.hpp"
+#include "control/enforcer.hpp"
 #include "control/state.hpp"
 #include "control/warnings.hpp"
 #include "policy/geoip.hpp"
-#include "proxy/data_plane.hpp"
+#include "policy/policy.hpp"
 #include "store/store.hpp"
 
 namespace mc::control {
@@ -85,23 +85,19 @@ struct Rehearsal {
 
 class Control {
  public:
-  /// Opens the database and makes the first state of it, or of the configuration if the database is
-  /// new. Where nothing can be written it is only read, and changes are refused until it can.
-  /// Errors name what is wrong and the remedy, and leave the database as it was. `log` outlives it.
-  static Result<std::unique_ptr<Control>> open(const config::Config& config, Log& log);
+  /// Opens the database, makes the first state of it, or of the configuration if the database is
+  /// new, and publishes it. Where nothing can be written it is only read, and changes are refused
+  /// until it can. Errors name what is wrong and the remedy, and leave the database as it was. The
+  /// other references outlive it.
+  static Result<std::unique_ptr<Control>> open(const config::Config& config,
+                                               policy::PublishedPolicy& published,
+                                               Enforcer& enforcer, Log& log);
   /// What open() would load; the database, which another process may have open, stays as it is.
   /// Errors are those of open().
   static Result<Rehearsal> rehearse(const config::Config& config, Log& log);
   Control(const Control&) = delete;
   Control& operator=(const Control&) = delete;
 
-  /// The policy that the data plane starts with.
-  [[nodiscard]] std::unique_ptr<const policy::Policy> first_policy() const;
-  /// Who else resets open connections whose clients new rules cover, with the data plane.
-  using Cut = std::function<void(const std::vector<Rule>&)>;
-  /// Where changes are published from now on; before any other call but those above, once. `plane`,
-  /// and what `also_cut` refers to, outlive all calls.
-  void attach(proxy::DataPlane& plane, Cut also_cut = {});
   /// A new database gets its seed, and changes are taken from now on. Once, when all else of the
   /// start has been done: one that failed before leaves no seed behind.
   Result<void> seed();
@@ -127,22 +123,14 @@ class Control {
 
   [[nodiscard]] std::shared_ptr<const State> state() const;
   [[nodiscard]] const Listeners& listeners() const { return listeners_; }
-  [[nodiscard]] const proxy::DataPlane& plane() const { return *plane_; }
-  [[nodiscard]] proxy::DataPlane& plane() { return *plane_; }
   [[nodiscard]] bool stopping() const { return stopping_; }
   [[nodiscard]] Warnings& warnings() { return warnings_; }
   [[nodiscard]] const Warnings& warnings() const { return warnings_; }
   [[nodiscard]] ChangeCounts changes() const { return {changes_made_, changes_failed_}; }
   [[nodiscard]] const std::string& database_path() const { return database_path_; }
 
-  /// Resets the open connections that match, and logs it: `text` is what the filter was read from.
-  /// Answers how many, as proxy::DataPlane::close() does.
-  std::uint64_t close_connections(const traffic::ConnectionFilter& filter,
-                                  const ConnectionFilterText& text, std::string_view who,
-                                  const proxy::DataPlane::Wanted& wanted);
-
-  /// Resets the open connections of the clients that these rules cover. Returns when the workers
-  /// have the order.
+  /// Resets the open connections of the clients that these rules cover. Returns when that is under
+  /// way.
   void cut(const std::vector<Rule>& rules);
 
   /// The oldest `most` changes after this revision that the audit table has.
@@ -153,8 +141,10 @@ class Control {
   Result<void> snapshot(const std::string& destination) const;
 
  private:
-  Control(const config::Config& config, Log& log, std::unique_ptr<store::Store> store);
+  Control(const config::Config& config, policy::PublishedPolicy& published, Enforcer& enforcer,
+          Log& log, std::unique_ptr<store::Store> store);
 
+  void log_policy() const;
   /// Finds out whose the routes are, and says at warn which are nobody's.
   Assignment assign_routes(store::Contents& contents);
   Result<void> load(store::Contents contents);
@@ -184,8 +174,8 @@ class Control {
   const Listeners listeners_;
   std::vector<std::string> record_names_;  // of the listeners, in the database
   Log& log_;
-  proxy::DataPlane* plane_ = nullptr;
-  Cut also_cut_;
+  policy::PublishedPolicy& published_;
+  Enforcer& enforcer_;
 
   std::atomic<std::size_t> waiting_{0};  // requests that have the writer's lock or wait for it
   mutable std::mutex writer_;  // one change at a time; held across the commit and the publication

@@ -13,10 +13,10 @@
 #include <variant>
 #include <vector>
 
-#include "base/backend_address.hpp"
 #include "control/change.hpp"
 #include "control/rule_set.hpp"
 #include "control/state.hpp"
+#include "net/backend_address.hpp"
 #include "store/store.hpp"
 
 namespace mc::control {

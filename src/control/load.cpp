@@ -80,6 +80,13 @@ std::string record_of(const store::Route& route) {
                      quote(route.backend), quote(route.key.listener));
 }
 
+// A rehearsal changes nothing, so there is nothing to enforce.
+class NoEnforcer final : public Enforcer {
+ public:
+  void cut(const std::shared_ptr<const policy::Firewall>&) override {}
+  void cut_draining(const std::vector<Rule>&) override {}
+};
+
 struct Opened {
   std::unique_ptr<store::Store> store;  // null: nothing can be written
   std::optional<std::string> read_only;
@@ -112,10 +119,13 @@ Result<Opened> open_or_read(const std::string& path, Log& log) {
 
 }  // namespace
 
-Result<std::unique_ptr<Control>> Control::open(const config::Config& config, Log& log) {
+Result<std::unique_ptr<Control>> Control::open(const config::Config& config,
+                                               policy::PublishedPolicy& published,
+                                               Enforcer& enforcer, Log& log) {
   auto opened = open_or_read(config.database.path, log);
   if (!opened.has_value()) return std::unexpected(opened.error());
-  std::unique_ptr<Control> control(new Control(config, log, std::move(opened->store)));
+  std::unique_ptr<Control> control(
+      new Control(config, published, enforcer, log, std::move(opened->store)));
   if (opened->read_only.has_value()) {
     control->read_only_ = opened->read_only;
     control->warnings_.raise(WarningKind::kDatabaseReadOnly, *opened->read_only);
@@ -132,6 +142,8 @@ Result<std::unique_ptr<Control>> Control::open(const config::Config& config, Log
   if (auto loaded = control->load(std::move(contents)); !loaded) {
     return std::unexpected(loaded.error());
   }
+  published.publish(control->state()->policy());
+  control->log_policy();
   return control;
 }
 
@@ -140,7 +152,9 @@ Result<Rehearsal> Control::rehearse(const config::Config& config, Log& log) {
   if (!contents.has_value()) return std::unexpected(contents.error());
   const bool is_new = contents->revision == 0;
   const store::Contents seed = seed_of(config);
-  Control control(config, log, nullptr);
+  policy::PublishedPolicy nowhere(State().policy(), 0);
+  NoEnforcer nobody;
+  Control control(config, nowhere, nobody, log, nullptr);
   if (is_new) {
     control.seed_.emplace();
     contents = seed;
@@ -154,25 +168,16 @@ Result<Rehearsal> Control::rehearse(const config::Config& config, Log& log) {
       .state = control.state(), .is_new = is_new, .left_behind = assignment.left_behind};
 }
 
-Control::Control(const config::Config& config, Log& log, std::unique_ptr<store::Store> store)
+Control::Control(const config::Config& config, policy::PublishedPolicy& published,
+                 Enforcer& enforcer, Log& log, std::unique_ptr<store::Store> store)
     : database_path_(config.database.path),
       geoip_path_(config.firewall.geoip_db),
       cut_established_(config.firewall.cut_established),
       listeners_(config.listeners),
       log_(log),
+      published_(published),
+      enforcer_(enforcer),
       store_(std::move(store)) {}
-
-void Control::attach(proxy::DataPlane& plane, Cut also_cut) {
-  also_cut_ = std::move(also_cut);
-  plane_ = &plane;
-  const auto first = state();
-  std::size_t routes = 0;
-  for (const policy::RouteTable& table : first->routes) routes += table.size();
-  log_.info("policy in force", {{"database", database_path_},
-                                {"revision", first->revision},
-                                {"routes", routes},
-                                {"rules", first->rules->size()}});
-}
 
 Result<void> Control::seed() {
   const std::lock_guard writer(writer_);
@@ -192,6 +197,16 @@ Result<void> Control::seed() {
         {{"directory", store_->volume_missed()}});
   }
   return {};
+}
+
+void Control::log_policy() const {
+  const auto first = state();
+  std::size_t routes = 0;
+  for (const policy::RouteTable& table : first->routes) routes += table.size();
+  log_.info("policy in force", {{"database", database_path_},
+                                {"revision", first->revision},
+                                {"routes", routes},
+                                {"rules", first->rules->size()}});
 }
 
 Assignment Control::assign_routes(store::Contents& contents) {

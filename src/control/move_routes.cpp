@@ -9,9 +9,9 @@
 #include <utility>
 
 #include "base/quote.hpp"
-#include "base/socket_address.hpp"
 #include "config/rules.hpp"
 #include "control/control.hpp"
+#include "net/socket_address.hpp"
 
 namespace mc::control {
 namespace {

@@ -12,9 +12,9 @@
 #include <variant>
 #include <vector>
 
-#include "base/ip.hpp"
 #include "base/result.hpp"
 #include "control/change.hpp"
+#include "net/ip.hpp"
 #include "policy/firewall.hpp"
 
 namespace mc::control {

@@ -10,10 +10,10 @@
 #include <string_view>
 #include <vector>
 
-#include "base/backend_address.hpp"
-#include "base/socket_address.hpp"
 #include "config/config.hpp"
 #include "control/rule_set.hpp"
+#include "net/backend_address.hpp"
+#include "net/socket_address.hpp"
 #include "policy/policy.hpp"
 #include "store/store.hpp"
 

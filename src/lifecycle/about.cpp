@@ -8,8 +8,8 @@
 #include <utility>
 
 #include "base/quote.hpp"
-#include "base/socket_address.hpp"
 #include "lifecycle/limits.hpp"
+#include "net/socket_address.hpp"
 
 namespace mc::lifecycle {
 namespace {

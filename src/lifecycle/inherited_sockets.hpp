@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "base/fd.hpp"
-#include "base/socket_address.hpp"
+#include "net/socket_address.hpp"
 
 namespace mc::lifecycle {
 

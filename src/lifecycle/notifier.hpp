@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-#include "base/socket_address.hpp"
+#include "net/socket_address.hpp"
 
 namespace mc::lifecycle {
 

@@ -57,7 +57,7 @@ std::string Collector::text() const {
 
 std::vector<MetricFamily> Collector::Collect() const {
   Families families;
-  const traffic::Totals totals = sources_.control.plane().totals();
+  const traffic::Totals totals = sources_.traffic.totals();
   const auto state = sources_.control.state();
   collect_server(families);
   collect_draining(families);
@@ -77,7 +77,7 @@ void Collector::collect_server(Families& families) const {
   families.push_back(single(MetricType::Gauge, "mc_proxy_accepting",
                             "1 while every worker accepts; 0 while accepting is paused, or the "
                             "server is stopping.",
-                            sources_.control.plane().accepting() ? 1 : 0));
+                            sources_.traffic.accepting() ? 1 : 0));
   families.push_back(single(MetricType::Gauge, "mc_proxy_stopping",
                             "1 from the order to stop on: no new connections, no more changes.",
                             sources_.control.stopping() ? 1 : 0));

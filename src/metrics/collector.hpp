@@ -17,6 +17,7 @@
 #include "base/log.hpp"
 #include "control/control.hpp"
 #include "metrics/process.hpp"
+#include "traffic/live_traffic.hpp"
 
 namespace mc::metrics {
 
@@ -29,6 +30,7 @@ struct DrainingTotals {
 /// What is told of. References outlive the collector.
 struct Sources {
   const control::Control& control;
+  const traffic::LiveTraffic& traffic;
   const Log& log;
   std::string version;
   std::uint64_t connections_max;

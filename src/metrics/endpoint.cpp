@@ -17,13 +17,13 @@
 
 #include "base/descriptor_limit.hpp"
 #include "base/quote.hpp"
-#include "proxy/sockets.hpp"
+#include "net/sockets.hpp"
 
 namespace mc::metrics {
 
 Result<Fd> open_listener(const SocketAddress& address) {
   const std::string name = fmt::format("metrics.addr {}", quote(address.to_string()));
-  auto opened = proxy::open_listeners({.address = address, .name = name}, 1);
+  auto opened = net::open_listeners({.address = address, .name = name}, 1);
   if (!opened.has_value()) return std::unexpected(opened.error());
   return std::move(opened->front());
 }

@@ -17,9 +17,9 @@
 
 #include "base/fd.hpp"
 #include "base/result.hpp"
-#include "base/socket_address.hpp"
 #include "metrics/limits.hpp"
 #include "metrics/request.hpp"
+#include "net/socket_address.hpp"
 
 namespace mc::metrics {
 

@@ -8,7 +8,7 @@
 #include <optional>
 #include <span>
 
-#include "base/ip.hpp"
+#include "net/ip.hpp"
 #include "policy/ipv4_ranges.hpp"
 #include "policy/ipv6_ranges.hpp"
 

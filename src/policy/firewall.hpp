@@ -13,7 +13,7 @@
 #include <string_view>
 #include <vector>
 
-#include "base/ip.hpp"
+#include "net/ip.hpp"
 #include "policy/cidr_index.hpp"
 #include "policy/country_code.hpp"
 #include "policy/geoip.hpp"

@@ -18,7 +18,7 @@
 
 #include "base/fd.hpp"
 #include "base/quote.hpp"
-#include "base/socket_address.hpp"
+#include "net/socket_address.hpp"
 #include "policy/limits.hpp"
 
 namespace mc::policy {

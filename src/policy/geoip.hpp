@@ -9,8 +9,8 @@
 #include <optional>
 #include <string>
 
-#include "base/ip.hpp"
 #include "base/result.hpp"
+#include "net/ip.hpp"
 #include "policy/country_code.hpp"
 
 struct MMDB_s;

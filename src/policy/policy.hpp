@@ -11,8 +11,9 @@
 #include <string_view>
 #include <vector>
 
-#include "base/ip.hpp"
+#include "net/ip.hpp"
 #include "policy/firewall.hpp"
+#include "policy/published.hpp"
 #include "policy/route_table.hpp"
 
 namespace mc::policy {
@@ -45,5 +46,8 @@ class Policy {
   std::shared_ptr<const Firewall> firewall_;
   std::vector<RouteTable> routes_;
 };
+
+/// The policy in force: the control plane publishes, each worker has a reader.
+using PublishedPolicy = Published<Policy>;
 
 }  // namespace mc::policy

@@ -9,7 +9,7 @@
 #include <string>
 #include <string_view>
 
-#include "base/backend_address.hpp"
+#include "net/backend_address.hpp"
 
 namespace mc::policy {
 

@@ -16,8 +16,8 @@
 #include <utility>
 
 #include "base/assert.hpp"
+#include "net/sockets.hpp"
 #include "proxy/limits.hpp"
-#include "proxy/sockets.hpp"
 #include "ring/setup_error.hpp"
 
 namespace mc::proxy {
@@ -51,9 +51,8 @@ void pin_to(int cpu) {
 }  // namespace
 
 Result<std::unique_ptr<DataPlane>> DataPlane::start(DataPlaneOptions options,
-                                                    std::unique_ptr<const policy::Policy> policy,
-                                                    Log& log) {
-  std::unique_ptr<DataPlane> plane(new DataPlane(std::move(options), std::move(policy), log));
+                                                    policy::PublishedPolicy& policy, Log& log) {
+  std::unique_ptr<DataPlane> plane(new DataPlane(std::move(options), policy, log));
   if (const auto listening = plane->listen(); !listening.has_value()) {
     return std::unexpected(listening.error());
   }
@@ -63,11 +62,10 @@ Result<std::unique_ptr<DataPlane>> DataPlane::start(DataPlaneOptions options,
   return plane;
 }
 
-DataPlane::DataPlane(DataPlaneOptions options, std::unique_ptr<const policy::Policy> policy,
-                     Log& log)
+DataPlane::DataPlane(DataPlaneOptions options, policy::PublishedPolicy& policy, Log& log)
     : options_(std::move(options)),
       log_(log),
-      published_(std::move(policy), options_.cpus.size()),
+      policy_(policy),
       ended_fd_(::eventfd(0, EFD_CLOEXEC)) {
   for (std::size_t i = 0; i < options_.cpus.size(); ++i) {
     slots_.push_back(std::make_unique<WorkerSlot>(i, options_.cpus[i], options_.addresses.size()));
@@ -78,12 +76,13 @@ Result<void> DataPlane::listen() {
   options_.inherited.resize(options_.addresses.size());
   for (std::size_t i = 0; i < options_.addresses.size(); ++i) {
     const std::string& name = options_.settings.listener_names[i];
-    const ListenAddress where{.address = options_.addresses[i], .name = name};
+    const net::ListenAddress where{.address = options_.addresses[i], .name = name};
     auto inherited = std::move(options_.inherited[i]);
-    auto sockets = inherited.empty() ? open_listeners(where, slots_.size())
-                                     : adopt_listeners(std::move(inherited), where, slots_.size());
+    auto sockets = inherited.empty()
+                       ? net::open_listeners(where, slots_.size())
+                       : net::adopt_listeners(std::move(inherited), where, slots_.size());
     if (!sockets.has_value()) return std::unexpected(sockets.error());
-    options_.settings.listener_addresses.push_back(bound_address(sockets->front().get()));
+    options_.settings.listener_addresses.push_back(net::bound_address(sockets->front().get()));
     for (std::size_t s = 0; s < sockets->size(); ++s) {
       Fd ours(::fcntl((*sockets)[s].get(), F_DUPFD_CLOEXEC, 0));
       if (!ours) return fail(fmt::format("listen {}: {}", name, std::strerror(errno)));
@@ -112,7 +111,7 @@ void DataPlane::work(WorkerSlot& slot) {
   if (options_.pin_workers) pin_to(slot.cpu);
   auto worker = Worker::create(WorkerParts{.index = static_cast<std::uint32_t>(slot.index),
                                            .settings = options_.settings,
-                                           .policy = published_.reader(slot.index),
+                                           .policy = policy_.reader(slot.index),
                                            .counters = slot.counters,
                                            .status = slot.status,
                                            .connections = connections_,

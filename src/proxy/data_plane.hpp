@@ -14,9 +14,9 @@
 #include "base/fd.hpp"
 #include "base/log.hpp"
 #include "base/result.hpp"
-#include "base/socket_address.hpp"
+#include "net/socket_address.hpp"
 #include "proxy/worker.hpp"
-#include "traffic/totals.hpp"
+#include "traffic/live_traffic.hpp"
 
 namespace mc::proxy {
 
@@ -33,13 +33,13 @@ struct DataPlaneOptions {
 
 /// Made, drained and destroyed by one control thread; the rest may be used from any, while it
 /// exists.
-class DataPlane {
+class DataPlane final : public traffic::LiveTraffic {
  public:
   /// Listens on every address and starts the workers; clients wait in the kernel's queues until
-  /// open(). On an error nothing is left running.
+  /// open(). On an error nothing is left running. `policy` has a reader for each worker, and
+  /// outlives it, as `log` does.
   static Result<std::unique_ptr<DataPlane>> start(DataPlaneOptions options,
-                                                  std::unique_ptr<const policy::Policy> policy,
-                                                  Log& log);
+                                                  policy::PublishedPolicy& policy, Log& log);
   DataPlane(const DataPlane&) = delete;
   DataPlane& operator=(const DataPlane&) = delete;
   /// Resets what is still open and joins the workers.
@@ -54,9 +54,6 @@ class DataPlane {
   /// The sockets that it listens with, until drain().
   [[nodiscard]] const std::vector<ListeningSocket>& sockets() const { return sockets_; }
 
-  /// Where the next policy goes. One thread at a time.
-  [[nodiscard]] PublishedPolicy& published() { return published_; }
-
   /// Resets every open session whose client `firewall` (not null) does not admit, in whatever stage it
   /// is; its reason is kFirewallCut. Publish the policy with this firewall first: then no such
   /// client can come after the cut. Returns when the workers have the sweep, which is at once
@@ -64,24 +61,13 @@ class DataPlane {
   /// `firewall` until then. A worker that drains does so too.
   void cut(const std::shared_ptr<const policy::Firewall>& firewall);
 
-  /// Whether the caller still wants what it asked for.
-  using Wanted = std::function<bool()>;
-
-  /// Shows all open connections that match, each once, in no order, as they are at their turn.
-  /// `take` gets some at a time, on the calling thread; it may take its time, and ends it by
-  /// answering false. What comes or goes meanwhile may be there or not.
   void list(const traffic::ConnectionFilter& filter,
-            const std::function<bool(std::span<const traffic::Connection>)>& take);
-  /// Resets all open connections that match (kClosedByOperator), in slices as cut() does. Returns
-  /// when it is done, with how many they were; the first time that `wanted` answers false the rest
-  /// is left open.
-  std::uint64_t close(const traffic::ConnectionFilter& filter, const Wanted& wanted);
-  /// How many close() would reset.
-  std::uint64_t count(const traffic::ConnectionFilter& filter, const Wanted& wanted);
-
-  /// Whether clients are served as they come: no drain was ordered, every worker runs, and no
-  /// listener of one rests for want of descriptors or memory.
-  [[nodiscard]] bool accepting() const;
+            const std::function<bool(std::span<const traffic::Connection>)>& take) override;
+  std::uint64_t close(const traffic::ConnectionFilter& filter, const Wanted& wanted) override;
+  std::uint64_t count(const traffic::ConnectionFilter& filter, const Wanted& wanted) override;
+  [[nodiscard]] bool accepting() const override;
+  [[nodiscard]] traffic::Totals totals() const override;
+  [[nodiscard]] traffic::EventHub& events() override { return events_; }
 
   /// Whether every worker's loop has turned since the last call. Makes them turn for the next one.
   [[nodiscard]] bool all_workers_progressed();
@@ -94,15 +80,10 @@ class DataPlane {
   /// Becomes readable (poll(2)) once all workers have ended.
   [[nodiscard]] int ended_fd() const { return ended_fd_.get(); }
 
-  [[nodiscard]] traffic::Totals totals() const;
-
-  /// Where what happens to connections can be watched.
-  [[nodiscard]] traffic::EventHub& events() { return events_; }
-
  private:
   struct WorkerSlot;
 
-  DataPlane(DataPlaneOptions options, std::unique_ptr<const policy::Policy> policy, Log& log);
+  DataPlane(DataPlaneOptions options, policy::PublishedPolicy& policy, Log& log);
 
   Result<void> listen();
   Result<void> start_workers();
@@ -115,7 +96,7 @@ class DataPlane {
 
   DataPlaneOptions options_;
   Log& log_;
-  PublishedPolicy published_;
+  policy::PublishedPolicy& policy_;
   traffic::EventHub events_;
   std::atomic<std::uint64_t> connections_{0};
   std::atomic<std::size_t> running_{0};

@@ -49,9 +49,6 @@ inline constexpr std::chrono::milliseconds kUrgentRecheck{200};
 // Bytes copied at a time where a splice cannot serve (urgent data, no pipe left).
 inline constexpr std::size_t kCopyBytes = 64 * 1024;
 
-// Connections that wait in the kernel for a listener (clamped by net.core.somaxconn).
-inline constexpr int kBacklog = 4096;
-
 // How long a listener rests after EMFILE and its kin before it tries to accept again.
 inline constexpr std::chrono::milliseconds kAcceptPause{100};
 
@@ -85,19 +82,9 @@ inline constexpr std::chrono::milliseconds kSweepRetry{1};
 // after as long (net.ipv4.tcp_keepalive_time).
 inline constexpr std::chrono::hours kIdleBeforeKeepAlive{2};
 
-// The largest TCP segment there is, and the part of a new socket's receive window (64 KiB) up to
-// which SO_RCVLOWAT needs no larger buffer.
-inline constexpr std::size_t kSegmentMax = 64 * 1024;
-inline constexpr std::size_t kLowWaterWithoutRoom = 32 * 1024;
-
 // How long a partial hello rests when the kernel reports it readable although nothing came
 // (SO_RCVLOWAT is capped by the receive buffer), so that it cannot spin.
 inline constexpr std::chrono::milliseconds kHelloRetry{20};
-
-// A port that a killed predecessor held is free again some 10 ms after its death (rings are torn
-// down asynchronously); a start tries for this long before it calls the address in use.
-inline constexpr std::chrono::milliseconds kBindRetry{500};
-inline constexpr std::chrono::milliseconds kBindRetryPause{10};
 
 // How often a worker that has passed its deadline resets what it has: a listener may still be
 // handing over what it had accepted.

@@ -8,9 +8,9 @@
 #include <cstring>
 #include <utility>
 
+#include "net/sockets.hpp"
 #include "proxy/limits.hpp"
 #include "proxy/session.hpp"
-#include "proxy/sockets.hpp"
 
 namespace mc::proxy {
 
@@ -136,7 +136,7 @@ Reason Listener::refusal(const SocketAddress& peer) const {
 }
 
 void Listener::refuse(Fd client, const SocketAddress& peer, Reason reason) {
-  reset_on_close(client.get());
+  net::reset_on_close(client.get());
   client.reset();
   context_.reporter.refused(index_, peer, reason, context_.loop.now());
 }

@@ -12,6 +12,12 @@
 
 namespace mc::proxy {
 
+/// A socket that listens, and the place of its listener in the configuration.
+struct ListeningSocket {
+  std::size_t listener = 0;
+  Fd fd;
+};
+
 class Listener final : private ring::Accept, private ring::Timer {
  public:
   /// `index`: the listener's place in the configuration. Takes a socket that listens already.

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "proxy/relay_watch.hpp"
 
+#include "net/sockets.hpp"
 #include "proxy/limits.hpp"
-#include "proxy/sockets.hpp"
 
 namespace mc::proxy {
 
@@ -13,8 +13,8 @@ void RelayWatch::start() {
   ring::Loop& loop = parts_.context.loop;
   if (timeout.count() > 0) loop.timers().arm(*this, loop.now() + timeout / 2);
   if (timeout.count() > 0 && timeout <= kIdleBeforeKeepAlive) return;
-  keep_alive(parts_.client);
-  keep_alive(parts_.backend);
+  net::keep_alive(parts_.client);
+  net::keep_alive(parts_.backend);
 }
 
 void RelayWatch::stop() { parts_.context.loop.timers().disarm(*this); }
@@ -48,7 +48,8 @@ bool RelayWatch::has_been_idle() {
     timers.arm(*this, moved_at + timeout / 2);
     return false;
   }
-  const std::uint32_t queued = send_queue_bytes(parts_.client) + send_queue_bytes(parts_.backend);
+  const std::uint32_t queued =
+      net::send_queue_bytes(parts_.client) + net::send_queue_bytes(parts_.backend);
   if (now < moved_at + timeout) {
     queued_ = queued;
     timers.arm(*this, moved_at + timeout);

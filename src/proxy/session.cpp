@@ -7,9 +7,9 @@
 #include <cerrno>
 #include <utility>
 
+#include "net/sockets.hpp"
 #include "proxy/limits.hpp"
 #include "proxy/relay.hpp"
-#include "proxy/sockets.hpp"
 #include "ring/operations.hpp"
 
 namespace mc::proxy {
@@ -65,7 +65,7 @@ ring::Task<Reason> Session::read_hello() {
       judgement = judge(peek.bytes());
     }
     if (const Reason* const verdict = std::get_if<Reason>(&judgement)) {
-      if (mode == ring::PeekMode::kWhenReadable) set_receive_low_water(client_.get(), 1);
+      if (mode == ring::PeekMode::kWhenReadable) net::set_receive_low_water(client_.get(), 1);
       deadline.met(context_.loop);
       co_return *verdict != Reason::kNone ? *verdict : interruption_.reason_or(Reason::kNone);
     }
@@ -76,7 +76,7 @@ ring::Task<Reason> Session::read_hello() {
       ring::Sleep rest(context_.loop, context_.loop.now() + kHelloRetry);
       co_await interruption_.reaches(rest);
     }
-    set_receive_low_water(client_.get(), std::get<tls::Incomplete>(judgement).needed);
+    net::set_receive_low_water(client_.get(), std::get<tls::Incomplete>(judgement).needed);
     mode = ring::PeekMode::kWhenReadable;
   }
 }
@@ -142,7 +142,7 @@ Reason Session::open_backend() {
     facts_.dial_error = traffic::kNoInterface;
     return Reason::kDialFailed;
   }
-  backend_ = open_backend_socket(facts_.backend_address);
+  backend_ = net::open_backend_socket(facts_.backend_address);
   if (backend_) return Reason::kNone;
   facts_.dial_error = errno;
   switch (facts_.dial_error) {
@@ -161,7 +161,7 @@ Reason Session::open_backend() {
 // (RFC 9293, section 3.5: a simultaneous open); and a wildcard listener of this process has every
 // address that the machine has.
 int Session::led_back() const {
-  const SocketAddress local = bound_address(backend_.get());
+  const SocketAddress local = net::bound_address(backend_.get());
   if (local.ip() != facts_.backend_address.ip()) return 0;
   if (local.port() == facts_.backend_address.port()) return traffic::kDialledItself;
   for (const SocketAddress& listener : context_.settings.listener_addresses) {
@@ -198,8 +198,8 @@ ring::Task<Reason> Session::relay() {
 
 void Session::end(Reason reason) {
   if (traffic::info(reason).close == traffic::Close::kReset) {
-    reset_on_close(client_.get());
-    if (backend_) reset_on_close(backend_.get());
+    net::reset_on_close(client_.get());
+    if (backend_) net::reset_on_close(backend_.get());
   }
   client_.reset();
   backend_.reset();

@@ -9,7 +9,7 @@
 #include <variant>
 
 #include "base/fd.hpp"
-#include "base/socket_address.hpp"
+#include "net/socket_address.hpp"
 #include "policy/route_table.hpp"
 #include "proxy/live_connection.hpp"
 #include "proxy/worker_context.hpp"

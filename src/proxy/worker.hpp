@@ -11,9 +11,9 @@
 #include <mutex>
 #include <vector>
 
+#include "net/sockets.hpp"
 #include "proxy/listener.hpp"
 #include "proxy/live_connection.hpp"
-#include "proxy/sockets.hpp"
 #include "proxy/sweep.hpp"
 #include "proxy/worker_context.hpp"
 #include "ring/setup_error.hpp"
@@ -30,7 +30,7 @@ struct WorkerStatus {
 struct WorkerParts {
   std::uint32_t index;
   const Settings& settings;
-  PublishedPolicy::Reader& policy;
+  policy::PublishedPolicy::Reader& policy;
   traffic::Counters& counters;
   WorkerStatus& status;
   std::atomic<std::uint64_t>& connections;

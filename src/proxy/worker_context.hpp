@@ -13,7 +13,6 @@
 
 #include "base/log.hpp"
 #include "policy/policy.hpp"
-#include "policy/published.hpp"
 #include "proxy/live_connection.hpp"
 #include "proxy/pipe_pool.hpp"
 #include "proxy/splice_engine.hpp"
@@ -24,8 +23,6 @@
 #include "traffic/reporter.hpp"
 
 namespace mc::proxy {
-
-using PublishedPolicy = policy::Published<policy::Policy>;
 
 /// What the operator sets for all sessions.
 struct Settings {
@@ -43,7 +40,7 @@ struct WorkerContext {
   ring::Loop& loop;
   ring::BufferGroup& peek_buffers;
   tls::ClientHelloParser& parser;
-  PublishedPolicy::Reader& policy;
+  policy::PublishedPolicy::Reader& policy;
   PipePool& pipes;
   SpliceEngine& engine;
   std::span<std::uint8_t> copy_buffer;  // contents live for one call

@@ -13,7 +13,7 @@
 #include <cstdint>
 #include <span>
 
-#include "base/socket_address.hpp"
+#include "net/socket_address.hpp"
 #include "ring/buffer_group.hpp"
 #include "ring/event.hpp"
 #include "ring/interruptible.hpp"

@@ -11,9 +11,9 @@
 #include <string>
 #include <string_view>
 
-#include "base/backend_address.hpp"
-#include "base/ip.hpp"
-#include "base/socket_address.hpp"
+#include "net/backend_address.hpp"
+#include "net/ip.hpp"
+#include "net/socket_address.hpp"
 
 namespace mc::traffic {
 

@@ -10,9 +10,9 @@
 #include <optional>
 #include <string>
 
-#include "base/backend_address.hpp"
 #include "base/clock.hpp"
-#include "base/socket_address.hpp"
+#include "net/backend_address.hpp"
+#include "net/socket_address.hpp"
 #include "policy/route_table.hpp"
 #include "traffic/connection.hpp"
 

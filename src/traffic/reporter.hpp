@@ -11,7 +11,7 @@
 
 #include "base/clock.hpp"
 #include "base/log.hpp"
-#include "base/socket_address.hpp"
+#include "net/socket_address.hpp"
 #include "traffic/counters.hpp"
 #include "traffic/event_hub.hpp"
 #include "traffic/facts.hpp"

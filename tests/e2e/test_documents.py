@@ -23,8 +23,8 @@ def constant(file: str, name: str) -> str:
 
 # Document, a sentence with its number, and the limit that it is about; in milliseconds where that is in them.
 NUMBERS = [
-    ("RUNBOOK.md", r"at most ([\d,]+) a second are written", "proxy/limits.hpp", "kLinesPerSecond", 1),
-    ("RUNBOOK.md", r"keeps the last ([\d,]+) such failures", "proxy/limits.hpp", "kEventsKept", 1),
+    ("RUNBOOK.md", r"at most ([\d,]+) a second are written", "traffic/limits.hpp", "kLinesPerSecond", 1),
+    ("RUNBOOK.md", r"keeps the last ([\d,]+) such failures", "traffic/limits.hpp", "kEventsKept", 1),
     ("RUNBOOK.md", r"of the last ([\d,]+); whoever notes", "store/limits.hpp", "kAuditEntriesMax", 1),
     ("RUNBOOK.md", r"The database keeps the last ([\d,]+) changes", "store/limits.hpp", "kAuditEntriesMax", 1),
     ("RUNBOOK.md", r"can hold no more than (\d+) connections", "metrics/limits.hpp", "kConnectionsMax", 1),
@@ -37,7 +37,7 @@ NUMBERS = [
     ("doc/mc-proxy.toml.5", r"the first so many by name, 0 to ([\d,]+)\.", "config/limits.hpp", "kMetricsRoutesMax", 1),
     ("proto/mc_proxy/v1/admin.proto", r"// At most ([\d,]+)\. Each sees", "control/limits.hpp", "kChangesMax", 1),
     ("proto/mc_proxy/v1/admin.proto", r"of more than ([\d,]+) // changes", "control/limits.hpp", "kEffectsMax", 1),
-    ("proto/mc_proxy/v1/admin.proto", r"the server keeps the last ([\d,]+), whether", "proxy/limits.hpp", "kEventsKept", 1),
+    ("proto/mc_proxy/v1/admin.proto", r"the server keeps the last ([\d,]+), whether", "traffic/limits.hpp", "kEventsKept", 1),
     ("proto/mc_proxy/v1/admin.proto", r"keeps \(the last ([\d,]+)\)", "store/limits.hpp", "kAuditEntriesMax", 1),
 ]
 WORDS = {"two": 2, "eight": 8}
@@ -56,8 +56,7 @@ def test_a_number_in_a_document_is_that_of_the_program(
 
 def reasons() -> set[str]:
     """The names of all ways in which a connection can end."""
-    function = text_of("src/proxy/reason.cpp").partition("std::string_view to_string(Reason reason) {")[2]
-    return set(re.findall(r'return "(\w+)";', function.partition("Reason reason_of")[0])) - {"none"}
+    return set(re.findall(r'\{Reason::k\w+, "(\w+)"', text_of("src/traffic/reason.cpp"))) - {"none"}
 
 
 def test_the_runbook_explains_every_reason_and_no_other() -> None:

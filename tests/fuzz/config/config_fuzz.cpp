@@ -12,9 +12,9 @@
 #include <string_view>
 #include <vector>
 
-#include "base/socket_address.hpp"
 #include "config/config.hpp"
 #include "config/rules.hpp"
+#include "net/socket_address.hpp"
 
 namespace {
 

@@ -21,7 +21,7 @@
 #include <vector>
 
 #include "admin/limits.hpp"
-#include "base/socket_address.hpp"
+#include "net/socket_address.hpp"
 #include "support/catch.hpp"
 
 using namespace mc;

@@ -36,6 +36,21 @@ constexpr std::chrono::seconds kPatience{20};
 // A client's first words of HTTP/2, and its settings.
 constexpr std::string_view kPreface{"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0", 33};
 
+// A server without a data plane: nobody is connected.
+class NoTraffic final : public traffic::LiveTraffic {
+ public:
+  [[nodiscard]] traffic::Totals totals() const override { return {}; }
+  [[nodiscard]] bool accepting() const override { return true; }
+  [[nodiscard]] traffic::EventHub& events() override { return events_; }
+  void list(const traffic::ConnectionFilter&,
+            const std::function<bool(std::span<const traffic::Connection>)>&) override {}
+  std::uint64_t close(const traffic::ConnectionFilter&, const Wanted&) override { return 0; }
+  std::uint64_t count(const traffic::ConnectionFilter&, const Wanted&) override { return 0; }
+
+ private:
+  traffic::EventHub events_;
+};
+
 /// A server on a port of loopback and a Unix socket, and certificates for it and for "alice".
 class Stage {
  public:
@@ -50,7 +65,7 @@ class Stage {
                                   .version = "test",
                                   .handshake_max = handshake_max,
                                   .idle_max = idle_max},
-                                 plant_.control(), log_);
+                                 plant_.control(), traffic_, log_);
     if (!started) FAIL(started.error().message);
     server_ = *std::move(started);
   }
@@ -90,6 +105,7 @@ class Stage {
 
  private:
   Log log_;
+  NoTraffic traffic_;
   control::test::Plant plant_;
   std::unique_ptr<Server> server_;
 };
@@ -263,11 +279,12 @@ TEST_CASE("a connection with a call that goes on is not idle") {
 TEST_CASE("a server without a port says that it has none") {
   Log log({.level = LogLevel::kError, .priorities = LogPriorities::kNever});
   const Workshop workshop;
+  NoTraffic traffic;
   control::test::Plant plant;
   REQUIRE(plant.open() == "");
   const auto server = Server::start(
       {.addr = {}, .certificates = {}, .socket = workshop.socket(), .version = "test"},
-      plant.control(), log);
+      plant.control(), traffic, log);
   REQUIRE(server.has_value());
   CHECK(!(*server)->tcp_address().has_value());
 }

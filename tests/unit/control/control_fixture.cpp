@@ -45,21 +45,15 @@ void Plant::configure(const std::string& toml) {
 }
 
 std::string Plant::open() {
-  auto opened = Control::open(config_, log_);
+  published_ = std::make_unique<policy::PublishedPolicy>(State().policy(), 0);
+  auto opened = Control::open(config_, *published_, enforcer_, log_);
   if (!opened.has_value()) return opened.error().message;
   control_ = *std::move(opened);
-  auto plane = proxy::DataPlane::start({}, control_->first_policy(), log_);
-  REQUIRE(plane.has_value());
-  plane_ = *std::move(plane);
-  control_->attach(*plane_);
   const auto seeded = control_->seed();
   return seeded.has_value() ? "" : seeded.error().message;
 }
 
-void Plant::close() {
-  plane_.reset();
-  control_.reset();
-}
+void Plant::close() { control_.reset(); }
 
 void Plant::restart() {
   close();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// A control plane on a real database, with a data plane that has no workers: what it publishes can
-// be read at once, on the test's thread.
+// A control plane on a real database, without a data plane: what it publishes can be read at once,
+// on the test's thread, and what it would cut is noted.
 
 #include <memory>
 #include <string>
@@ -35,7 +35,11 @@ class Plant {
   Control& control() { return *control_; }
   [[nodiscard]] const std::string& database() const { return database_; }
   /// The policy that the workers would follow.
-  [[nodiscard]] const policy::Policy& published() { return plane_->published().latest(); }
+  [[nodiscard]] const policy::Policy& published() { return published_->latest(); }
+  /// The firewalls by which open connections would have been cut so far.
+  [[nodiscard]] const std::vector<std::shared_ptr<const policy::Firewall>>& cuts() const {
+    return enforcer_.firewalls;
+  }
   /// Where the policy sends a name at the first listener: "none" or the backend.
   [[nodiscard]] std::string route(std::string_view name, std::size_t listener = 0);
   /// The first value that `sql` answers from the database's file.
@@ -47,8 +51,16 @@ class Plant {
   std::string toml_;
   Log log_;
   config::Config config_;
+  struct NotingEnforcer final : Enforcer {
+    void cut(const std::shared_ptr<const policy::Firewall>& firewall) override {
+      firewalls.push_back(firewall);
+    }
+    void cut_draining(const std::vector<Rule>&) override {}
+
+    std::vector<std::shared_ptr<const policy::Firewall>> firewalls;
+  } enforcer_;
+  std::unique_ptr<policy::PublishedPolicy> published_;
   std::unique_ptr<Control> control_;
-  std::unique_ptr<proxy::DataPlane> plane_;
 };
 
 /// The terms of a request that nobody needs to know more of.

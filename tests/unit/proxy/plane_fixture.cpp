@@ -110,8 +110,9 @@ void Plane::start(std::size_t workers) {
   options.settings.connect_timeout = std::chrono::minutes(5);
   options.settings.connections_max = 100'000;
   options.cpus.assign(workers, 0);
-  auto started = DataPlane::start(std::move(options),
-                                  policy(table_, std::make_shared<policy::Firewall>()), log_);
+  policy_ = std::make_unique<policy::PublishedPolicy>(
+      policy(table_, std::make_shared<policy::Firewall>()), workers);
+  auto started = DataPlane::start(std::move(options), *policy_, log_);
   if (!started.has_value()) return;
   plane_ = std::move(*started);
   plane_->open();

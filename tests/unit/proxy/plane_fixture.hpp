@@ -22,7 +22,7 @@
 
 #include "base/fd.hpp"
 #include "base/log.hpp"
-#include "base/socket_address.hpp"
+#include "net/socket_address.hpp"
 #include "policy/policy.hpp"
 #include "proxy/data_plane.hpp"
 #include "support/catch.hpp"
@@ -143,7 +143,7 @@ class Plane {
     return plane_->totals().ended[static_cast<std::size_t>(reason)];
   }
   void publish(const policy::RouteTable& table, std::shared_ptr<const policy::Firewall> firewall) {
-    plane_->published().publish(policy(table, std::move(firewall)));
+    policy_->publish(policy(table, std::move(firewall)));
     table_ = table;
   }
   [[nodiscard]] const policy::RouteTable& table() const { return table_; }
@@ -163,6 +163,7 @@ class Plane {
   policy::RouteTable table_;
   std::size_t listeners_;
   std::vector<SocketAddress> addresses_;
+  std::unique_ptr<policy::PublishedPolicy> policy_;
   std::unique_ptr<DataPlane> plane_;
 };
 

@@ -11,8 +11,8 @@
 #include <utility>
 #include <vector>
 
+#include "net/sockets.hpp"
 #include "proxy/session.hpp"
-#include "proxy/sockets.hpp"
 #include "support/catch.hpp"
 #include "unit/ring/loop_fixture.hpp"
 
@@ -27,7 +27,7 @@ inline SocketAddress address_of(const Fd& fd) {
 
 inline Fd listening_socket() {
   return std::move(
-      open_listeners({*SocketAddress::parse_listen("127.0.0.1:0"), "here"}, 1)->front());
+      net::open_listeners({*SocketAddress::parse_listen("127.0.0.1:0"), "here"}, 1)->front());
 }
 
 /// One listener, whose every name goes to a backend that listens and never accepts.
@@ -49,7 +49,7 @@ struct Stage {
   Fd null{::open("/dev/null", O_WRONLY | O_CLOEXEC)};
   Log log{{.fd = null.get()}};
   Fd backend = listening_socket();
-  PublishedPolicy policies{route_everything_to(address_of(backend)), 1};
+  policy::PublishedPolicy policies{route_everything_to(address_of(backend)), 1};
   std::unique_ptr<ring::Loop> loop = test::make_loop();
   std::unique_ptr<ring::BufferGroup> buffers =
       std::move(*ring::BufferGroup::create(*loop, 0, 2, 1 << 17));

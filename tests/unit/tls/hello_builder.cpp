@@ -168,7 +168,8 @@ HelloBuilder chrome_like_hello(std::string_view name) {
 }
 
 Bytes corpus_file(std::string_view name) {
-  const auto path = std::filesystem::path(MC_SOURCE_ROOT) / "tests/fuzz/tls/corpus" / name;
+  const auto path =
+      std::filesystem::path(MC_SOURCE_ROOT) / "tests/fuzz/tls/client_hello_corpus" / name;
   std::ifstream file(path, std::ios::binary);
   if (!file) throw std::runtime_error("cannot read " + path.string());
   return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "base/backend_address.hpp"
+#include "net/backend_address.hpp"
 
 #include <net/if.h>
 

@@ -9,7 +9,7 @@
 #include "control/state.hpp"
 #include "traffic/connection.hpp"
 
-namespace mc::control {
+namespace mc::admin {
 
 /// Those that are empty say nothing.
 struct ConnectionFilterText {
@@ -25,7 +25,7 @@ struct ConnectionFilterText {
 };
 
 /// The filter, or every fault of the texts.
-Outcome<traffic::ConnectionFilter> read_filter(const ConnectionFilterText& text,
-                                               const Listeners& listeners);
+control::Outcome<traffic::ConnectionFilter> read_filter(const ConnectionFilterText& text,
+                                                        const control::Listeners& listeners);
 
-}  // namespace mc::control
+}  // namespace mc::admin

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "proxy/sockets.hpp"
+#include "net/sockets.hpp"
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -22,9 +22,9 @@
 #include <utility>
 
 #include "base/clock.hpp"
-#include "proxy/limits.hpp"
+#include "net/limits.hpp"
 
-namespace mc::proxy {
+namespace mc::net {
 
 namespace {
 
@@ -242,4 +242,4 @@ void reset_on_close(int fd) {
   static_cast<void>(::setsockopt(fd, SOL_SOCKET, SO_LINGER, &abort, sizeof abort));
 }
 
-}  // namespace mc::proxy
+}  // namespace mc::net

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "proxy/sockets.hpp"
+#include "net/sockets.hpp"
 
 #include <fcntl.h>
 #include <netinet/tcp.h>
@@ -10,7 +10,7 @@
 
 using mc::Fd;
 using mc::SocketAddress;
-using mc::proxy::open_listeners;
+using mc::net::open_listeners;
 
 namespace {
 
@@ -75,7 +75,7 @@ TEST_CASE("clients inherit the options of streams, and backends get the same") {
   const SocketAddress address = bound_address(listeners->front());
   REQUIRE(::connect(client.get(), address.data(), address.size()) == 0);
   const Fd accepted(::accept4(listeners->front().get(), nullptr, nullptr, SOCK_NONBLOCK));
-  const Fd backend = mc::proxy::open_backend_socket(address);
+  const Fd backend = mc::net::open_backend_socket(address);
   for (const Fd* const fd : {&accepted, &backend}) {
     CHECK(option(*fd, IPPROTO_TCP, TCP_NODELAY) != 0);
     CHECK(option(*fd, SOL_SOCKET, SO_OOBINLINE) != 0);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// The sockets that the data plane opens, with their options in one place. Options set on a
+// TCP sockets, with their options in one place. Options set on a
 // listening socket are inherited by what it accepts, so a client costs no setsockopt(2).
 
 #include <cstddef>
@@ -10,15 +10,9 @@
 
 #include "base/fd.hpp"
 #include "base/result.hpp"
-#include "base/socket_address.hpp"
+#include "net/socket_address.hpp"
 
-namespace mc::proxy {
-
-/// A socket that listens, and the place of its listener in the configuration.
-struct ListeningSocket {
-  std::size_t listener = 0;
-  Fd fd;
-};
+namespace mc::net {
 
 /// Where a listener listens, and how.
 struct ListenAddress {
@@ -68,4 +62,4 @@ std::uint32_t send_queue_bytes(int fd);
 /// Makes the coming close(2) send a RST and drop what is queued.
 void reset_on_close(int fd);
 
-}  // namespace mc::proxy
+}  // namespace mc::net

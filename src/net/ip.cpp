@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "base/ip.hpp"
+#include "net/ip.hpp"
 
 #include <arpa/inet.h>
 #include <fmt/format.h>

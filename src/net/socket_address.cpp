@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "base/socket_address.hpp"
+#include "net/socket_address.hpp"
 
 #include <arpa/inet.h>
 #include <fmt/format.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "control/connection_filter.hpp"
+#include "admin/connection_filter.hpp"
 
 #include <fmt/format.h>
 
@@ -11,7 +11,7 @@
 #include "base/quote.hpp"
 #include "config/rules.hpp"
 
-namespace mc::control {
+namespace mc::admin {
 namespace {
 
 using Words = std::array<std::pair<std::string_view, const std::string*>, 5>;
@@ -55,10 +55,11 @@ std::string ConnectionFilterText::describe() const {
   return said.empty() ? "all" : said;
 }
 
-Outcome<traffic::ConnectionFilter> read_filter(const ConnectionFilterText& text,
-                                               const Listeners& listeners) {
-  Refusal refusal{.kind = RefusalKind::kInvalid};
-  const auto read = [&refusal](Field field, const std::string& word, auto parse, auto& into) {
+control::Outcome<traffic::ConnectionFilter> read_filter(const ConnectionFilterText& text,
+                                                        const control::Listeners& listeners) {
+  control::Refusal refusal{.kind = control::RefusalKind::kInvalid};
+  const auto read = [&refusal](control::Field field, const std::string& word, auto parse,
+                               auto& into) {
     if (word.empty()) return;
     auto parsed = parse(word);
     if (parsed.has_value()) {
@@ -68,10 +69,10 @@ Outcome<traffic::ConnectionFilter> read_filter(const ConnectionFilterText& text,
     }
   };
   traffic::ConnectionFilter filter;
-  read(Field::kSni, text.sni, config::parse_hostname, filter.sni);
-  read(Field::kSource, text.source, parse_source, filter.source);
-  read(Field::kBackend, text.backend, config::parse_backend, filter.backend);
-  read(Field::kConnectionId, text.id, parse_id, filter.id);
+  read(control::Field::kSni, text.sni, config::parse_hostname, filter.sni);
+  read(control::Field::kSource, text.source, parse_source, filter.source);
+  read(control::Field::kBackend, text.backend, config::parse_backend, filter.backend);
+  read(control::Field::kConnectionId, text.id, parse_id, filter.id);
   if (!refusal.violations.empty()) return std::unexpected(std::move(refusal));
   // A session has the number of its backend's interface, or the name where there was none.
   const auto resolved = filter.backend.has_value() ? filter.backend->resolve() : std::nullopt;
@@ -79,10 +80,10 @@ Outcome<traffic::ConnectionFilter> read_filter(const ConnectionFilterText& text,
   if (!text.listener.empty()) {
     filter.listener = listeners.find(text.listener);
     if (!filter.listener.has_value()) {
-      return refuse(RefusalKind::kNotFound, listeners.unknown(text.listener));
+      return refuse(control::RefusalKind::kNotFound, listeners.unknown(text.listener));
     }
   }
   return filter;
 }
 
-}  // namespace mc::control
+}  // namespace mc::admin

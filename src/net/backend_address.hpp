@@ -10,7 +10,7 @@
 #include <string_view>
 
 #include "base/result.hpp"
-#include "base/socket_address.hpp"
+#include "net/socket_address.hpp"
 
 namespace mc {
 

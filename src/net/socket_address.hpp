@@ -11,8 +11,8 @@
 #include <string>
 #include <string_view>
 
-#include "base/ip.hpp"
 #include "base/result.hpp"
+#include "net/ip.hpp"
 
 namespace mc {
 
