@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What runs during the benchmark of run.py, which has put tests/e2e on the path: mc-proxy, the client of its admin API,
+"""What runs during the benchmark of run.py, which has put tests/e2e/lib on the path: mc-proxy, the client of its admin API,
 the load and its backend; and how much of the processors each of them uses.
 """
 

@@ -29,7 +29,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests/e2e"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests/e2e/lib"))
 
 import admin
 from admin import CIDR, IP, api

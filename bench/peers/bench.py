@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests/e2e"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests/e2e/lib"))
 
 from hello import client_hello
 from network import Place, inside

@@ -18,7 +18,7 @@ from itertools import repeat
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests/e2e"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests/e2e/lib"))
 
 from bench import BACKEND_PORT, Bench, background
 from hello import client_hello, hello_message, records

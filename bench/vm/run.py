@@ -81,7 +81,7 @@ def payload(given: Path, folder: Path, tree: Path, settings: dict[str, Any]) -> 
         shutil.rmtree(folder / "package")
     else:
         vm.run("strip", "-o", folder / "mc-proxy", given)
-    for path in ("bench/vm/guest.py", "bench/peers/profiles.py", "bench/peers/inside.py", "tests/e2e/hello.py"):
+    for path in ("bench/vm/guest.py", "bench/peers/profiles.py", "bench/peers/inside.py", "tests/e2e/lib/hello.py"):
         shutil.copy(REPOSITORY / path, folder)
     for peer in settings["peers"]:
         for program in PEER_PROGRAMS.get(peer, []):

@@ -402,7 +402,7 @@ std::string explain_refusal(const Place& place, const SSL& session) {
                          names));
 }
 
-/// Makes progress until `operation` is done, fails or is out of time; answers SSL_get_error().
+/// Makes progress until `operation` is done, fails or is out of time; returns SSL_get_error().
 template <class Operation>
 int drive(SSL& session, Clock::time_point deadline, Operation operation) {
   for (;;) {

@@ -28,7 +28,7 @@ namespace api = mc_proxy::v1;
 
 namespace {
 
-// 0 stands for as many as there may be, and so does more than that (AIP-158).
+// 0, or more than the maximum, means the maximum (AIP-158).
 std::size_t page_size(std::uint32_t asked, std::size_t most) {
   return asked == 0 ? most : std::min<std::size_t>(asked, most);
 }

@@ -30,7 +30,7 @@ class Client {
     int code;
   };
 
-  /// The server that the options name. On an error it has said why, and answers the exit code.
+  /// The server that the options name. On an error it has said why, and returns the exit code.
   static std::expected<Client, int> connect(const ClientOptions& options);
   /// The same for whoever says it otherwise.
   static std::expected<Client, Failure> open(const ClientOptions& options);
@@ -48,7 +48,7 @@ class Client {
   }
 
   /// One call that is answered with a stream: `client.read(&Stub::ListConnections, request, take)`.
-  /// `take` gets each message; once it answers false the rest is given up, and the status is OK.
+  /// `take` gets each message; once it returns false the rest is given up, and the status is OK.
   /// There is no deadline: `context` can be cancelled by another thread.
   template <class Request, class Response>
   grpc::Status read(std::unique_ptr<grpc::ClientReader<Response>> (Stub::*method)(
@@ -73,7 +73,7 @@ class Client {
   /// How a field of the request is called where the user wrote it.
   using FieldName = std::function<std::string(const std::string& field)>;
 
-  /// Says why the call failed, field by field where the server told them; answers the exit code.
+  /// Says why the call failed, field by field where the server told them; returns the exit code.
   int fail(const grpc::Status& status, const FieldName& name = {}) const;
 
   /// `listener`, or if it is empty the only one that the server has. On an error it has said why.

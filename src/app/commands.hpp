@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// The subcommands. Each answers with the process's exit code, one of ExitCode, and says on stderr
+// The subcommands. Each returns the process's exit code, one of ExitCode, and says on stderr
 // why it is not 0.
 
 #include <chrono>

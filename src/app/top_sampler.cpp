@@ -97,7 +97,7 @@ void TopSampler::sample_again_and_again(const std::stop_token& stop) {
   }
 }
 
-// Answers why it did not work.
+// Returns why it did not work.
 std::optional<std::string> TopSampler::sample(const std::stop_token& stop) {
   if (!client_.has_value()) {
     auto client = Client::open(options_);
@@ -210,7 +210,7 @@ void TopSampler::watch_again_and_again(const std::stop_token& stop) {
   }
 }
 
-// Until it ends; answers why.
+// Until it ends; returns why.
 std::string TopSampler::watch(const std::stop_token& stop) {
   auto client = Client::open(options_);
   if (!client.has_value()) return client.error().message;

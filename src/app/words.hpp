@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Words that were meant for others. Pure; any thread.
+// Suggests the known word closest to a misspelt one. Pure; any thread.
 
 #include <string>
 #include <string_view>

@@ -17,7 +17,7 @@ struct Error {
 template <class T>
 using Result = std::expected<T, Error>;
 
-/// Shorthand for returning an error from a function that answers with a Result.
+/// Shorthand for returning an error from a function that returns a Result.
 [[nodiscard]] inline std::unexpected<Error> fail(std::string message) {
   return std::unexpected(Error{std::move(message)});
 }

@@ -47,10 +47,9 @@ class KeeperLine {
   bool is_gone_ = false;
 };
 
-/// Makes a server process of this one's copy. Answers twice: in the server with its line, and in
-/// the keeper, once the server has ended or was left, with the exit code. Before any thread is made
-/// and any signal is blocked.
-/// `sockets` become the server's.
+/// Forks, and like fork(2) returns twice: the line in the child, which is the server; the exit code
+/// in the parent, the keeper, once the child has ended or was left. Before any thread is made and
+/// any signal is blocked. `sockets` become the server's.
 std::variant<KeeperLine, int> keep(InheritedSockets& sockets);
 
 }  // namespace mc::lifecycle

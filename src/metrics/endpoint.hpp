@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Where Prometheus fetches a text: a small HTTP server on a thread of its own, which answers GET
+// Where Prometheus fetches a text: a small HTTP server on a thread of its own, which serves GET
 // /metrics and nothing else. It is open to whoever reaches the port, so it bounds what each can
-// take: connections, time, and the making of texts. And it answers when descriptors have run out,
+// take: connections, time, and the making of texts. And it serves when descriptors have run out,
 // which is when the metrics are wanted most. Knows nothing of metrics.
 //
 // Why not the server that comes with prometheus-cpp: see ARCHITECTURE.md.

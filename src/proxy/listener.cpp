@@ -75,9 +75,9 @@ void Listener::pause(int error) {
                       : "what is open goes on; accepting is tried again every 100 ms"}});
 }
 
-// The kernel takes the descriptor before it looks for a client, so an accept that still stands
-// after another pause has found one. To wait for a client instead could be for ever: who watches
-// whether this process accepts sends it none until it says so.
+// accept takes its descriptor before it waits, so an accept that still stands after another pause
+// proves that there is one. Do not wait for a client: a load balancer sends none until the server
+// says that it accepts.
 void Listener::expired() {
   if (in_flight()) {
     resume();

@@ -22,7 +22,7 @@ class SpliceEngine {
   virtual ~SpliceEngine() = default;
 
   /// Moves up to `length` bytes from one descriptor to the other, one of which is an end of `pipe`.
-  /// Answers the number moved, 0 at the end of the stream, or -errno (EAGAIN: nothing to be moved
+  /// Returns the number moved, 0 at the end of the stream, or -errno (EAGAIN: nothing to be moved
   /// now). No answer means that it comes later: when `event` is notified, the same call takes it.
   virtual std::optional<int> splice(Pipe& pipe, int from, int to, std::size_t length,
                                     ring::Event& event) = 0;

@@ -6,7 +6,7 @@
 namespace mc::ring {
 
 /// Something a coroutine is suspended on. interrupt() asks for an early end; the coroutine still
-/// resumes through the ordinary path (a cancelled operation answers -ECANCELED when the kernel has
+/// resumes through the ordinary path (a cancelled operation returns -ECANCELED when the kernel has
 /// let go of it).
 class Interruptible {
  public:

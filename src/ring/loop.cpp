@@ -187,9 +187,8 @@ void Loop::dispatch() {
 }
 
 void Loop::run_ready() {
-  // Coroutines that become ready meanwhile run too: they can only be resumed by one another here,
-  // which ends, because each step forward of a session waits for the kernel or yields to the next
-  // turn.
+  // Also runs coroutines that become ready meanwhile. Terminates: each one awaits the kernel or
+  // yields to the next turn.
   for (std::size_t i = 0; i < ready_.size(); ++i) ready_[i].resume();
   ready_.clear();
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 // The operations that mc-proxy submits, one small class each. Two shapes: an awaitable operation
-// answers once, to the coroutine that submitted it (`const int fd = co_await Connect(...)`: the
-// result, or a negative errno); a standing operation (Accept, Watch) answers many times, until it
+// completes once, to the coroutine that submitted it (`const int fd = co_await Connect(...)`: the
+// result, or a negative errno); a standing operation (Accept, Watch) completes many times, until it
 // is cancelled, to whoever owns it.
 
 #include <sys/socket.h>
@@ -21,7 +21,7 @@
 
 namespace mc::ring {
 
-/// The part that all awaitable operations share. Submits when it is awaited, not before; answers
+/// The part that all awaitable operations share. Submits when it is awaited, not before; returns
 /// the CQE's result. interrupt() cancels it. A result that won the race against a cancellation is
 /// delivered, not dropped.
 class Awaitable : public Operation, public Interruptible {
@@ -52,11 +52,11 @@ class Awaitable : public Operation, public Interruptible {
   }
 
   std::coroutine_handle<> waiter_;
-  int result_ = -ECANCELED;  // what an operation answers that was interrupted before it began
+  int result_ = -ECANCELED;  // what an operation returns that was interrupted before it began
   unsigned flags_ = 0;
 };
 
-/// connect(2). Answers 0 or -errno: ECONNREFUSED, ETIMEDOUT, EHOSTUNREACH, ENETUNREACH,
+/// connect(2). Returns 0 or -errno: ECONNREFUSED, ETIMEDOUT, EHOSTUNREACH, ENETUNREACH,
 /// EADDRNOTAVAIL, ECANCELED are to be expected. `address` must outlive the submission.
 class Connect final : public Awaitable {
  public:
@@ -77,7 +77,7 @@ class Connect final : public Awaitable {
 enum class PeekMode : std::uint8_t { kAtOnce, kWhenReadable };
 
 /// recv(2) with MSG_PEEK, into a buffer that the kernel picks from `buffers` only once there are
-/// bytes: a silent client holds none. Answers the number of bytes, 0 at the end of the stream, or
+/// bytes: a silent client holds none. Returns the number of bytes, 0 at the end of the stream, or
 /// -errno: ECONNRESET, ECANCELED, and ENOBUFS when the group ran dry in this turn (submit again)
 /// are to be expected. Never combined with MSG_WAITALL, which would forge data (measured: peeking
 /// does not consume, but the kernel's retry advances the buffer).
@@ -169,8 +169,8 @@ class Watch final : public Operation {
   /// Begins to watch for `events` (poll(2): POLLIN, POLLOUT, POLLRDHUP; POLLERR and POLLHUP
   /// always).
   void start(int fd, unsigned events);
-  /// Watches for these events too; what is so already is reported. Costs a cancellation, unless
-  /// they are watched for.
+  /// Watches for these events too, and reports conditions that already hold. Re-arms the poll (one
+  /// cancel), unless they are in its mask.
   void add(unsigned events);
   /// Asks for the end; `event` is notified when the kernel has let go of the descriptor.
   void stop();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 // SQLite's C interface, owned: connection, statement, transaction. Thin on purpose: it closes what
-// it opens and answers with codes, and knows nothing of what is stored. Each object belongs to one
+// it opens and returns codes, and knows nothing of what is stored. Each object belongs to one
 // thread at a time.
 
 #include <array>

@@ -87,7 +87,7 @@ class EventHub::Watch {
  public:
   using Time = std::chrono::system_clock::time_point;
 
-  /// Of what is kept always, it begins with the events from `since` on that still are there.
+  /// For kinds that are always kept, starts with the kept events not older than `since`.
   Watch(EventHub& hub, std::vector<EventKind> kinds, Time since = Time::max());
   ~Watch();
   Watch(const Watch&) = delete;

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A test that hangs is stopped and counted, and so is one that was lost with its process (time_limit.py, ../summary.py)."""
+"""A test that hangs is stopped and counted, and so is one that was lost with its process (lib/time_limit.py, ../summary.py)."""
 
 import os
 import signal
@@ -47,7 +47,7 @@ def command(folder: Path, *options: str, seconds: int = 1) -> list[str]:
 
 def environment() -> dict[str, str]:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "MC_PROXY_SLOW"))}
-    return inherited | {"PYTHONPATH": str(REPOSITORY / "tests/e2e")}
+    return inherited | {"PYTHONPATH": str(REPOSITORY / "tests/e2e/lib")}
 
 
 def summary(folder: Path) -> subprocess.CompletedProcess[str]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The proxy under test, and all that a test needs around it: the one module that tests import.
+"""The proxy under test, and what a test needs around it.
 
 A Proxy is a real process with a configuration file of its own. It is watched through its log, which
 is parsed strictly, and through /proc. Ending it is part of every test: it must end by itself on
@@ -68,7 +68,7 @@ __all__ = [
     "wait_until_delivered",
 ]
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[3]
 
 # How each of the sanitizers begins its report.
 _SANITIZER = re.compile(r"ERROR: \w+Sanitizer|WARNING: \w+Sanitizer|runtime error:")
