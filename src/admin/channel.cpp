@@ -223,7 +223,7 @@ struct Free {
   }
 };
 using Context = std::unique_ptr<SSL_CTX, Free<SSL_CTX_free>>;
-using Session = std::unique_ptr<SSL, Free<SSL_free>>;
+using TlsSession = std::unique_ptr<SSL, Free<SSL_free>>;
 using Addresses = std::unique_ptr<addrinfo, Free<freeaddrinfo>>;
 
 /// OpenSSL writes to sockets that the peer may have closed; the caller's process may not be one
@@ -271,55 +271,56 @@ int connect_to(const addrinfo& address, Clock::time_point deadline, Fd& connecti
   return error;
 }
 
-struct Place {
+struct Endpoint {
   const std::string& address;
   const HostPort& host_port;
   const ClientTls& tls;
 };
 
-std::string say(const Place& place, std::string_view problem, std::string_view remedy) {
-  return fmt::format("server {}: {}; {}", quote(place.address), problem, remedy);
+std::string say(const Endpoint& endpoint, std::string_view problem, std::string_view remedy) {
+  return fmt::format("server {}: {}; {}", quote(endpoint.address), problem, remedy);
 }
 
-std::string explain_unresolved(const Place& place, std::string_view cause) {
-  return say(place,
-             fmt::format("the name {} has no address ({})", quote(place.host_port.host), cause),
+std::string explain_unresolved(const Endpoint& endpoint, std::string_view cause) {
+  return say(endpoint,
+             fmt::format("the name {} has no address ({})", quote(endpoint.host_port.host), cause),
              "correct it, or write the IP address");
 }
 
-std::string explain_unreachable(const Place& place, int error) {
+std::string explain_unreachable(const Endpoint& endpoint, int error) {
   switch (error) {
     case ECONNREFUSED:
-      return say(place, "nobody listens there",
+      return say(endpoint, "nobody listens there",
                  "start the server, or correct the address (grpc.addr of its configuration)");
     case ETIMEDOUT:
-      return say(place, "no answer", "correct the address, or let a firewall on the way pass it");
+      return say(endpoint, "no answer",
+                 "correct the address, or let a firewall on the way pass it");
     default:
-      return say(place, std::strerror(error), "correct the address, or the network");
+      return say(endpoint, std::strerror(error), "correct the address, or the network");
   }
 }
 
 /// A connection, or why there is none.
-Result<Fd> dial(const Place& place, Clock::time_point deadline) {
+Result<Fd> dial(const Endpoint& endpoint, Clock::time_point deadline) {
   addrinfo hints{};
   hints.ai_socktype = SOCK_STREAM;
   hints.ai_flags = AI_NUMERICSERV;
   addrinfo* found = nullptr;
-  const int failure =
-      ::getaddrinfo(place.host_port.host.c_str(), place.host_port.port.c_str(), &hints, &found);
+  const int failure = ::getaddrinfo(endpoint.host_port.host.c_str(),
+                                    endpoint.host_port.port.c_str(), &hints, &found);
   const Addresses addresses(found);
-  if (failure != 0) return fail(explain_unresolved(place, ::gai_strerror(failure)));
+  if (failure != 0) return fail(explain_unresolved(endpoint, ::gai_strerror(failure)));
   int error = 0;
   for (const addrinfo* address = addresses.get(); address != nullptr; address = address->ai_next) {
     Fd connection;
     error = connect_to(*address, deadline, connection);
     if (error == 0) return connection;
   }
-  return fail(explain_unreachable(place, error));
+  return fail(explain_unreachable(endpoint, error));
 }
 
 /// What was wrong with the server's certificate; what OpenSSL found first.
-struct Verdict {
+struct CertificateVerdict {
   int error = X509_V_OK;
   int depth = 0;
   CertificateInfo certificate;
@@ -329,7 +330,7 @@ int note_verdict(int is_ok, X509_STORE_CTX* store) {
   if (is_ok == 1) return 1;
   const auto* session = static_cast<const SSL*>(
       ::X509_STORE_CTX_get_ex_data(store, ::SSL_get_ex_data_X509_STORE_CTX_idx()));
-  auto& verdict = *static_cast<Verdict*>(SSL_get_app_data(session));
+  auto& verdict = *static_cast<CertificateVerdict*>(SSL_get_app_data(session));
   verdict.error = ::X509_STORE_CTX_get_error(store);
   verdict.depth = ::X509_STORE_CTX_get_error_depth(store);
   if (const X509* certificate = ::X509_STORE_CTX_get_current_cert(store)) {
@@ -338,24 +339,25 @@ int note_verdict(int is_ok, X509_STORE_CTX* store) {
   return 0;
 }
 
-std::string explain_verdict(const Place& place, const Verdict& verdict) {
+std::string explain_verdict(const Endpoint& endpoint, const CertificateVerdict& verdict) {
   const CertificateInfo& certificate = verdict.certificate;
   const std::string whose = fmt::format(
       "{} ({})", verdict.depth == 0 ? "its certificate" : "a certificate that verifies its own",
       certificate.subject);
   switch (verdict.error) {
     case X509_V_ERR_CERT_HAS_EXPIRED:
-      return say(place, fmt::format("{} expired on {}", whose, format_time(certificate.not_after)),
+      return say(endpoint,
+                 fmt::format("{} expired on {}", whose, format_time(certificate.not_after)),
                  "renew it: the server follows grpc.tls_cert and grpc.tls_key without a restart");
     case X509_V_ERR_CERT_NOT_YET_VALID:
       return say(
-          place,
+          endpoint,
           fmt::format("{} is not valid before {}", whose, format_time(certificate.not_before)),
           "check the clocks of both machines");
     case X509_V_ERR_HOSTNAME_MISMATCH:
     case X509_V_ERR_IP_ADDRESS_MISMATCH:
-      return say(place,
-                 fmt::format("{} is not for {} but for {}", whose, quote(place.host_port.host),
+      return say(endpoint,
+                 fmt::format("{} is not for {} but for {}", whose, quote(endpoint.host_port.host),
                              certificate.names.empty() ? certificate.subject : certificate.names),
                  "connect by one of its names, or issue one with this name (subjectAltName)");
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
@@ -364,13 +366,13 @@ std::string explain_verdict(const Place& place, const Verdict& verdict) {
     case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
     case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
     case X509_V_ERR_CERT_SIGNATURE_FAILURE:
-      return say(place,
+      return say(endpoint,
                  fmt::format("{} was issued by {}, which is not in {}", whose, certificate.issuer,
-                             quote(place.tls.ca)),
+                             quote(endpoint.tls.ca)),
                  "name the file of that CA, or check whether this is the right server");
     default:
       return say(
-          place,
+          endpoint,
           fmt::format("{} is refused: {}", whose, ::X509_verify_cert_error_string(verdict.error)),
           "issue another one");
   }
@@ -378,8 +380,8 @@ std::string explain_verdict(const Place& place, const Verdict& verdict) {
 
 /// The server has taken our connection so far as to see our certificate, and closed it. gRPC 1.51
 /// sends no alert that would tell why.
-std::string explain_refusal(const Place& place, const SSL& session) {
-  const auto own = describe_certificate(place.tls.certificate);
+std::string explain_refusal(const Endpoint& endpoint, const SSL& session) {
+  const auto own = describe_certificate(endpoint.tls.certificate);
   if (!own) return own.error().message;
   const auto* accepted = ::SSL_get0_peer_CA_list(&session);
   std::string names;
@@ -390,13 +392,13 @@ std::string explain_refusal(const Place& place, const SSL& session) {
     if (names.size() < kNamesBytesMax) names += (names.empty() ? "" : " or ") + name;
   }
   const std::string problem = fmt::format("it refused the client certificate {} ({})",
-                                          quote(place.tls.certificate), own->subject);
+                                          quote(endpoint.tls.certificate), own->subject);
   if (names.empty() || is_listed) {
-    return say(place, problem,
+    return say(endpoint, problem,
                "its log says why: a date (check its clock), or a CA that has the same name but "
                "another key");
   }
-  return say(place, fmt::format("{}, issued by {}", problem, own->issuer),
+  return say(endpoint, fmt::format("{}, issued by {}", problem, own->issuer),
              fmt::format("use one that was issued by {} (grpc.client_ca of the server), or add its "
                          "CA there",
                          names));
@@ -420,44 +422,44 @@ int drive(SSL& session, Clock::time_point deadline, Operation operation) {
 /// The last word of OpenSSL.
 int openssl_reason() { return ERR_GET_REASON(::ERR_peek_last_error()); }
 
-std::string explain_handshake(const Place& place, const SSL& session, const Verdict& verdict,
-                              int error) {
-  if (verdict.error != X509_V_OK) return explain_verdict(place, verdict);
+std::string explain_handshake(const Endpoint& endpoint, const SSL& session,
+                              const CertificateVerdict& verdict, int error) {
+  if (verdict.error != X509_V_OK) return explain_verdict(endpoint, verdict);
   if (error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE) {
-    return say(place, "it accepts connections and does not answer",
+    return say(endpoint, "it accepts connections and does not answer",
                "check that the address is that of the admin API, and the server's log");
   }
   const int reason = error == SSL_ERROR_SSL ? openssl_reason() : 0;
   if (reason == SSL_R_WRONG_VERSION_NUMBER || reason == SSL_R_UNKNOWN_PROTOCOL ||
       reason == SSL_R_HTTP_REQUEST) {
-    return say(place, "what answers there does not speak TLS",
+    return say(endpoint, "what answers there does not speak TLS",
                "correct the address (grpc.addr of the server's configuration)");
   }
   if (::SSL_get0_verified_chain(&session) == nullptr) {
-    return say(place,
+    return say(endpoint,
                reason == 0 || reason == SSL_R_UNEXPECTED_EOF_WHILE_READING
                    ? "it closed the connection during the handshake"
                    : ::ERR_reason_error_string(::ERR_peek_last_error()),
                "check that the address is that of the admin API, and the server's log");
   }
-  return explain_refusal(place, session);
+  return explain_refusal(endpoint, session);
 }
 
-Session make_session(const Place& place, SSL_CTX& context, Verdict& verdict) {
+TlsSession make_session(const Endpoint& endpoint, SSL_CTX& context, CertificateVerdict& verdict) {
   const auto refuse_passphrase = [](char*, int, int, void*) { return -1; };
   ::SSL_CTX_set_default_passwd_cb(&context, refuse_passphrase);
-  if (::SSL_CTX_load_verify_locations(&context, place.tls.ca.c_str(), nullptr) != 1 ||
-      ::SSL_CTX_use_certificate_chain_file(&context, place.tls.certificate.c_str()) != 1 ||
-      ::SSL_CTX_use_PrivateKey_file(&context, place.tls.key.c_str(), SSL_FILETYPE_PEM) != 1) {
+  if (::SSL_CTX_load_verify_locations(&context, endpoint.tls.ca.c_str(), nullptr) != 1 ||
+      ::SSL_CTX_use_certificate_chain_file(&context, endpoint.tls.certificate.c_str()) != 1 ||
+      ::SSL_CTX_use_PrivateKey_file(&context, endpoint.tls.key.c_str(), SSL_FILETYPE_PEM) != 1) {
     return nullptr;
   }
-  Session session(::SSL_new(&context));
+  TlsSession session(::SSL_new(&context));
   ::SSL_set_min_proto_version(session.get(), TLS1_2_VERSION);
   SSL_set_app_data(session.get(), &verdict);
   ::SSL_set_verify(session.get(), SSL_VERIFY_PEER, &note_verdict);
   constexpr unsigned char kHttp2[] = {2, 'h', '2'};
   ::SSL_set_alpn_protos(session.get(), kHttp2, sizeof(kHttp2));
-  const char* const host = place.host_port.host.c_str();
+  const char* const host = endpoint.host_port.host.c_str();
   X509_VERIFY_PARAM* const parameters = ::SSL_get0_param(session.get());
   ::X509_VERIFY_PARAM_set_flags(parameters, X509_V_FLAG_PARTIAL_CHAIN);  // as gRPC does
   if (::X509_VERIFY_PARAM_set1_ip_asc(parameters, host) != 1) {
@@ -468,24 +470,24 @@ Session make_session(const Place& place, SSL_CTX& context, Verdict& verdict) {
 }
 
 /// Connects as gRPC did and says what is wrong; nothing if all is well.
-std::optional<std::string> probe(const Place& place) {
+std::optional<std::string> probe(const Endpoint& endpoint) {
   const auto deadline = Clock::now() + kProbeWaitMax;
-  const auto connection = dial(place, deadline);
+  const auto connection = dial(endpoint, deadline);
   if (!connection) return connection.error().message;
-  Verdict verdict;
+  CertificateVerdict verdict;
   const Context context(::SSL_CTX_new(::TLS_client_method()));
-  const Session session = make_session(place, *context, verdict);
+  const TlsSession session = make_session(endpoint, *context, verdict);
   if (!session) return std::nullopt;  // the files have changed since connect_tls() read them
   const WithoutSigpipe guard;
   ::SSL_set_fd(session.get(), connection->get());
   int error = drive(*session, deadline, [&] { return ::SSL_connect(session.get()); });
-  if (error != SSL_ERROR_NONE) return explain_handshake(place, *session, verdict, error);
+  if (error != SSL_ERROR_NONE) return explain_handshake(endpoint, *session, verdict, error);
 
   const unsigned char* protocol = nullptr;
   unsigned int protocol_size = 0;
   ::SSL_get0_alpn_selected(session.get(), &protocol, &protocol_size);
   if (protocol_size == 0) {
-    return say(place, "what answers there does not speak HTTP/2",
+    return say(endpoint, "what answers there does not speak HTTP/2",
                "correct the address (grpc.addr of the server's configuration)");
   }
   // In TLS 1.3 the client is done before the server has seen its certificate. A server that takes
@@ -493,7 +495,7 @@ std::optional<std::string> probe(const Place& place) {
   char first = 0;
   error = drive(*session, deadline, [&] { return ::SSL_read(session.get(), &first, 1); });
   if (error == SSL_ERROR_NONE) return std::nullopt;
-  return explain_handshake(place, *session, verdict, error);
+  return explain_handshake(endpoint, *session, verdict, error);
 }
 
 Result<void> check_dates(const ClientTls& tls, const CertificateInfo& certificate) {
@@ -571,17 +573,17 @@ std::string explain(const grpc::Status& status, const std::string& address, cons
   if (!is_of_transport(status)) return own_words(status);
   const auto host_port = parse_address(address);
   if (!host_port) return host_port.error().message;
-  const Place place{.address = address, .host_port = *host_port, .tls = tls};
+  const Endpoint endpoint{.address = address, .host_port = *host_port, .tls = tls};
   if (status.error_message().starts_with("DNS resolution failed")) {
-    return explain_unresolved(place, "DNS");
+    return explain_unresolved(endpoint, "DNS");
   }
   // Who once was connected may have been heard: then it matters more what has become of the call.
   if (was_connected(status)) return explain_lost(status, address);
-  if (auto cause = probe(place)) return *std::move(cause);
+  if (auto cause = probe(endpoint)) return *std::move(cause);
   if (status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED) {
     return explain_lost(status, address);
   }
-  return say(place,
+  return say(endpoint,
              fmt::format("gRPC could not connect ({}), but a handshake has just succeeded",
                          printable(status.error_message())),
              "try again");

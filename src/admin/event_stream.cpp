@@ -157,7 +157,7 @@ grpc::Status EventStream::read_kinds(const api::WatchEventsRequest& request) {
   for (const auto& [kind, there] : kOfTheHub) {
     if (wanted[kind]) of_the_hub.push_back(there);
   }
-  auto since = traffic::EventHub::Watch::Time::max();
+  auto since = traffic::EventHub::Subscription::Time::max();
   if (request.has_past_dial_failures()) {
     const std::chrono::seconds past(request.past_dial_failures().seconds());
     if (past < std::chrono::seconds(0)) {

@@ -88,7 +88,7 @@ class EventStream {
   bool wants_state_ = false;
   store::Revision revision_ = 0;  // the last that was sent
   mc_proxy::v1::ServerState state_ = mc_proxy::v1::SERVER_STATE_UNSPECIFIED;  // likewise
-  std::optional<traffic::EventHub::Watch> watch_;
+  std::optional<traffic::EventHub::Subscription> watch_;
 };
 
 }  // namespace mc::admin

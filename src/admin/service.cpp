@@ -139,12 +139,12 @@ grpc::Status unknown_token(const std::string& token) {
 }
 
 // One of a few places, given back at the end.
-class Place {
+class Permit {
  public:
-  explicit Place(std::atomic<std::size_t>& taken) : taken_(taken), before_(taken.fetch_add(1)) {}
-  ~Place() { taken_.fetch_sub(1); }
-  Place(const Place&) = delete;
-  Place& operator=(const Place&) = delete;
+  explicit Permit(std::atomic<std::size_t>& taken) : taken_(taken), before_(taken.fetch_add(1)) {}
+  ~Permit() { taken_.fetch_sub(1); }
+  Permit(const Permit&) = delete;
+  Permit& operator=(const Permit&) = delete;
   /// How many others were taken.
   [[nodiscard]] std::size_t others() const { return before_; }
 
@@ -243,21 +243,21 @@ std::string Service::who(const grpc::ServerContext& context) const {
 }
 
 template <class Request>
-control::Terms Service::terms(const grpc::ServerContext& context, const Request& request,
-                              std::string_view action) const {
-  control::Terms terms{.who = who(context), .action = action};
-  if (request.has_if_revision()) terms.if_revision = request.if_revision();
-  if constexpr (requires { request.dry_run(); }) terms.dry_run = request.dry_run();
+control::ChangeOptions Service::options(const grpc::ServerContext& context, const Request& request,
+                                        std::string_view action) const {
+  control::ChangeOptions options{.who = who(context), .action = action};
+  if (request.has_if_revision()) options.if_revision = request.if_revision();
+  if constexpr (requires { request.dry_run(); }) options.dry_run = request.dry_run();
   if constexpr (requires { request.cut_established(); }) {
-    if (request.has_cut_established()) terms.cut_established = request.cut_established();
+    if (request.has_cut_established()) options.cut_established = request.cut_established();
   }
-  return terms;
+  return options;
 }
 
 template <class Response>
-grpc::Status Service::apply_one(control::Change change, const control::Terms& terms,
+grpc::Status Service::apply_one(control::Change change, const control::ChangeOptions& options,
                                 Response& response) {
-  auto applied = control_.apply(std::span(&change, 1), terms);
+  auto applied = control_.apply(std::span(&change, 1), options);
   if (!applied.has_value()) {
     applied.error().index.reset();  // the request has no list that it could count in
     return to_status(applied.error(), std::holds_alternative<control::RemoveRoute>(change)
@@ -298,14 +298,14 @@ grpc::Status Service::ListRoutes(grpc::ServerContext*, const api::ListRoutesRequ
 grpc::Status Service::AddRoute(grpc::ServerContext* context, const api::AddRouteRequest* request,
                                api::AddRouteResponse* response) {
   return apply_one(control::AddRoute{request->listener_addr(), to_control(request->route())},
-                   terms(*context, *request, "add_route"), *response);
+                   options(*context, *request, "add_route"), *response);
 }
 
 grpc::Status Service::RemoveRoute(grpc::ServerContext* context,
                                   const api::RemoveRouteRequest* request,
                                   api::RemoveRouteResponse* response) {
   return apply_one(control::RemoveRoute{request->listener_addr(), request->hostname()},
-                   terms(*context, *request, "remove_route"), *response);
+                   options(*context, *request, "remove_route"), *response);
 }
 
 grpc::Status Service::ReplaceRoutes(grpc::ServerContext* context,
@@ -316,7 +316,7 @@ grpc::Status Service::ReplaceRoutes(grpc::ServerContext* context,
   routes.reserve(static_cast<std::size_t>(request->routes_size()));
   for (const api::Route& route : request->routes()) routes.push_back(to_control(route));
   const auto applied = control_.replace_routes(request->listener_addr(), routes,
-                                               terms(*context, *request, "replace_routes"));
+                                               options(*context, *request, "replace_routes"));
   if (!applied.has_value()) return to_status(applied.error(), path_in_routes);
   response->set_revision(applied->revision);
   to_api(*applied, *response->mutable_summary());
@@ -330,7 +330,7 @@ grpc::Status Service::MoveRoutes(grpc::ServerContext* context,
                                            .to = request->to_listener_addr(),
                                            .keep = request->keep(),
                                            .replace = request->replace()},
-                                          terms(*context, *request, "move_routes"));
+                                          options(*context, *request, "move_routes"));
   if (!moved.has_value()) return to_status(moved.error(), path_in_move);
   response->set_revision(moved->revision);
   response->set_routes_moved(moved->routes);
@@ -362,14 +362,14 @@ grpc::Status Service::AddFirewallRule(grpc::ServerContext* context,
                                       const api::AddFirewallRuleRequest* request,
                                       api::AddFirewallRuleResponse* response) {
   return apply_one(control::AddRule{to_control(request->rule())},
-                   terms(*context, *request, "add_firewall_rule"), *response);
+                   options(*context, *request, "add_firewall_rule"), *response);
 }
 
 grpc::Status Service::RemoveFirewallRule(grpc::ServerContext* context,
                                          const api::RemoveFirewallRuleRequest* request,
                                          api::RemoveFirewallRuleResponse* response) {
   return apply_one(control::RemoveRule{to_control(request->rule())},
-                   terms(*context, *request, "remove_firewall_rule"), *response);
+                   options(*context, *request, "remove_firewall_rule"), *response);
 }
 
 grpc::Status Service::ApplyChanges(grpc::ServerContext* context,
@@ -379,7 +379,7 @@ grpc::Status Service::ApplyChanges(grpc::ServerContext* context,
   std::vector<control::Change> changes;
   changes.reserve(static_cast<std::size_t>(request->changes_size()));
   for (const api::Change& change : request->changes()) changes.push_back(to_control(change));
-  const auto applied = control_.apply(changes, terms(*context, *request, "apply_changes"));
+  const auto applied = control_.apply(changes, options(*context, *request, "apply_changes"));
   if (!applied.has_value()) return to_status(applied.error(), path_in(*request));
   response->set_revision(applied->revision);
   to_api(*applied, *response->mutable_summary());
@@ -428,8 +428,8 @@ grpc::Status Service::GetStatus(grpc::ServerContext*, const api::GetStatusReques
 grpc::Status Service::CreateSnapshot(grpc::ServerContext* context,
                                      const api::CreateSnapshotRequest*,
                                      grpc::ServerWriter<api::CreateSnapshotResponse>* writer) {
-  const Place place(snapshots_);
-  if (place.others() >= kSnapshotsMax) {
+  const Permit permit(snapshots_);
+  if (permit.others() >= kSnapshotsMax) {
     return {grpc::StatusCode::RESOURCE_EXHAUSTED,
             fmt::format("{} snapshots are being made already; try again when one is done",
                         kSnapshotsMax)};
@@ -493,8 +493,8 @@ grpc::Status Service::ListConnections(grpc::ServerContext* context,
                                       grpc::ServerWriter<api::ListConnectionsResponse>* writer) {
   const auto own = read_own_filter(to_control(request->filter()), control_, draining_);
   if (!own.error.ok()) return own.error;
-  const Place place(connection_calls_);
-  if (place.others() >= kConnectionCallsMax) return too_many_connection_calls();
+  const Permit permit(connection_calls_);
+  if (permit.others() >= kConnectionCallsMax) return too_many_connection_calls();
   const Deadline deadline(*context, kListingWaitMax);
   grpc::Status status;
   const auto write = [&](const api::ListConnectionsResponse& message) {
@@ -533,8 +533,8 @@ grpc::Status Service::CloseConnections(grpc::ServerContext* context,
   }
   const auto own = read_own_filter(text, control_, draining_);
   if (!own.error.ok()) return own.error;
-  const Place place(connection_calls_);
-  if (place.others() >= kConnectionCallsMax) return too_many_connection_calls();
+  const Permit permit(connection_calls_);
+  if (permit.others() >= kConnectionCallsMax) return too_many_connection_calls();
   const auto wanted = [context] { return !context->IsCancelled(); };
   std::uint64_t closed = 0;
   if (own.filter.has_value()) {
@@ -555,8 +555,8 @@ grpc::Status Service::CloseConnections(grpc::ServerContext* context,
 grpc::Status Service::WatchEvents(grpc::ServerContext* context,
                                   const api::WatchEventsRequest* request,
                                   grpc::ServerWriter<api::WatchEventsResponse>* writer) {
-  const Place place(watches_);
-  if (place.others() >= kWatchesMax) {
+  const Permit permit(watches_);
+  if (permit.others() >= kWatchesMax) {
     return {grpc::StatusCode::RESOURCE_EXHAUSTED,
             fmt::format("{} watch already; try again when one has left", kWatchesMax)};
   }

@@ -89,11 +89,13 @@ class Service final : public mc_proxy::v1::ProxyAdminService::Service {
   [[nodiscard]] std::string who(const grpc::ServerContext& context) const;
   /// What every request that changes something says besides the change.
   template <class Request>
-  [[nodiscard]] control::Terms terms(const grpc::ServerContext& context, const Request& request,
-                                     std::string_view action) const;
+  [[nodiscard]] control::ChangeOptions options(const grpc::ServerContext& context,
+                                               const Request& request,
+                                               std::string_view action) const;
   /// For the requests that hold one change and are answered with the revision alone.
   template <class Response>
-  grpc::Status apply_one(control::Change change, const control::Terms& terms, Response& response);
+  grpc::Status apply_one(control::Change change, const control::ChangeOptions& options,
+                         Response& response);
 
   control::Control& control_;
   traffic::LiveTraffic& traffic_;

@@ -19,21 +19,21 @@
 
 #include "admin/certificates.hpp"
 #include "admin/local_socket.hpp"
+#include "app/bound_sockets.hpp"
 #include "app/commands.hpp"
 #include "app/findings.hpp"
 #include "app/format.hpp"
-#include "app/foundation.hpp"
-#include "app/machine.hpp"
+#include "app/host_limits.hpp"
 #include "base/descriptor_limit.hpp"
 #include "base/log.hpp"
 #include "base/owner.hpp"
 #include "base/quote.hpp"
 #include "config/config.hpp"
 #include "control/control.hpp"
-#include "lifecycle/about.hpp"
 #include "lifecycle/confinement.hpp"
 #include "lifecycle/credentials.hpp"
 #include "lifecycle/predecessor.hpp"
+#include "lifecycle/self_report.hpp"
 #include "lifecycle/service_unit.hpp"
 #include "policy/geoip.hpp"
 #include "proxy/limits.hpp"
@@ -106,9 +106,9 @@ std::optional<lifecycle::ServiceUnit> choose_user(Findings& findings, const Clie
 struct Running {
   enum class Known : std::uint8_t { kNone, kUnknown, kTold };
 
-  Known known = Known::kNone;  // kUnknown: there may be one that cannot be asked
-  pid_t pid = 0;               // 0: not seen from here, as in another container
-  lifecycle::About about;      // kTold
+  Known known = Known::kNone;    // kUnknown: there may be one that cannot be asked
+  pid_t pid = 0;                 // 0: not seen from here, as in another container
+  lifecycle::SelfReport report;  // kTold
 };
 
 void report_confinement(Findings& findings, const lifecycle::Confinement& confinement) {
@@ -155,13 +155,13 @@ Running check_running(Findings& findings, const config::Config& config) {
   running.pid = (*found)->pid();
   findings.add("running server", running.pid > 0 ? fmt::format("pid {}", running.pid)
                                                  : std::string("in another container"));
-  auto about = (*found)->about();
-  running.known = about.has_value() ? Running::Known::kTold : Running::Known::kUnknown;
-  if (about.has_value()) {
-    running.about = *std::move(about);
-    report_confinement(findings, running.about.confinement);
+  auto report = (*found)->self_report();
+  running.known = report.has_value() ? Running::Known::kTold : Running::Known::kUnknown;
+  if (report.has_value()) {
+    running.report = *std::move(report);
+    report_confinement(findings, running.report.confinement);
   } else {
-    report_untold(findings, running.pid, about.error().message);
+    report_untold(findings, running.pid, report.error().message);
   }
   return running;
 }
@@ -325,7 +325,7 @@ class Sockets {
   // Whether the server gets the socket from the one that runs, or from systemd.
   bool is_held(const std::string& subject, const std::string& name, const SocketAddress& address) {
     std::string* list = nullptr;
-    if (contains(running_.about.listening, address.to_string())) list = &held_;
+    if (contains(running_.report.listening, address.to_string())) list = &held_;
     if (running_.known == Running::Known::kNone && unit_.has_value() &&
         contains(unit_->sockets, address)) {
       list = &given_;
@@ -365,7 +365,7 @@ class Sockets {
   void report_taken(const char* subject, const std::string& name, const SocketAddress& address,
                     const std::string& message) {
     const std::string port = fmt::format(":{}", address.port());
-    const auto& all = running_.about.listening;
+    const auto& all = running_.report.listening;
     // One that stays is no reason: listeners may overlap.
     const auto same_port = std::ranges::find_if(
         all, [&](const std::string& one) { return one.ends_with(port) && !is_configured(one); });
@@ -400,7 +400,7 @@ class Sockets {
 // ---- rings and limits
 
 void check_kernel(Findings& findings) {
-  const ring::Machine machine = ring::Machine::probe();
+  const ring::HostProbe machine = ring::HostProbe::probe();
   findings.add("kernel", fmt::format("Linux {} (6.1 or newer is needed)", machine.kernel_release),
                ring::kernel_is_supported(machine.kernel_release) ? Finding::kGood : Finding::kBad);
 }

@@ -19,7 +19,7 @@
 
 #include "app/commands.hpp"
 #include "app/last_words.hpp"
-#include "app/words.hpp"
+#include "app/spelling.hpp"
 #include "base/quote.hpp"
 
 namespace mc::app {

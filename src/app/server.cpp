@@ -17,9 +17,9 @@
 
 #include "admin/limits.hpp"
 #include "admin/server.hpp"
+#include "app/bound_sockets.hpp"
 #include "app/commands.hpp"
-#include "app/foundation.hpp"
-#include "app/machine.hpp"
+#include "app/host_limits.hpp"
 #include "app/main_loop.hpp"
 #include "base/descriptor_limit.hpp"
 #include "base/log.hpp"
@@ -130,10 +130,9 @@ std::vector<std::string> directories_of(const config::Config& config) {
 // The parts of a server, from the first to the last session.
 class Server final : private control::Enforcer {
  public:
-  Server(const config::Config& config, Foundation& foundation, lifecycle::KeeperLine keeper,
-         Log& log)
+  Server(const config::Config& config, BoundSockets& bound, lifecycle::KeeperLine keeper, Log& log)
       : config_(config),
-        foundation_(foundation),
+        bound_(bound),
         log_(log),
         draining_(config.database.path, log),
         keeper_(std::move(keeper)),
@@ -158,7 +157,7 @@ class Server final : private control::Enforcer {
   void announce(const lifecycle::Confinement& confinement) const;
 
   const config::Config& config_;
-  Foundation& foundation_;
+  BoundSockets& bound_;
   Log& log_;
   const admin::DrainingServers draining_;
   lifecycle::KeeperLine keeper_;
@@ -172,10 +171,9 @@ class Server final : private control::Enforcer {
 };
 
 Result<void> Server::start() {
-  if (foundation_.predecessor != nullptr) {
-    log_.info("taking over from the running server",
-              {{"predecessor", foundation_.predecessor->pid()}});
-    auto released = foundation_.predecessor->release_database();
+  if (bound_.predecessor != nullptr) {
+    log_.info("taking over from the running server", {{"predecessor", bound_.predecessor->pid()}});
+    auto released = bound_.predecessor->release_database();
     if (!released.has_value()) return released;
   }
   auto control = control::Control::open(config_, policy_, *this, log_);
@@ -194,7 +192,7 @@ Result<void> Server::start() {
 Result<void> Server::start_plane() {
   connections_ = connections_max(config_, raise_descriptor_limit(), log_);
   proxy::DataPlaneOptions options = plane_options(config_, connections_);
-  options.inherited = std::move(foundation_.listeners);
+  options.inherited = std::move(bound_.listeners);
   auto plane = proxy::DataPlane::start(std::move(options), policy_, log_);
   if (!plane.has_value()) return std::unexpected(plane.error());
   plane_ = *std::move(plane);
@@ -203,8 +201,8 @@ Result<void> Server::start_plane() {
 
 Result<void> Server::start_api() {
   admin::ServerOptions options = options_from(*config_.grpc);
-  options.inherited_tcp = std::move(foundation_.api_tcp);
-  options.inherited_local = std::move(foundation_.api_local);
+  options.inherited_tcp = std::move(bound_.api_tcp);
+  options.inherited_local = std::move(bound_.api_local);
   options.draining = &draining_;
   auto api = admin::Server::start(std::move(options), *control_, *plane_, log_);
   if (!api.has_value()) return std::unexpected(api.error());
@@ -213,7 +211,7 @@ Result<void> Server::start_api() {
 }
 
 Result<void> Server::start_metrics() {
-  auto started = serve_metrics(std::move(foundation_.metrics), *config_.metrics, *control_, *plane_,
+  auto started = serve_metrics(std::move(bound_.metrics), *config_.metrics, *control_, *plane_,
                                api_.get(), draining_, connections_, log_);
   if (!started.has_value()) return std::unexpected(started.error());
   metrics_ = *std::move(started);
@@ -238,13 +236,13 @@ Result<void> Server::run(int signals, lifecycle::Confinement confinement) {
 }
 
 Result<void> Server::begin_to_serve() {
-  const auto& predecessor = foundation_.predecessor;
+  const auto& predecessor = bound_.predecessor;
   if (predecessor != nullptr) {
     if (auto stopped = predecessor->stop_accepting(); !stopped.has_value()) return stopped;
     if (auto down = predecessor->step_down(); !down.has_value()) return down;
   }
   plane_->open();
-  foundation_.predecessor.reset();
+  bound_.predecessor.reset();
   if (api_ != nullptr) {
     api_->own();
     api_->tick();  // the health service knows by the time that the log says "serving"
@@ -261,11 +259,11 @@ void Server::store_sockets() {
     sockets.push_back({socket.fd.get(), config_.listeners[socket.listener].addr});
   }
   notifier_.store(sockets);
-  for (const SocketAddress& address : foundation_.inherited.tcp_addresses()) {
+  for (const SocketAddress& address : bound_.inherited.tcp_addresses()) {
     log_.info("a listener is configured no more", {{"listener", address.to_string()}});
     notifier_.forget(address);
   }
-  foundation_.inherited = {};
+  bound_.inherited = {};
 }
 
 void Server::announce(const lifecycle::Confinement& confinement) const {
@@ -295,13 +293,13 @@ int run_server(const ServeOptions& options, lifecycle::InheritedSockets inherite
     complain(config::to_string(config.error()));
     return kMisconfigured;
   }
-  Foundation foundation;
-  foundation.inherited = std::move(inherited);
-  Result<void> done = lay(*config, options.take_over, foundation);
+  BoundSockets bound;
+  bound.inherited = std::move(inherited);
+  Result<void> done = bind_all(*config, options.take_over, bound);
   lifecycle::Confinement confinement = lifecycle::confine_early(directories_of(*config));
   const Fd signals = block_signals();
   Log log({.level = config->log.level, .format = config->log.format});
-  Server server(*config, foundation, std::move(keeper), log);
+  Server server(*config, bound, std::move(keeper), log);
   if (done.has_value()) done = server.start();
   if (done.has_value()) done = server.run(signals.get(), confinement);
   if (done.has_value()) return kDone;

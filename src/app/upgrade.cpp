@@ -135,13 +135,13 @@ std::string routes_left_behind(const config::Config& config) {
   const auto found = lifecycle::Predecessor::find(config.database.path);
   // What is wrong there the start will say.
   if (!rehearsed.has_value() || !found.has_value() || *found == nullptr) return {};
-  const auto about = (*found)->about();
-  if (!about.has_value()) return {};
+  const auto report = (*found)->self_report();
+  if (!report.has_value()) return {};
   std::string left;
   for (const auto& [listener, routes] : rehearsed->left_behind) {
     const auto address = SocketAddress::parse_listen(listener);
     if (!address.has_value() ||
-        std::ranges::find(about->listening, address->to_string()) == about->listening.end()) {
+        std::ranges::find(report->listening, address->to_string()) == report->listening.end()) {
       continue;  // it has been out of use before
     }
     left += fmt::format("{}{} of listener {}", left.empty() ? "" : ", ",

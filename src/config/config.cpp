@@ -42,7 +42,7 @@ constexpr std::string_view kMetricsKeys[] = {"addr", "routes_max"};
 
 /// The value of a text, or nothing and a problem.
 template <class T>
-std::optional<T> parse_with(Result<T> (*parse)(std::string_view), const Place& place,
+std::optional<T> parse_with(Result<T> (*parse)(std::string_view), const Node& place,
                             Problems& problems) {
   auto value = parse(place.value->text);
   if (value) return *std::move(value);
@@ -85,24 +85,24 @@ class Reader {
   std::optional<BackendAddress> read_backend(const Section& section);
   void read_database(const Section& root);
   void read_grpc(const Section& root);
-  void read_grpc_addr(const Section& section, const Place& place, Grpc& grpc);
+  void read_grpc_addr(const Section& section, const Node& place, Grpc& grpc);
   void read_firewall(const Section& root);
   void read_proxy(const Section& root);
   void read_log(const Section& root);
   void read_metrics(const Section& root);
 
   /// The path under the key. Any path that the system could take; not an empty one.
-  std::optional<Place> read_path(const Section& section, std::string_view key,
-                                 std::string_view example, std::string& target);
+  std::optional<Node> read_path(const Section& section, std::string_view key,
+                                std::string_view example, std::string& target);
   /// Makes it a problem if the file at the place cannot be read, and files matter.
-  void check_readable(const Place& place, std::string_view purpose);
+  void check_readable(const Node& place, std::string_view purpose);
   /// The array's strings as values, none of them twice.
   template <class T>
   std::vector<T> read_set(const Section& section, std::string_view key, std::string_view example,
                           Result<T> (*parse)(std::string_view));
   /// Makes it a problem if one of the listeners read so far satisfies the predicate.
   template <class Predicate>
-  void refuse_taken(const Place& place, Predicate is_taken_by);
+  void refuse_taken(const Node& place, Predicate is_taken_by);
 
   const NamedFiles files_;
   Problems& problems_;
@@ -112,7 +112,7 @@ class Reader {
 
 void Reader::read_listeners(const Section& root) {
   const std::size_t problems_before = problems_.size();
-  const std::vector<Place> tables = root.tables("listeners");
+  const std::vector<Node> tables = root.tables("listeners");
   if (tables.empty() && problems_.size() == problems_before) {
     problems_.add(
         kWholeFile, "listeners",
@@ -127,7 +127,7 @@ void Reader::read_listeners(const Section& root) {
   // All addresses first: a route may lead back to a listener that comes after it.
   std::vector<Section> sections;
   sections.reserve(tables.size());
-  for (const Place& table : tables) {
+  for (const Node& table : tables) {
     read_listener_addr(sections.emplace_back(*table.value, table.path, kListenerKeys, problems_));
   }
   for (std::size_t i = 0; i < sections.size(); ++i) read_routes(sections[i], config_.listeners[i]);
@@ -153,7 +153,7 @@ void Reader::read_listener_addr(const Section& section) {
 }
 
 template <class Predicate>
-void Reader::refuse_taken(const Place& place, Predicate is_taken_by) {
+void Reader::refuse_taken(const Node& place, Predicate is_taken_by) {
   const auto other = std::ranges::find_if(config_.listeners, is_taken_by);
   if (other == config_.listeners.end()) return;
   const auto index = static_cast<std::size_t>(other - config_.listeners.begin());
@@ -164,7 +164,7 @@ void Reader::refuse_taken(const Place& place, Predicate is_taken_by) {
 
 void Reader::read_routes(const Section& section, Listener& listener) {
   std::unordered_map<std::string, Position> seen;
-  for (const Place& table : section.tables("routes")) {
+  for (const Node& table : section.tables("routes")) {
     const Section route(*table.value, table.path, kRouteKeys, problems_);
     const auto place = route.require("hostname", TomlType::kString, "\"app.example.com\"");
     const auto hostname = place ? parse_with(parse_hostname, *place, problems_) : std::nullopt;
@@ -198,8 +198,8 @@ std::optional<BackendAddress> Reader::read_backend(const Section& section) {
   return backend;
 }
 
-std::optional<Place> Reader::read_path(const Section& section, std::string_view key,
-                                       std::string_view example, std::string& target) {
+std::optional<Node> Reader::read_path(const Section& section, std::string_view key,
+                                      std::string_view example, std::string& target) {
   const auto place = section.get(key, TomlType::kString, example);
   if (!place) return std::nullopt;
   const std::string& text = place->value->text;
@@ -216,7 +216,7 @@ std::optional<Place> Reader::read_path(const Section& section, std::string_view 
   return place;
 }
 
-void Reader::check_readable(const Place& place, std::string_view purpose) {
+void Reader::check_readable(const Node& place, std::string_view purpose) {
   if (files_ == NamedFiles::kIgnored) return;
   const auto reason = unreadable(place.value->text);
   if (!reason) return;
@@ -273,7 +273,7 @@ void Reader::read_grpc(const Section& root) {
   }
 }
 
-void Reader::read_grpc_addr(const Section& section, const Place& place, Grpc& grpc) {
+void Reader::read_grpc_addr(const Section& section, const Node& place, Grpc& grpc) {
   const std::string& text = place.value->text;
   if (text.starts_with('/') || text.starts_with("unix:")) {
     problems_.add(*place.value, place.path,
@@ -312,8 +312,8 @@ template <class T>
 std::vector<T> Reader::read_set(const Section& section, std::string_view key,
                                 std::string_view example, Result<T> (*parse)(std::string_view)) {
   std::vector<T> values;
-  std::map<T, Place> seen;
-  for (const Place& place : section.strings(key, example)) {
+  std::map<T, Node> seen;
+  for (const Node& place : section.strings(key, example)) {
     const auto value = parse_with(parse, place, problems_);
     if (!value) continue;
     const auto [first, is_new] = seen.try_emplace(*value, place);

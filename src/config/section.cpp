@@ -95,17 +95,17 @@ void Section::wrong_type(const TomlValue& value, std::string path, std::string_v
       fmt::format("{}, but {} is wanted; write {}", to_string(value.type), wanted, advice));
 }
 
-std::optional<Place> Section::get(std::string_view key, TomlType type,
-                                  std::string_view example) const {
+std::optional<Node> Section::get(std::string_view key, TomlType type,
+                                 std::string_view example) const {
   const TomlEntry* entry = find(key);
   if (entry == nullptr) return std::nullopt;
-  if (entry->value.type == type) return Place{&entry->value, path_of(key)};
+  if (entry->value.type == type) return Node{&entry->value, path_of(key)};
   wrong_type(entry->value, path_of(key), to_string(type), fmt::format("{} = {}", key, example));
   return std::nullopt;
 }
 
-std::optional<Place> Section::require(std::string_view key, TomlType type,
-                                      std::string_view example) const {
+std::optional<Node> Section::require(std::string_view key, TomlType type,
+                                     std::string_view example) const {
   if (!has(key)) {
     problems_.add(table_.position, path_of(key),
                   fmt::format("{} is required; write {} = {}", path_of(key), key, example));
@@ -113,17 +113,17 @@ std::optional<Place> Section::require(std::string_view key, TomlType type,
   return get(key, type, example);
 }
 
-std::optional<Place> Section::table(std::string_view key) const {
+std::optional<Node> Section::table(std::string_view key) const {
   const TomlEntry* entry = find(key);
   if (entry == nullptr) return std::nullopt;
-  if (entry->value.type == TomlType::kTable) return Place{&entry->value, path_of(key)};
+  if (entry->value.type == TomlType::kTable) return Node{&entry->value, path_of(key)};
   // An array of one table is what [[key]] makes of it.
   wrong_type(entry->value, path_of(key), "a table", fmt::format("[{}]", path_of(key)));
   return std::nullopt;
 }
 
-std::vector<Place> Section::tables(std::string_view key) const {
-  std::vector<Place> found;
+std::vector<Node> Section::tables(std::string_view key) const {
+  std::vector<Node> found;
   const TomlEntry* entry = find(key);
   if (entry == nullptr) return found;
   const std::string header = fmt::format("[[{}]]", path_of(key));
@@ -143,8 +143,8 @@ std::vector<Place> Section::tables(std::string_view key) const {
   return found;
 }
 
-std::vector<Place> Section::strings(std::string_view key, std::string_view example) const {
-  std::vector<Place> found;
+std::vector<Node> Section::strings(std::string_view key, std::string_view example) const {
+  std::vector<Node> found;
   const auto array = get(key, TomlType::kArray, fmt::format("[{}]", example));
   if (!array) return found;
   const auto& elements = array->value->elements;

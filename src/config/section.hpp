@@ -44,7 +44,7 @@ class Problems {
 };
 
 /// A value and the path of keys that leads to it.
-struct Place {
+struct Node {
   const TomlValue* value;
   std::string path;
 };
@@ -62,17 +62,17 @@ class Section {
   [[nodiscard]] Position position() const { return table_.position; }
 
   /// The key's value when it is there and of the type; `example` is a value that would be right.
-  [[nodiscard]] std::optional<Place> get(std::string_view key, TomlType type,
-                                         std::string_view example) const;
+  [[nodiscard]] std::optional<Node> get(std::string_view key, TomlType type,
+                                        std::string_view example) const;
   /// As get(); that the key is missing is a problem too.
-  [[nodiscard]] std::optional<Place> require(std::string_view key, TomlType type,
-                                             std::string_view example) const;
+  [[nodiscard]] std::optional<Node> require(std::string_view key, TomlType type,
+                                            std::string_view example) const;
   /// The table under the key.
-  [[nodiscard]] std::optional<Place> table(std::string_view key) const;
+  [[nodiscard]] std::optional<Node> table(std::string_view key) const;
   /// The tables under [[key]], those that are tables.
-  [[nodiscard]] std::vector<Place> tables(std::string_view key) const;
+  [[nodiscard]] std::vector<Node> tables(std::string_view key) const;
   /// The strings of the array under the key, those that are strings.
-  [[nodiscard]] std::vector<Place> strings(std::string_view key, std::string_view example) const;
+  [[nodiscard]] std::vector<Node> strings(std::string_view key, std::string_view example) const;
 
   void read_boolean(std::string_view key, bool& target) const;
   void read_integer(std::string_view key, std::int64_t min, std::int64_t max,

@@ -126,13 +126,13 @@ std::shared_ptr<const State> Control::state() const {
   return state_;
 }
 
-void Control::tidy() {
+void Control::checkpoint() {
   // Where changes queue up, the store looks after its log itself, and the caller has more to do.
   const std::unique_lock writer(writer_, std::try_to_lock);
   if (!writer.owns_lock()) return;
   try_to_write();
   if (store_ == nullptr) return;
-  store_->move_log();
+  store_->checkpoint();
   watch_files();
 }
 
@@ -198,11 +198,11 @@ Result<void> Control::take_database_back() {
 
 // ---- changes
 
-Outcome<Applied> Control::apply(std::span<const Change> changes, const Terms& terms) {
+Outcome<Applied> Control::apply(std::span<const Change> changes, const ChangeOptions& options) {
   const auto valid = validate(changes, listeners_);
   if (!valid.has_value()) return std::unexpected(valid.error());
   std::vector<Effect> effects;
-  auto applied = change(terms, [&](Draft& draft) -> Outcome<void> {
+  auto applied = change(options, [&](Draft& draft) -> Outcome<void> {
     for (std::size_t i = 0; i < valid->size(); ++i) {
       auto made = draft.apply((*valid)[i]);
       if (!made.has_value()) {
@@ -218,10 +218,11 @@ Outcome<Applied> Control::apply(std::span<const Change> changes, const Terms& te
 }
 
 Outcome<Applied> Control::replace_routes(const std::string& listener,
-                                         std::span<const RouteText> routes, const Terms& terms) {
+                                         std::span<const RouteText> routes,
+                                         const ChangeOptions& options) {
   const auto valid = validate_routes(listener, routes, listeners_);
   if (!valid.has_value()) return std::unexpected(valid.error());
-  return change(terms, [&](Draft& draft) -> Outcome<void> {
+  return change(options, [&](Draft& draft) -> Outcome<void> {
     draft.clear_routes(listeners_.find(listener).value());
     for (const ValidChange& put : *valid) {
       if (auto made = draft.apply(put); !made.has_value()) {
@@ -232,8 +233,8 @@ Outcome<Applied> Control::replace_routes(const std::string& listener,
   });
 }
 
-Outcome<Applied> Control::change(const Terms& terms,
-                                 const std::function<Outcome<void>(Draft&)>& lay_over) {
+Outcome<Applied> Control::change(const ChangeOptions& options,
+                                 const std::function<Outcome<void>(Draft&)>& edit) {
   const Waiting waiting(waiting_);
   if (waiting.before() >= kWaitingMax) {
     return refuse(RefusalKind::kTooMany,
@@ -242,18 +243,18 @@ Outcome<Applied> Control::change(const Terms& terms,
                               kWaitingMax));
   }
   const std::lock_guard writer(writer_);
-  if (auto admitted = admit(terms); !admitted.has_value()) {
+  if (auto admitted = admit(options); !admitted.has_value()) {
     return std::unexpected(std::move(admitted.error()));
   }
   const auto base = state();
   Draft draft(*base, listeners_);
-  if (auto laid = lay_over(draft); !laid.has_value()) {
-    return std::unexpected(std::move(laid.error()));
+  if (auto edited = edit(draft); !edited.has_value()) {
+    return std::unexpected(std::move(edited.error()));
   }
-  return finish(*base, draft, terms);
+  return finish(*base, draft, options);
 }
 
-Outcome<void> Control::admit(const Terms& terms) {
+Outcome<void> Control::admit(const ChangeOptions& options) {
   if (stopping_) return refuse_stopping();
   if (is_out_) return refuse_succeeded();
   try_to_write();
@@ -262,23 +263,24 @@ Outcome<void> Control::admit(const Terms& terms) {
   }
   if (seed_.has_value()) return refuse(RefusalKind::kStopping, "the server is starting; try again");
   const store::Revision now = state()->revision;
-  if (terms.if_revision.has_value() && *terms.if_revision != now) {
+  if (options.if_revision.has_value() && *options.if_revision != now) {
     return refuse(RefusalKind::kStale,
                   fmt::format("if_revision is {}, but the current revision is {}: what the request "
                               "was based on has changed; read again and decide again",
-                              *terms.if_revision, now));
+                              *options.if_revision, now));
   }
   return {};
 }
 
-Outcome<Applied> Control::finish(const State& base, const Draft& draft, const Terms& terms) {
+Outcome<Applied> Control::finish(const State& base, const Draft& draft,
+                                 const ChangeOptions& options) {
   const Difference difference = draft.difference();
   Applied applied = summary(difference, base.revision);
   State next = base;
   if (auto provided = provide_geoip(next, difference); !provided.has_value()) {
     return std::unexpected(std::move(provided.error()));
   }
-  if (terms.dry_run) return applied;
+  if (options.dry_run) return applied;
   if (!difference.empty()) {
     next = changed(next, difference);
     applied.revision = ++next.revision;
@@ -286,17 +288,17 @@ Outcome<Applied> Control::finish(const State& base, const Draft& draft, const Te
     auto policy = next.policy();
     auto shared = std::make_shared<const State>(std::move(next));
     const std::string detail = describe(difference, listeners_);
-    if (auto done = commit(difference, terms, applied.revision, detail); !done.has_value()) {
+    if (auto done = commit(difference, options, applied.revision, detail); !done.has_value()) {
       return std::unexpected(std::move(done.error()));
     }
     publish(std::move(shared), std::move(policy));
     ++changes_made_;
-    log_.info("policy changed", {{"action", terms.action},
+    log_.info("policy changed", {{"action", options.action},
                                  {"detail", detail},
                                  {"revision", applied.revision},
-                                 {"by", terms.who}});
+                                 {"by", options.who}});
   }
-  if (terms.cut_established.value_or(cut_established_)) {
+  if (options.cut_established.value_or(cut_established_)) {
     const std::vector<Rule> wanted = draft.wanted_rules();
     cut(wanted);
     if (!wanted.empty()) enforcer_.cut_draining(wanted);
@@ -304,18 +306,19 @@ Outcome<Applied> Control::finish(const State& base, const Draft& draft, const Te
   return applied;
 }
 
-Outcome<void> Control::commit(const Difference& difference, const Terms& terms,
+Outcome<void> Control::commit(const Difference& difference, const ChangeOptions& options,
                               store::Revision revision, const std::string& detail) {
   const auto committed =
       store_->commit(to_records(difference, record_names_),
-                     {wall_clock(), terms.who, std::string(terms.action), detail});
+                     {wall_clock(), options.who, std::string(options.action), detail});
   if (committed.has_value()) {
     MC_ASSERT(*committed == revision, "nobody else commits");
     return {};
   }
   ++changes_failed_;
-  log_.error("change refused by the database; nothing was changed",
-             {{"action", terms.action}, {"by", terms.who}, {"error", committed.error().message}});
+  log_.error(
+      "change refused by the database; nothing was changed",
+      {{"action", options.action}, {"by", options.who}, {"error", committed.error().message}});
   return refuse(kind_of(committed.error().trouble), committed.error().message);
 }
 

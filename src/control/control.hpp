@@ -35,7 +35,7 @@
 namespace mc::control {
 
 /// The conditions of a request, besides what it changes.
-struct Terms {
+struct ChangeOptions {
   std::string who;          // for the log and the audit table
   std::string_view action;  // likewise: "add_route"
   std::optional<store::Revision> if_revision;
@@ -103,16 +103,16 @@ class Control {
   Result<void> seed();
 
   /// Makes all of the changes, or none.
-  Outcome<Applied> apply(std::span<const Change> changes, const Terms& terms);
+  Outcome<Applied> apply(std::span<const Change> changes, const ChangeOptions& options);
   /// Makes the routes of `listener` exactly these.
   Outcome<Applied> replace_routes(const std::string& listener, std::span<const RouteText> routes,
-                                  const Terms& terms);
+                                  const ChangeOptions& options);
   /// Gives all routes of a listener to another one.
-  Outcome<Moved> move_routes(const Move& move, const Terms& terms);
+  Outcome<Moved> move_routes(const Move& move, const ChangeOptions& options);
   /// Reads the GeoIP database anew. On an error the one that was read before stays in force.
   Outcome<std::shared_ptr<const policy::GeoIp>> reload_geoip(std::string_view who);
   /// To be called about once a second: lets the store do what no change should wait for.
-  void tidy();
+  void checkpoint();
   /// Closes the database, so that another process may open it. Changes are refused meanwhile; waits
   /// for the one that is under way.
   void release_database();
@@ -152,15 +152,16 @@ class Control {
   Result<void> load_rules(const store::Contents& contents, State& state) const;
   [[nodiscard]] Result<std::shared_ptr<const policy::GeoIp>> open_geoip(const RuleSet& rules) const;
 
-  /// Takes the writer's lock, lets `lay_over` fill a draft of the state in force, and finishes it.
-  Outcome<Applied> change(const Terms& terms, const std::function<Outcome<void>(Draft&)>& lay_over);
+  /// Takes the writer's lock, lets `edit` fill a draft of the state in force, and finishes it.
+  Outcome<Applied> change(const ChangeOptions& options,
+                          const std::function<Outcome<void>(Draft&)>& edit);
 
   // All of these with the writer's lock held.
-  Outcome<void> admit(const Terms& terms);
-  Outcome<Applied> finish(const State& base, const Draft& draft, const Terms& terms);
+  Outcome<void> admit(const ChangeOptions& options);
+  Outcome<Applied> finish(const State& base, const Draft& draft, const ChangeOptions& options);
   Outcome<void> provide_geoip(State& next, const Difference& difference);
-  Outcome<void> commit(const Difference& difference, const Terms& terms, store::Revision revision,
-                       const std::string& detail);
+  Outcome<void> commit(const Difference& difference, const ChangeOptions& options,
+                       store::Revision revision, const std::string& detail);
   void publish(std::shared_ptr<const State> next, std::unique_ptr<const policy::Policy> policy);
   void watch_files();
   /// The database as this process left it; an error where somebody changed it.

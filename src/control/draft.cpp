@@ -53,26 +53,26 @@ class Validator {
     return std::nullopt;
   }
   std::optional<ValidChange> operator()(const AddRoute& change) {
-    return route(ValidRoute::Wish::kAdd, change.listener, change.route);
+    return route(ValidRoute::Op::kAdd, change.listener, change.route);
   }
   std::optional<ValidChange> operator()(const PutRoute& change) {
-    return route(ValidRoute::Wish::kPut, change.listener, change.route);
+    return route(ValidRoute::Op::kPut, change.listener, change.route);
   }
   std::optional<ValidChange> operator()(const RemoveRoute& change) {
     const auto listener = find(change.listener);
     auto hostname =
         violations_.check(index_, Field::kHostname, config::parse_hostname(change.hostname));
     if (!listener || !hostname) return std::nullopt;
-    return ValidRoute{ValidRoute::Wish::kRemove, *listener, *std::move(hostname), {}};
+    return ValidRoute{ValidRoute::Op::kRemove, *listener, *std::move(hostname), {}};
   }
   std::optional<ValidChange> operator()(const AddRule& change) {
-    return rule(ValidRule::Wish::kAdd, change.rule);
+    return rule(ValidRule::Op::kAdd, change.rule);
   }
   std::optional<ValidChange> operator()(const PutRule& change) {
-    return rule(ValidRule::Wish::kPut, change.rule);
+    return rule(ValidRule::Op::kPut, change.rule);
   }
   std::optional<ValidChange> operator()(const RemoveRule& change) {
-    return rule(ValidRule::Wish::kRemove, change.rule);
+    return rule(ValidRule::Op::kRemove, change.rule);
   }
 
   /// A request that names a listener that is not there is refused as a whole, and otherwise.
@@ -88,7 +88,7 @@ class Validator {
     return found;
   }
 
-  std::optional<ValidChange> route(ValidRoute::Wish wish, const std::string& listener_name,
+  std::optional<ValidChange> route(ValidRoute::Op op, const std::string& listener_name,
                                    const RouteText& text) {
     const auto listener = find(listener_name);
     auto hostname =
@@ -105,17 +105,17 @@ class Validator {
       }
     }
     if (!listener || !hostname || !backend) return std::nullopt;
-    return ValidRoute{wish, *listener, *std::move(hostname), *backend};
+    return ValidRoute{op, *listener, *std::move(hostname), *backend};
   }
 
-  std::optional<ValidChange> rule(ValidRule::Wish wish, const RuleText& text) {
+  std::optional<ValidChange> rule(ValidRule::Op op, const RuleText& text) {
     if (text.type == RuleType::kUnspecified) {
       violations_.add(index_, Field::kRuleType, "no type is given; it is one of IP, CIDR, COUNTRY");
       return std::nullopt;
     }
     auto rule = violations_.check(index_, Field::kRuleValue, Rule::parse(text.type, text.value));
     if (!rule) return std::nullopt;
-    return ValidRule{wish, *std::move(rule)};
+    return ValidRule{op, *std::move(rule)};
   }
 
   const Listeners& listeners_;
@@ -191,18 +191,18 @@ Outcome<Effect> Draft::apply(const ValidRoute& change) {
   const RouteId id{change.listener, change.hostname};
   const auto touched = routes_.find(id);
   const std::optional<BackendAddress> now = touched != routes_.end() ? touched->second : before(id);
-  if (change.wish == ValidRoute::Wish::kAdd && now.has_value()) {
+  if (change.op == ValidRoute::Op::kAdd && now.has_value()) {
     return refuse(
         RefusalKind::kAlreadyExists,
         fmt::format("listener {} has a route for {} already, to {}; remove it first, or replace it",
                     quote(listeners_.name(id.listener)), quote(id.hostname), now->to_string()));
   }
-  if (change.wish == ValidRoute::Wish::kRemove && !now.has_value()) {
+  if (change.op == ValidRoute::Op::kRemove && !now.has_value()) {
     return refuse(RefusalKind::kNotFound,
                   fmt::format("listener {} has no route for {}",
                               quote(listeners_.name(id.listener)), quote(id.hostname)));
   }
-  if (change.wish == ValidRoute::Wish::kRemove) {
+  if (change.op == ValidRoute::Op::kRemove) {
     routes_[id] = std::nullopt;
     return Effect{Effect::Result::kRemoved, std::nullopt};
   }
@@ -216,8 +216,8 @@ Outcome<Effect> Draft::apply(const ValidRule& change) {
   const auto touched = rules_.find(change.rule);
   const bool is_there =
       touched != rules_.end() ? touched->second : base_.rules->contains(change.rule);
-  const bool wanted = change.wish != ValidRule::Wish::kRemove;
-  if (change.wish == ValidRule::Wish::kAdd && is_there) {
+  const bool wanted = change.op != ValidRule::Op::kRemove;
+  if (change.op == ValidRule::Op::kAdd && is_there) {
     return refuse(RefusalKind::kAlreadyExists,
                   fmt::format("there is a rule for {} {} already", to_string(change.rule.type()),
                               quote(change.rule.value())));

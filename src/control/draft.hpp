@@ -23,15 +23,15 @@ namespace mc::control {
 
 /// A change that was found valid.
 struct ValidRoute {
-  enum class Wish : std::uint8_t { kAdd, kPut, kRemove };
-  Wish wish;
+  enum class Op : std::uint8_t { kAdd, kPut, kRemove };
+  Op op;
   std::size_t listener;
   std::string hostname;
   BackendAddress backend;  // unspecified for kRemove
 };
 struct ValidRule {
-  enum class Wish : std::uint8_t { kAdd, kPut, kRemove };
-  Wish wish;
+  enum class Op : std::uint8_t { kAdd, kPut, kRemove };
+  Op op;
   Rule rule;
 };
 using ValidChange = std::variant<ValidRoute, ValidRule>;

@@ -107,7 +107,7 @@ Result<Opened> open_or_read(const std::string& path, Log& log) {
   }
   const auto why = store::Store::cannot_be_written(path);
   if (!why.has_value() || store::Store::holder(path) != 0) return std::unexpected(store.error());
-  auto contents = store::Store::peek(path);
+  auto contents = store::Store::inspect(path);
   if (!contents.has_value() || contents->revision == 0) return std::unexpected(store.error());
   opened.contents = *std::move(contents);
   opened.read_only = why->message;
@@ -148,7 +148,7 @@ Result<std::unique_ptr<Control>> Control::open(const config::Config& config,
 }
 
 Result<Rehearsal> Control::rehearse(const config::Config& config, Log& log) {
-  auto contents = store::Store::peek(config.database.path);
+  auto contents = store::Store::inspect(config.database.path);
   if (!contents.has_value()) return std::unexpected(contents.error());
   const bool is_new = contents->revision == 0;
   const store::Contents seed = seed_of(config);

@@ -70,8 +70,8 @@ Outcome<void> put(const End& end, const std::string& hostname, const std::string
   }
   const auto address = config::parse_recorded_backend(backend);
   if (!address.has_value()) return refuse(RefusalKind::kInvalid, address.error().message);
-  const auto done = draft.apply(
-      ValidChange(ValidRoute{ValidRoute::Wish::kPut, *end.listener, hostname, *address}));
+  const auto done =
+      draft.apply(ValidChange(ValidRoute{ValidRoute::Op::kPut, *end.listener, hostname, *address}));
   if (!done.has_value()) return std::unexpected(done.error());
   return {};
 }
@@ -82,16 +82,16 @@ Outcome<void> remove(const End& end, const std::string& hostname, Draft& draft) 
     return {};
   }
   const auto done =
-      draft.apply(ValidChange(ValidRoute{ValidRoute::Wish::kRemove, *end.listener, hostname, {}}));
+      draft.apply(ValidChange(ValidRoute{ValidRoute::Op::kRemove, *end.listener, hostname, {}}));
   if (!done.has_value()) return std::unexpected(done.error());
   return {};
 }
 
 }  // namespace
 
-Outcome<Moved> Control::move_routes(const Move& move, const Terms& terms) {
+Outcome<Moved> Control::move_routes(const Move& move, const ChangeOptions& options) {
   Moved moved;
-  const auto lay_over = [&](Draft& draft) -> Outcome<void> {
+  const auto edit = [&](Draft& draft) -> Outcome<void> {
     std::vector<End> ends;
     for (const std::string& name : {move.from, move.to}) {
       auto end = find_end(name, listeners_, record_names_);
@@ -123,7 +123,7 @@ Outcome<Moved> Control::move_routes(const Move& move, const Terms& terms) {
     }
     return {};
   };
-  auto applied = change(terms, lay_over);
+  auto applied = change(options, edit);
   if (!applied.has_value()) return std::unexpected(std::move(applied.error()));
   moved.revision = applied->revision;
   return moved;

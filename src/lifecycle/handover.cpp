@@ -13,9 +13,9 @@
 
 #include "base/owner.hpp"
 #include "base/quote.hpp"
-#include "lifecycle/about.hpp"
 #include "lifecycle/handover_wire.hpp"
 #include "lifecycle/limits.hpp"
+#include "lifecycle/self_report.hpp"
 
 namespace mc::lifecycle {
 
@@ -126,9 +126,9 @@ bool Handover::send_sockets() {
 }
 
 bool Handover::tell() {
-  const About about{.confinement = incumbent_.confinement(),
-                    .listening = listening_addresses(incumbent_.listening_sockets())};
-  for (const std::string& message : to_messages(about)) {
+  const SelfReport report{.confinement = incumbent_.confinement(),
+                          .listening = listening_addresses(incumbent_.listening_sockets())};
+  for (const std::string& message : to_messages(report)) {
     if (!send_message(successor_.get(), message)) return false;
   }
   return send_message(successor_.get(), word::kDone);

@@ -17,7 +17,7 @@
 namespace mc::lifecycle {
 
 /// What the successor asks for, in this order, and the answers. `about` changes nothing, and
-/// whoever may connect may ask it (about.hpp); a server that does not know it refuses.
+/// whoever may connect may ask it (self_report.hpp); a server that does not know it refuses.
 namespace word {
 inline constexpr std::string_view kSockets = "mc-proxy handover 1: sockets";
 inline constexpr std::string_view kAbout = "mc-proxy handover 1: about";

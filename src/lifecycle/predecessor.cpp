@@ -89,17 +89,17 @@ Result<void> Predecessor::ask(std::string_view what, std::vector<Fd>& descriptor
   }
 }
 
-Result<About> Predecessor::about() {
+Result<SelfReport> Predecessor::self_report() {
   static_cast<void>(limit_wait(socket_.get(), patience_.about));
-  About about;
+  SelfReport report;
   if (!send_message(socket_.get(), word::kAbout)) return fail("it hung up");
   for (std::size_t i = 0; i <= kAboutMessagesMax; ++i) {
     const auto answer = receive_message(socket_.get());
     if (!answer.has_value())
       return fail(fmt::format("no answer within {}", format_duration(patience_.about)));
-    if (answer->text == word::kDone) return about;
+    if (answer->text == word::kDone) return report;
     if (answer->text.empty()) return fail("it is of another version");
-    add_message(about, answer->text);
+    add_message(report, answer->text);
   }
   return fail("it says too much");
 }

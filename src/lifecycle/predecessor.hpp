@@ -13,8 +13,8 @@
 
 #include "base/fd.hpp"
 #include "base/result.hpp"
-#include "lifecycle/about.hpp"
 #include "lifecycle/limits.hpp"
+#include "lifecycle/self_report.hpp"
 
 namespace mc::lifecycle {
 
@@ -28,7 +28,7 @@ class Predecessor {
 
   /// What it tells of itself; kAboutMax at the most. An error from a version that does not, and
   /// while another successor keeps it.
-  Result<About> about();
+  Result<SelfReport> self_report();
   /// Its listening sockets: proxied listeners and admin API. It goes on accepting from them.
   Result<std::vector<Fd>> sockets();
   /// It closes the database and takes no more changes and no more clients of the API.

@@ -139,15 +139,15 @@ Endpoint::Progress Endpoint::read(Connection& connection) {
   if (got < 0 && errno == EAGAIN) return Progress::kWaits;
   if (got <= 0) return Progress::kEnded;
   connection.request.append(buffer.data(), static_cast<std::size_t>(got));
-  const Request request = read_request(connection.request);
-  if (request == Request::kIncomplete) return Progress::kWaits;
+  const RequestKind request = read_request(connection.request);
+  if (request == RequestKind::kIncomplete) return Progress::kWaits;
   answer(connection, request);
   return write(connection);
 }
 
-void Endpoint::answer(Connection& connection, Request request) {
+void Endpoint::answer(Connection& connection, RequestKind request) {
   connection.stage = Connection::Stage::kWriting;
-  connection.body = request == Request::kScrape
+  connection.body = request == RequestKind::kScrape
                         ? fresh_text()
                         : std::make_shared<const std::string>(body_of(request));
   connection.head = head_of_answer(request, connection.body->size());

@@ -10,7 +10,7 @@
 namespace mc::metrics {
 
 /// What a client asks for.
-enum class Request : std::uint8_t {
+enum class RequestKind : std::uint8_t {
   kIncomplete,   // the head of the request has not ended
   kScrape,       // GET /metrics
   kElsewhere,    // GET of another path
@@ -20,13 +20,13 @@ enum class Request : std::uint8_t {
 };
 
 /// Reads the bytes that a client has sent so far.
-Request read_request(std::string_view bytes);
+RequestKind read_request(std::string_view bytes);
 
 /// The answer to a complete request, but for the body: what comes between is an empty line, which
 /// is included. `body_bytes` is the size of body_of() or, for kScrape, of the metrics.
-std::string head_of_answer(Request request, std::size_t body_bytes);
+std::string head_of_answer(RequestKind request, std::size_t body_bytes);
 
 /// What a person reads who asked for anything but a scrape.
-std::string_view body_of(Request request);
+std::string_view body_of(RequestKind request);
 
 }  // namespace mc::metrics

@@ -102,7 +102,7 @@ Result<void> DataPlane::start_workers() {
     if (const auto error = slot->ready.get_future().get(); error.has_value()) failure = error;
   }
   if (!failure.has_value()) return {};
-  return std::unexpected(ring::explain(*failure, ring::Machine::probe()));
+  return std::unexpected(ring::explain(*failure, ring::HostProbe::probe()));
 }
 
 void DataPlane::work(WorkerSlot& slot) {

@@ -72,9 +72,9 @@ ring::Task<Reason> relay(RelayParts parts) {
   watch.stop();
   // The descriptors may be closed only when the kernel holds them no more: a close under a standing
   // poll would send neither FIN nor RST.
-  client.watch.stop();
-  backend.watch.stop();
-  while (client.watch.in_flight() || backend.watch.in_flight() || up.busy() || down.busy()) {
+  client.poll.stop();
+  backend.poll.stop();
+  while (client.poll.in_flight() || backend.poll.in_flight() || up.busy() || down.busy()) {
     co_await event;
   }
   up.settle();
@@ -87,11 +87,11 @@ ring::Task<Reason> relay(RelayParts parts) {
 // ---- a side
 
 // Not POLLOUT: it would be reported at once, for a new connection can always be written to.
-void RelaySide::start() { watch.start(fd, POLLIN | POLLRDHUP); }
+void RelaySide::start() { poll.start(fd, POLLIN | POLLRDHUP); }
 
 void RelaySide::block_writing() {
   writable = false;
-  watch.add(POLLOUT);
+  poll.add(POLLOUT);
 }
 
 // SIOCINQ counts an urgent byte too, as SO_OOBINLINE is set, but not the end of the stream (Linux,
@@ -107,7 +107,7 @@ void RelaySide::recheck_urgent() {
 }
 
 void RelaySide::absorb() {
-  const unsigned events = watch.take();
+  const unsigned events = poll.take();
   if ((events & POLLOUT) != 0) writable = true;
   if ((events & (POLLIN | POLLRDHUP | POLLHUP | POLLERR)) != 0) readable = true;
   if ((events & (POLLRDHUP | POLLHUP | POLLERR)) != 0) hung_up = true;
@@ -238,8 +238,8 @@ RelayDirection::Step RelayDirection::copy(const RelayPath& path) {
   }
   bytes_ += static_cast<std::size_t>(sent);
   for (ssize_t left = sent; left > 0;) {  // a receive stops at the urgent mark, so it may take two
-    const ssize_t dropped =
-        ::recv(path.from.fd, nullptr, static_cast<std::size_t>(left), MSG_TRUNC | MSG_DONTWAIT);
+    const ssize_t dropped = receive_at_mark(path.from.fd, nullptr, static_cast<std::size_t>(left),
+                                            MSG_TRUNC | MSG_DONTWAIT);
     if (dropped <= 0) {
       path.from.failed = true;
       return Step::kBlocked;

@@ -37,7 +37,7 @@ ring::Task<Reason> relay(RelayParts parts);
 /// again by success, so that an edge that arrives while an attempt is under way is never lost.
 struct RelaySide {
   RelaySide(ring::Loop& loop, ring::Event& event, int descriptor)
-      : watch(loop, event), fd(descriptor) {}
+      : poll(loop, event), fd(descriptor) {}
 
   void start();
   /// Takes in what the ring has reported.
@@ -51,7 +51,7 @@ struct RelaySide {
   /// Whether the next byte to read is one that TCP marked as urgent.
   [[nodiscard]] bool at_urgent_mark() const;
 
-  ring::Watch watch;
+  ring::Poll poll;
   int fd;
   // One byte, since every idle connection has two of them.
   bool readable : 1 = false;

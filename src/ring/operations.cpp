@@ -26,30 +26,30 @@ void Splice::complete(int result, unsigned) {
   event_->notify();
 }
 
-void Watch::start(int fd, unsigned events) {
+void Poll::start(int fd, unsigned events) {
   fd_ = fd;
   events_ = static_cast<std::uint16_t>(events);
   arm();
 }
 
-void Watch::arm() {
+void Poll::arm() {
   loop().submit(*this,
                 [this](io_uring_sqe* sqe) { io_uring_prep_poll_multishot(sqe, fd_, events_); });
 }
 
-void Watch::add(unsigned events) {
+void Poll::add(unsigned events) {
   if ((events_ & events) == events) return;
   events_ = static_cast<std::uint16_t>(events_ | events);
   changing_ = true;
   loop().cancel(*this);
 }
 
-void Watch::stop() {
+void Poll::stop() {
   stopping_ = true;
   loop().cancel(*this);
 }
 
-void Watch::complete(int result, unsigned) {
+void Poll::complete(int result, unsigned) {
   if (!in_flight() && !stopping_) {
     // The kernel drops a multishot poll when the completion queue is full; what it reported is
     // valid all the same.

@@ -2,7 +2,7 @@
 #pragma once
 // The operations that mc-proxy submits, one small class each. Two shapes: an awaitable operation
 // completes once, to the coroutine that submitted it (`const int fd = co_await Connect(...)`: the
-// result, or a negative errno); a standing operation (Accept, Watch) completes many times, until it
+// result, or a negative errno); a standing operation (Accept, Poll) completes many times, until it
 // is cancelled, to whoever owns it.
 
 #include <sys/socket.h>
@@ -162,9 +162,9 @@ class Splice final : public Operation {
 /// A standing poll of one descriptor (multishot): collects what the kernel reports and notifies
 /// `event`. What it reports are edges: after one, read or write until EAGAIN, or no other will
 /// come.
-class Watch final : public Operation {
+class Poll final : public Operation {
  public:
-  Watch(Loop& loop, Event& event) : Operation(loop), event_(&event) {}
+  Poll(Loop& loop, Event& event) : Operation(loop), event_(&event) {}
 
   /// Begins to watch for `events` (poll(2): POLLIN, POLLOUT, POLLRDHUP; POLLERR and POLLHUP
   /// always).

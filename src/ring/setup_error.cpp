@@ -40,7 +40,7 @@ std::string because(const SetupError& error, std::string_view cause, std::string
                      std::strerror(error.code), remedy);
 }
 
-std::string explain_refusal(const SetupError& error, const Machine& machine) {
+std::string explain_refusal(const SetupError& error, const HostProbe& machine) {
   switch (machine.io_uring_disabled) {
     case 2:
       return because(error,
@@ -76,9 +76,9 @@ std::string explain_refusal(const SetupError& error, const Machine& machine) {
 
 // The kernel does not say which of the limits it was. One that is there for the address space is
 // the narrower one: it is set for a purpose, and counts all of the process.
-std::string explain_memory(const SetupError& error, const Machine& machine) {
+std::string explain_memory(const SetupError& error, const HostProbe& machine) {
   constexpr std::string_view kFewer = ", or set [proxy] workers lower";
-  if (machine.address_space_bytes != Machine::kUnlimited) {
+  if (machine.address_space_bytes != HostProbe::kUnlimited) {
     return because(
         error,
         fmt::format("its queues do not fit into RLIMIT_AS, which is {} bytes for all "
@@ -86,7 +86,7 @@ std::string explain_memory(const SetupError& error, const Machine& machine) {
                     machine.address_space_bytes),
         fmt::format("Raise it (systemd: LimitAS=infinity; shell: ulimit -v unlimited){}", kFewer));
   }
-  if (machine.memlock_bytes != Machine::kUnlimited) {
+  if (machine.memlock_bytes != HostProbe::kUnlimited) {
     return because(error,
                    fmt::format("its queues do not fit into RLIMIT_MEMLOCK, which is {} bytes for "
                                "all processes of this user together",
@@ -103,15 +103,15 @@ std::string explain_memory(const SetupError& error, const Machine& machine) {
 std::uint64_t read_limit(__rlimit_resource resource) {
   rlimit limit{};
   if (::getrlimit(resource, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) {
-    return Machine::kUnlimited;
+    return HostProbe::kUnlimited;
   }
   return limit.rlim_cur;
 }
 
 }  // namespace
 
-Machine Machine::probe() {
-  Machine machine;
+HostProbe HostProbe::probe() {
+  HostProbe machine;
   utsname names{};
   if (::uname(&names) == 0) machine.kernel_release = names.release;
   machine.io_uring_disabled = read_sysctl("/proc/sys/kernel/io_uring_disabled");
@@ -129,7 +129,7 @@ bool kernel_is_supported(const std::string& release) {
   return major > 6 || (major == 6 && minor >= 1);
 }
 
-Error explain(const SetupError& error, const Machine& machine) {
+Error explain(const SetupError& error, const HostProbe& machine) {
   if (!kernel_is_supported(machine.kernel_release)) {
     return {because(error,
                     fmt::format("this kernel is {}, and mc-proxy needs Linux 6.1 or newer",

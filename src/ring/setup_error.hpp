@@ -18,7 +18,7 @@ struct SetupError {
 };
 
 /// What the machine says about itself that bears on io_uring.
-struct Machine {
+struct HostProbe {
   std::string kernel_release;  // uname(2), "6.1.0-18-amd64"
   // The sysctl kernel.io_uring_disabled; -1: this kernel has no such sysctl.
   int io_uring_disabled = -1;
@@ -28,12 +28,12 @@ struct Machine {
   std::uint64_t memlock_bytes = 0;                 // RLIMIT_MEMLOCK, soft
   std::uint64_t address_space_bytes = kUnlimited;  // RLIMIT_AS, soft
 
-  static Machine probe();
+  static HostProbe probe();
 };
 
 /// One sentence that names the cause, and one that names the remedy. Pure: the machine's answers
 /// are passed in.
-Error explain(const SetupError& error, const Machine& machine);
+Error explain(const SetupError& error, const HostProbe& machine);
 
 /// Whether a release string names a kernel of at least 6.1 (DEFER_TASKRUN; what this program is
 /// tested on).

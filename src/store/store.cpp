@@ -97,7 +97,7 @@ Result<Connection> connect(const std::string& path) {
   auto connection = Connection::open(path, Access::kReadWrite);
   if (!connection) return fail_with_sqlite(path, connection.error());
   if (auto done = use_wal(path, *connection); !done) return std::unexpected(done.error());
-  // The log is moved by move_log(), outside of commits. SQLite would do it only every 1,000 pages,
+  // The log is moved by checkpoint(), outside of commits. SQLite would do it only every 1,000 pages,
   // and within a commit.
   const auto set = connection->execute(fmt::format(
       "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF;"
@@ -256,7 +256,7 @@ SqliteResult<void> Store::begin_incarnation() {
   incarnation_ = *std::move(incarnation);
   remember_files();
   ++commits_in_log_;
-  move_log();
+  checkpoint();
   return {};
 }
 
@@ -315,7 +315,7 @@ Result<Contents> Store::load() {
   return *std::move(contents);
 }
 
-Result<Contents> Store::peek(const std::string& path) {
+Result<Contents> Store::inspect(const std::string& path) {
   if (path.empty()) return fail("database.path is required");
   const auto place = resolve(path);
   if (!place) return std::unexpected(place.error());
@@ -385,7 +385,7 @@ std::expected<Revision, CommitError> Store::commit(const ChangeSet& changes,
     has_lost_commit_ = true;
     return refuse_replaced(kReplaced);
   }
-  if (++commits_in_log_ == kCommitsInLogMax) move_log();
+  if (++commits_in_log_ == kCommitsInLogMax) checkpoint();
   return revision_;
 }
 
@@ -421,7 +421,7 @@ SqliteResult<bool> Store::write(const ChangeSet& changes, const AuditEntry& entr
 
 // A failure here, or a reader that stands in the way, costs nothing: the commits are in the log,
 // and what is not moved now is moved the next time.
-void Store::move_log() {
+void Store::checkpoint() {
   if (commits_in_log_ == 0 || !is_undisturbed()) return;
   const auto is_moved = connection_.checkpoint(Connection::Checkpoint::kPassive);
   remember_files();

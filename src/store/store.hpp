@@ -4,7 +4,7 @@
 // owner has validated; what they mean is none of the store's business. A commit is durable when it
 // returns: its transaction is in the write-ahead log, and the log is synced (synchronous=FULL),
 // before anybody is told. Within a second or so its pages move on to the database file
-// (move_log()), which so is complete nearly all the time and the log short.
+// (checkpoint()), which so is complete nearly all the time and the log short.
 //
 // A Store belongs to one thread at a time; the control plane's lock is above it. snapshot() and
 // audit_after() alone may run beside everything else.
@@ -106,7 +106,7 @@ class Store {
   /// What is in the database at `path`, whether a server has it open or not, or what would keep a
   /// server from opening it. Nothing yet: revision 0. Changes nothing; needs to be allowed to write
   /// in the directory, unless nobody can.
-  static Result<Contents> peek(const std::string& path);
+  static Result<Contents> inspect(const std::string& path);
 
   /// Why nobody can write to the database at `path` now; see lack_of_room().
   static std::optional<Error> cannot_be_written(const std::string& path);
@@ -142,9 +142,9 @@ class Store {
   /// Moves what was committed to the database file, if anything was since the last time. To be
   /// called about once a second: it waits for the disk three times, which beside full traffic is
   /// too much for a commit.
-  void move_log();
+  void checkpoint();
 
-  /// Whether the files are still those that this store wrote, as commit() and move_log() ask first:
+  /// Whether the files are still those that this store wrote, as commit() and checkpoint() ask first:
   /// none was removed or replaced, nobody wrote into them. May become true again: a file that was
   /// moved away can be put back.
   [[nodiscard]] bool is_undisturbed();

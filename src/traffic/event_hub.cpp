@@ -28,68 +28,69 @@ bool EventHub::try_take(Events& events, EventCounts& lost) {
   return true;
 }
 
-EventHub::Watch::Watch(EventHub& hub, std::vector<EventKind> kinds, Time since) : hub_(hub) {
+EventHub::Subscription::Subscription(EventHub& hub, std::vector<EventKind> kinds, Time since)
+    : hub_(hub) {
   const std::lock_guard lock(hub_.lock_);
   for (const EventKind kind : kinds) {
-    Place place{.kind = kind};
-    const Kept& so_far = kept(place);
-    place.next = so_far.begin + so_far.slots.size();
+    Cursor cursor{.kind = kind};
+    const Kept& so_far = kept(cursor);
+    cursor.next = so_far.begin + so_far.slots.size();
     if (is_kept_always(kind)) {
       const auto first = std::ranges::find_if(
           so_far.slots, [since](const Kept::Slot& slot) { return slot.event->time >= since; });
-      place.next = so_far.begin + static_cast<std::size_t>(first - so_far.slots.begin());
+      cursor.next = so_far.begin + static_cast<std::size_t>(first - so_far.slots.begin());
     }
-    place.lost = so_far.lost;
-    places_.push_back(place);
+    cursor.lost = so_far.lost;
+    cursors_.push_back(cursor);
     hub_.watchers_[static_cast<std::size_t>(kind)].fetch_add(1, std::memory_order_relaxed);
   }
 }
 
-EventHub::Watch::~Watch() {
+EventHub::Subscription::~Subscription() {
   const std::lock_guard lock(hub_.lock_);
-  for (const Place& place : places_) {
-    auto& watchers = hub_.watchers_[static_cast<std::size_t>(place.kind)];
+  for (const Cursor& cursor : cursors_) {
+    auto& watchers = hub_.watchers_[static_cast<std::size_t>(cursor.kind)];
     if (watchers.fetch_sub(1, std::memory_order_relaxed) > 1) continue;
-    if (is_kept_always(place.kind)) continue;
-    Kept& left = kept(place);
+    if (is_kept_always(cursor.kind)) continue;
+    Kept& left = kept(cursor);
     left.begin += left.slots.size();
     left.slots = {};
   }
 }
 
-// The place whose next event is the next of all.
-EventHub::Watch::Place* EventHub::Watch::earliest() {
-  Place* first = nullptr;
+// The cursor whose next event is the next of all.
+EventHub::Subscription::Cursor* EventHub::Subscription::earliest() {
+  Cursor* first = nullptr;
   std::uint64_t first_number = 0;
-  for (Place& place : places_) {
-    const Kept& of_kind = kept(place);
-    const std::size_t slot = place.next - of_kind.begin;
+  for (Cursor& cursor : cursors_) {
+    const Kept& of_kind = kept(cursor);
+    const std::size_t slot = cursor.next - of_kind.begin;
     if (slot == of_kind.slots.size()) continue;
     const std::uint64_t number = of_kind.slots[slot].number;
     if (first != nullptr && number > first_number) continue;
-    first = &place;
+    first = &cursor;
     first_number = number;
   }
   return first;
 }
 
-EventHub::Watch::Seen EventHub::Watch::read(std::size_t most) {
+EventHub::Subscription::Seen EventHub::Subscription::read(std::size_t most) {
   Seen seen;
   seen.events.reserve(most);
   const std::lock_guard lock(hub_.lock_);
-  for (Place& place : places_) {
-    const Kept& of_kind = kept(place);
-    std::uint64_t& lost = seen.lost[static_cast<std::size_t>(place.kind)];
-    lost = of_kind.lost - std::exchange(place.lost, of_kind.lost);
-    if (place.next >= of_kind.begin) continue;
-    lost += of_kind.begin - std::exchange(place.next, of_kind.begin);
+  for (Cursor& cursor : cursors_) {
+    const Kept& of_kind = kept(cursor);
+    std::uint64_t& lost = seen.lost[static_cast<std::size_t>(cursor.kind)];
+    lost = of_kind.lost - std::exchange(cursor.lost, of_kind.lost);
+    if (cursor.next >= of_kind.begin) continue;
+    lost += of_kind.begin - std::exchange(cursor.next, of_kind.begin);
   }
   while (seen.events.size() < most) {
-    Place* const place = earliest();
-    if (place == nullptr) break;
-    const Kept& of_kind = kept(*place);
-    seen.events.push_back(of_kind.slots[place->next - of_kind.begin].event);
-    ++place->next;
+    Cursor* const cursor = earliest();
+    if (cursor == nullptr) break;
+    const Kept& of_kind = kept(*cursor);
+    seen.events.push_back(of_kind.slots[cursor->next - of_kind.begin].event);
+    ++cursor->next;
   }
   return seen;
 }

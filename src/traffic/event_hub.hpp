@@ -48,7 +48,7 @@ using Events = std::vector<std::shared_ptr<const Event>>;
 /// Any thread.
 class EventHub {
  public:
-  class Watch;
+  class Subscription;
 
   EventHub() = default;
   EventHub(const EventHub&) = delete;
@@ -83,15 +83,15 @@ class EventHub {
 };
 
 /// One who watches, from now on. The hub outlives it. One thread.
-class EventHub::Watch {
+class EventHub::Subscription {
  public:
   using Time = std::chrono::system_clock::time_point;
 
   /// For kinds that are always kept, starts with the kept events not older than `since`.
-  Watch(EventHub& hub, std::vector<EventKind> kinds, Time since = Time::max());
-  ~Watch();
-  Watch(const Watch&) = delete;
-  Watch& operator=(const Watch&) = delete;
+  Subscription(EventHub& hub, std::vector<EventKind> kinds, Time since = Time::max());
+  ~Subscription();
+  Subscription(const Subscription&) = delete;
+  Subscription& operator=(const Subscription&) = delete;
 
   struct Seen {
     Events events;       // the next ones, in their order
@@ -101,19 +101,19 @@ class EventHub::Watch {
   Seen read(std::size_t most);
 
  private:
-  struct Place {
+  struct Cursor {
     EventKind kind;
     std::uint64_t next = 0;  // of its kind
     std::uint64_t lost = 0;  // that were told already, or were before
   };
 
-  [[nodiscard]] Kept& kept(const Place& place) const {
-    return hub_.kept_[static_cast<std::size_t>(place.kind)];
+  [[nodiscard]] Kept& kept(const Cursor& cursor) const {
+    return hub_.kept_[static_cast<std::size_t>(cursor.kind)];
   }
-  Place* earliest();
+  Cursor* earliest();
 
   EventHub& hub_;
-  std::vector<Place> places_;
+  std::vector<Cursor> cursors_;
 };
 
 /// A worker's side of the hub; its thread only.

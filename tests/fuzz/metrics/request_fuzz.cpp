@@ -11,13 +11,13 @@
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using mc::metrics::Request;
   const std::string_view bytes(reinterpret_cast<const char*>(data), size);
-  const Request request = mc::metrics::read_request(bytes);
-  MC_ASSERT(request != Request::kScrape || bytes.starts_with("GET /metrics"),
+  const RequestKind request = mc::metrics::read_request(bytes);
+  MC_ASSERT(request != RequestKind::kScrape || bytes.starts_with("GET /metrics"),
             "only one request is a scrape");
   // Bytes that come later change nothing of what was decided.
   if (size > 0) {
     const Request before = mc::metrics::read_request(bytes.substr(0, size - 1));
-    MC_ASSERT(before == Request::kIncomplete || before == request, "a decision stays");
+    MC_ASSERT(before == RequestKind::kIncomplete || before == request, "a decision stays");
   }
   return 0;
 }

@@ -73,7 +73,7 @@ std::string Plant::query(const std::string& sql) const {
   return *value;
 }
 
-Terms by_test() { return {.who = "CN=test", .action = "test"}; }
+ChangeOptions by_test() { return {.who = "CN=test", .action = "test"}; }
 
 std::string told(const Refusal& refusal) {
   static constexpr const char* kKinds[] = {

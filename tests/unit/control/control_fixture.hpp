@@ -63,8 +63,8 @@ class Plant {
   std::unique_ptr<Control> control_;
 };
 
-/// The terms of a request that nobody needs to know more of.
-Terms by_test();
+/// The options of a request that nobody needs to know more of.
+ChangeOptions by_test();
 
 /// The refusal as one text: the kind, the message or the violations as "index field: description".
 std::string told(const Refusal& refusal);

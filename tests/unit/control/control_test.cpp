@@ -282,10 +282,10 @@ TEST_CASE("what changes nothing makes no revision", "[control]") {
 TEST_CASE("a dry run tells what would change and changes nothing", "[control]") {
   Plant plant(kSeed);
   REQUIRE(plant.open() == "");
-  Terms terms = by_test();
-  terms.dry_run = true;
+  ChangeOptions options = by_test();
+  options.dry_run = true;
   const Applied applied = done(plant.control().apply(
-      Changes{add("a.example.com"), RemoveRoute{":443", "seed.example.com"}}, terms));
+      Changes{add("a.example.com"), RemoveRoute{":443", "seed.example.com"}}, options));
   CHECK(applied.revision == 1);
   CHECK(applied.routes_added == 1);
   CHECK(applied.routes_removed == 1);
@@ -297,12 +297,12 @@ TEST_CASE("a dry run tells what would change and changes nothing", "[control]") 
 TEST_CASE("a request that was based on an older revision is refused", "[control]") {
   Plant plant;
   REQUIRE(plant.open() == "");
-  Terms terms = by_test();
-  terms.if_revision = 1;
-  CHECK(done(plant.control().apply(Changes{add("a.example.com")}, terms)).revision == 2);
-  CHECK(refused(plant.control().apply(Changes{add("b.example.com")}, terms))
+  ChangeOptions options = by_test();
+  options.if_revision = 1;
+  CHECK(done(plant.control().apply(Changes{add("a.example.com")}, options)).revision == 2);
+  CHECK(refused(plant.control().apply(Changes{add("b.example.com")}, options))
             .starts_with("stale: if_revision is 1, but the current revision is 2"));
-  CHECK(refused(plant.control().replace_routes(":443", {}, terms)).starts_with("stale"));
+  CHECK(refused(plant.control().replace_routes(":443", {}, options)).starts_with("stale"));
   CHECK(plant.route("b.example.com") == "none");
 }
 

@@ -9,9 +9,9 @@
 namespace mc::control {
 namespace {
 
-constexpr auto kAdd = ValidRoute::Wish::kAdd;
-constexpr auto kPut = ValidRoute::Wish::kPut;
-constexpr auto kRemove = ValidRoute::Wish::kRemove;
+constexpr auto kAdd = ValidRoute::Op::kAdd;
+constexpr auto kPut = ValidRoute::Op::kPut;
+constexpr auto kRemove = ValidRoute::Op::kRemove;
 
 const BackendAddress kFirst = *BackendAddress::parse("192.0.2.1:443");
 const BackendAddress kSecond = *BackendAddress::parse("192.0.2.2:443");
@@ -29,12 +29,12 @@ struct Base {
 
   static Rule ip(std::string_view address) { return *Rule::parse(RuleType::kIp, address); }
 
-  static ValidChange rule(ValidRule::Wish wish, std::string_view address) {
-    return ValidRule{wish, ip(address)};
+  static ValidChange rule(ValidRule::Op op, std::string_view address) {
+    return ValidRule{op, ip(address)};
   }
-  static ValidChange route(ValidRoute::Wish wish, std::string hostname, BackendAddress backend = {},
+  static ValidChange route(ValidRoute::Op op, std::string hostname, BackendAddress backend = {},
                            std::size_t listener = 0) {
-    return ValidRoute{wish, listener, std::move(hostname), std::move(backend)};
+    return ValidRoute{op, listener, std::move(hostname), std::move(backend)};
   }
 
   Listeners listeners{{{.name = ":443", .addr = *SocketAddress::parse_listen(":443")},
@@ -73,8 +73,8 @@ TEST_CASE("the difference is net: what comes and goes again is not in it") {
   Base base;
   for (const ValidChange& change :
        {base.route(kAdd, "new", kFirst), base.route(kRemove, "new"), base.route(kRemove, "there"),
-        base.route(kAdd, "there", kFirst), Base::rule(ValidRule::Wish::kRemove, "192.0.2.9"),
-        Base::rule(ValidRule::Wish::kAdd, "192.0.2.9")}) {
+        base.route(kAdd, "there", kFirst), Base::rule(ValidRule::Op::kRemove, "192.0.2.9"),
+        Base::rule(ValidRule::Op::kAdd, "192.0.2.9")}) {
     REQUIRE(base.draft.apply(change).has_value());
   }
   CHECK(base.draft.difference().empty());
@@ -104,8 +104,8 @@ TEST_CASE("clearing a listener removes its routes, and what is put afterwards st
 
 TEST_CASE("the wanted rules are those that the request adds or puts, new or not") {
   Base base;
-  REQUIRE(base.draft.apply(Base::rule(ValidRule::Wish::kPut, "192.0.2.9")).has_value());
-  REQUIRE(base.draft.apply(Base::rule(ValidRule::Wish::kAdd, "192.0.2.8")).has_value());
+  REQUIRE(base.draft.apply(Base::rule(ValidRule::Op::kPut, "192.0.2.9")).has_value());
+  REQUIRE(base.draft.apply(Base::rule(ValidRule::Op::kAdd, "192.0.2.8")).has_value());
   CHECK(base.draft.wanted_rules() == std::vector{Base::ip("192.0.2.8"), Base::ip("192.0.2.9")});
   CHECK(base.draft.difference().added_rules == std::vector{Base::ip("192.0.2.8")});
 }

@@ -15,11 +15,11 @@
 #include <utility>
 #include <vector>
 
-#include "lifecycle/about.hpp"
 #include "lifecycle/confinement.hpp"
 #include "lifecycle/handover_wire.hpp"
 #include "lifecycle/inherited_sockets.hpp"
 #include "lifecycle/predecessor.hpp"
+#include "lifecycle/self_report.hpp"
 #include "support/catch.hpp"
 
 namespace mc::lifecycle {
@@ -208,7 +208,7 @@ TEST_CASE("a predecessor that is silent is not waited for longer than a step may
       scene.database,
       {.step = std::chrono::milliseconds(1100), .about = std::chrono::milliseconds(100)});
   REQUIRE(predecessor != nullptr);
-  CHECK(predecessor->about().error().message == "no answer within 100ms");
+  CHECK(predecessor->self_report().error().message == "no answer within 100ms");
   CHECK(std::chrono::steady_clock::now() < began + std::chrono::seconds(1));
   const auto second = *Predecessor::find(scene.database, {.step = std::chrono::milliseconds(1100)});
   const auto asked = second->sockets();
@@ -244,10 +244,10 @@ TEST_CASE("a server tells of itself to whoever asks, and can still be succeeded"
   const Fd twin(::dup(numbers.front()));
   numbers.push_back(twin.get());
   Scene scene(numbers);
-  About told;
+  SelfReport told;
   scene.play([&] {
     const auto predecessor = *Predecessor::find(scene.database);
-    auto about = predecessor->about();
+    auto about = predecessor->self_report();
     REQUIRE(about.has_value());
     told = *std::move(about);
     CHECK(predecessor->sockets()->size() == 151);
@@ -271,7 +271,7 @@ TEST_CASE("a server of an earlier version, which does not tell of itself, is tol
   });
   const auto predecessor = *Predecessor::find(database);
   REQUIRE(predecessor != nullptr);
-  const auto about = predecessor->about();
+  const auto about = predecessor->self_report();
   earlier.get();
   REQUIRE_FALSE(about.has_value());
   CHECK(about.error().message == "it is of another version");
@@ -279,13 +279,13 @@ TEST_CASE("a server of an earlier version, which does not tell of itself, is tol
 }
 
 TEST_CASE("what a later version tells of itself besides is passed over") {
-  About about;
+  SelfReport report;
   for (const char* message :
        {"landlock abi 9", "moon full", "", "listening", "listening [::]:443"}) {
-    add_message(about, message);
+    add_message(report, message);
   }
-  CHECK(about.confinement.landlock == "abi 9");
-  CHECK(about.listening == std::vector<std::string>{"[::]:443"});
+  CHECK(report.confinement.landlock == "abi 9");
+  CHECK(report.listening == std::vector<std::string>{"[::]:443"});
 }
 
 TEST_CASE("capabilities are told by name") {

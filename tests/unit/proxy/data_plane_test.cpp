@@ -124,9 +124,9 @@ TEST_CASE("each end of a connection is one event, told apart as in the log") {
   EchoBackend echo;
   const SocketAddress nobody = address_of(listening_socket(0));
   Plane plane({{"*.test", echo.address()}, {"dead.test", nobody}});
-  traffic::EventHub::Watch watch(plane->events(),
-                                 {traffic::EventKind::kOpened, traffic::EventKind::kClosed,
-                                  traffic::EventKind::kRefused, traffic::EventKind::kDialFailed});
+  traffic::EventHub::Subscription watch(
+      plane->events(), {traffic::EventKind::kOpened, traffic::EventKind::kClosed,
+                        traffic::EventKind::kRefused, traffic::EventKind::kDialFailed});
   traffic::Events seen;
   const auto next = [&] {
     until([&] {
@@ -185,7 +185,7 @@ TEST_CASE("each end of a connection is one event, told apart as in the log") {
 TEST_CASE("what ends with its worker is told too") {
   EchoBackend echo;
   Plane plane({{"*", echo.address()}});
-  traffic::EventHub::Watch watch(plane->events(), {traffic::EventKind::kClosed});
+  traffic::EventHub::Subscription watch(plane->events(), {traffic::EventKind::kClosed});
   const Client client = plane.connect(kAlice);
   client.echo(hello("a.test"));
   plane->drain(std::chrono::milliseconds(0));

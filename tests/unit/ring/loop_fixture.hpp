@@ -13,7 +13,7 @@ namespace mc::test {
 inline std::unique_ptr<ring::Loop> make_loop() {
   auto loop = ring::Loop::create();
   if (!loop.has_value()) {
-    FAIL(ring::explain(loop.error(), ring::Machine::probe()).message);
+    FAIL(ring::explain(loop.error(), ring::HostProbe::probe()).message);
   }
   return std::move(*loop);
 }

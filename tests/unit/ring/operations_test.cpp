@@ -239,23 +239,23 @@ TEST_CASE("a standing accept takes every connection, non-blocking, and ends when
 TEST_CASE("a watch reports data, the end of the stream and a reset, until it is stopped") {
   const auto loop = make_loop();
   Event event(*loop);
-  Watch watch(*loop, event);
+  Poll poll(*loop, event);
   Pair pair = tcp_pair();
   unsigned seen = 0;
-  watch.start(pair.ours.get(), POLLIN | POLLOUT | POLLRDHUP);
-  turn_until(*loop, [&] { return ((seen |= watch.take()) & POLLOUT) != 0; });
+  poll.start(pair.ours.get(), POLLIN | POLLOUT | POLLRDHUP);
+  turn_until(*loop, [&] { return ((seen |= poll.take()) & POLLOUT) != 0; });
   CHECK((seen & POLLIN) == 0);
   send_text(pair.peer, "a");
-  turn_until(*loop, [&] { return ((seen |= watch.take()) & POLLIN) != 0; });
+  turn_until(*loop, [&] { return ((seen |= poll.take()) & POLLIN) != 0; });
   ::shutdown(pair.peer.get(), SHUT_WR);
-  turn_until(*loop, [&] { return ((seen |= watch.take()) & POLLRDHUP) != 0; });
+  turn_until(*loop, [&] { return ((seen |= poll.take()) & POLLRDHUP) != 0; });
   CHECK((seen & POLLERR) == 0);
   const linger abort{.l_onoff = 1, .l_linger = 0};
   ::setsockopt(pair.peer.get(), SOL_SOCKET, SO_LINGER, &abort, sizeof abort);
   pair.peer.reset();
-  turn_until(*loop, [&] { return ((seen |= watch.take()) & POLLERR) != 0; });
-  watch.stop();
-  turn_until(*loop, [&] { return !watch.in_flight(); });
+  turn_until(*loop, [&] { return ((seen |= poll.take()) & POLLERR) != 0; });
+  poll.stop();
+  turn_until(*loop, [&] { return !poll.in_flight(); });
 }
 
 TEST_CASE(
@@ -264,10 +264,10 @@ TEST_CASE(
   Event event(*loop);
   constexpr int kSockets = 64;
   std::vector<Pair> pairs;
-  std::vector<std::unique_ptr<Watch>> watches;
+  std::vector<std::unique_ptr<Poll>> watches;
   for (int i = 0; i < kSockets; ++i) {
     pairs.push_back(tcp_pair());
-    watches.push_back(std::make_unique<Watch>(*loop, event));
+    watches.push_back(std::make_unique<Poll>(*loop, event));
     watches.back()->start(pairs.back().ours.get(), POLLIN | POLLRDHUP);
   }
   loop->wake();

@@ -6,13 +6,13 @@
 #include "support/catch.hpp"
 
 using mc::ring::explain;
-using mc::ring::Machine;
+using mc::ring::HostProbe;
 using mc::ring::SetupError;
 
 namespace {
 
-Machine modern() {
-  Machine machine;
+HostProbe modern() {
+  HostProbe machine;
   machine.kernel_release = "6.1.0-40-amd64";
   machine.io_uring_disabled = 0;
   machine.memlock_bytes = 65536;
@@ -29,7 +29,7 @@ bool says(const mc::Error& error, const std::string& words) {
 }  // namespace
 
 TEST_CASE("each cause of a missing io_uring is told apart and names its remedy") {
-  Machine machine = modern();
+  HostProbe machine = modern();
 
   SECTION("the sysctl at 2") {
     machine.io_uring_disabled = 2;
@@ -79,7 +79,7 @@ TEST_CASE("each cause of a missing io_uring is told apart and names its remedy")
     says(error, "LimitAS=infinity");
   }
   SECTION("no limit, and no memory") {
-    machine.memlock_bytes = Machine::kUnlimited;
+    machine.memlock_bytes = HostProbe::kUnlimited;
     const auto error = explain({ENOMEM, "io_uring_setup"}, machine);
     says(error, "there is no memory for its queues");
     says(error, "MemoryMax=");
@@ -110,7 +110,7 @@ TEST_CASE("kernel releases are compared by number") {
 }
 
 TEST_CASE("the machine says what it is") {
-  const Machine machine = Machine::probe();
+  const HostProbe machine = HostProbe::probe();
   CHECK(mc::ring::kernel_is_supported(machine.kernel_release));
   CHECK(machine.memlock_bytes > 0);
 }

@@ -27,7 +27,7 @@ void serve(const std::string& path, int to_parent) {
   while (const auto revision =
              (*store)->commit(change_to((*store)->revision() + 1), by("server"))) {
     send(to_parent, *revision);
-    if (*revision % 3 == 0) (*store)->move_log();
+    if (*revision % 3 == 0) (*store)->checkpoint();
   }
 }
 

@@ -271,16 +271,16 @@ TEST_CASE(
   {
     const auto store = open_store(dir.database());
     for (Revision r = 1; r <= 3; ++r) commit(*store, change_to(r));
-    store->move_log();
+    store->checkpoint();
     make_backup(dir.database(), backup);
     for (Revision r = 4; r <= 40; ++r) commit(*store, change_to(r));
-    if (is_moved) store->move_log();
+    if (is_moved) store->checkpoint();
     copy_over(backup, dir.database());
     if (is_tried) {
       const auto refused = store->commit(change_to(41), by("test"));
       REQUIRE_FALSE(refused.has_value());
       CHECK(refused.error().trouble == Trouble::kReplaced);
-      store->move_log();
+      store->checkpoint();
     }
     CHECK_FALSE(store->is_undisturbed());
     CHECK(read_file(dir.database()) == read_file(backup));
@@ -293,7 +293,7 @@ TEST_CASE("a log that was removed, replaced or written to under the server is no
   const TempDir dir;
   const auto store = open_store(dir.database());
   commit(*store, change_to(1));
-  store->move_log();
+  store->checkpoint();
   const std::string log = wal_path(dir.database());
   SECTION("removed") { std::filesystem::remove(log); }
   SECTION("replaced") {

@@ -224,7 +224,7 @@ void ServerProcess::serve(const std::string& path, int from_parent, int to_paren
   while (const auto count = receive(from_parent)) {
     for (std::uint64_t i = 0; i < *count; ++i) {
       if (!(*store)->commit(change_to((*store)->revision() + 1), by("server"))) ::_exit(1);
-      (*store)->move_log();
+      (*store)->checkpoint();
     }
     send(to_parent, (*store)->revision());
   }

@@ -181,20 +181,21 @@ TEST_CASE("a change set removes first, then puts, and asks for nothing that is s
 
 TEST_CASE("what a database holds can be looked at beside its server, and without one") {
   const TempDir dir;
-  REQUIRE(Store::peek(dir.database()).has_value());
-  CHECK(Store::peek(dir.database())->revision == 0);
+  REQUIRE(Store::inspect(dir.database()).has_value());
+  CHECK(Store::inspect(dir.database())->revision == 0);
   CHECK(dir.names().empty());
   {
     const auto store = open_store(dir.database());
     commit(*store, change_to(1));
     commit(*store, change_to(2));
-    CHECK(to_text(Store::peek(dir.database()).value()) == expected_contents(2));
+    CHECK(to_text(Store::inspect(dir.database()).value()) == expected_contents(2));
   }
-  CHECK(to_text(Store::peek(dir.database()).value()) == expected_contents(2));
+  CHECK(to_text(Store::inspect(dir.database()).value()) == expected_contents(2));
   write_file(dir.database(), "no database");
-  CHECK_FALSE(Store::peek(dir.database()).has_value());
-  CHECK(
-      Store::peek(dir.file("none/mc-proxy.db")).error().message.contains("there is no directory"));
+  CHECK_FALSE(Store::inspect(dir.database()).has_value());
+  CHECK(Store::inspect(dir.file("none/mc-proxy.db"))
+            .error()
+            .message.contains("there is no directory"));
 }
 
 TEST_CASE("a database whose last route was removed is not fresh") {
@@ -325,7 +326,7 @@ TEST_CASE("the log does not grow with the number of commits, nor stay as large a
   commit(*store, huge);
   const auto log_bytes = [&] { return file_bytes(wal_path(dir.database())); };
   CHECK(log_bytes() > static_cast<std::uint64_t>(kWalBytesKept));
-  store->move_log();
+  store->checkpoint();
   for (Revision r = 3; r <= 5 * kCommitsInLogMax; ++r) commit(*store, change_to(r));
   CHECK(log_bytes() <= static_cast<std::uint64_t>(kWalBytesKept));
 }
@@ -340,7 +341,7 @@ TEST_CASE("commits wait in the log until it is moved, but not more than a few") 
   };
   for (Revision r = 1; r <= 3; ++r) commit(*store, change_to(r));
   CHECK(in_main_file() == 0);
-  store->move_log();
+  store->checkpoint();
   CHECK(in_main_file() == 3);
   for (Revision r = 4; r <= 3 + kCommitsInLogMax; ++r) commit(*store, change_to(r));
   CHECK(in_main_file() == 3 + kCommitsInLogMax);

@@ -23,11 +23,11 @@ void emit(EventSource& source, EventKind kind, std::uint64_t number) {
   if (source.wants(kind)) source.emit({.kind = kind, .connection = {.id = {0, number}}});
 }
 
-std::uint64_t lost_in_all(const EventHub::Watch::Seen& seen) {
+std::uint64_t lost_in_all(const EventHub::Subscription::Seen& seen) {
   return std::accumulate(seen.lost.begin(), seen.lost.end(), std::uint64_t{0});
 }
 
-std::vector<std::uint64_t> numbers(const EventHub::Watch::Seen& seen) {
+std::vector<std::uint64_t> numbers(const EventHub::Subscription::Seen& seen) {
   std::vector<std::uint64_t> all;
   for (const auto& event : seen.events) all.push_back(event->connection.id.number);
   return all;
@@ -38,8 +38,8 @@ std::vector<std::uint64_t> numbers(const EventHub::Watch::Seen& seen) {
 TEST_CASE("nothing but dial failures is wanted of a hub that nobody watches") {
   EventHub hub;
   for (const EventKind kind : kAll) CHECK(hub.wants(kind) == (kind == EventKind::kDialFailed));
-  std::optional<EventHub::Watch> one(std::in_place, hub, std::vector{EventKind::kRefused});
-  std::optional<EventHub::Watch> two(std::in_place, hub, kAll);
+  std::optional<EventHub::Subscription> one(std::in_place, hub, std::vector{EventKind::kRefused});
+  std::optional<EventHub::Subscription> two(std::in_place, hub, kAll);
   CHECK(hub.wants(EventKind::kRefused));
   CHECK(hub.wants(EventKind::kOpened));
   two.reset();
@@ -52,11 +52,11 @@ TEST_CASE("nothing but dial failures is wanted of a hub that nobody watches") {
 TEST_CASE("each watcher gets what happens from its beginning on, of its kinds, in order") {
   EventHub hub;
   EventSource source(hub);
-  EventHub::Watch all(hub, kAll);
+  EventHub::Subscription all(hub, kAll);
   emit(source, EventKind::kOpened, 1);
   emit(source, EventKind::kClosed, 2);
   REQUIRE(source.flush());
-  EventHub::Watch closed(hub, {EventKind::kClosed});
+  EventHub::Subscription closed(hub, {EventKind::kClosed});
   emit(source, EventKind::kOpened, 3);
   emit(source, EventKind::kDialFailed, 4);
   emit(source, EventKind::kClosed, 5);
@@ -74,8 +74,8 @@ TEST_CASE("each watcher gets what happens from its beginning on, of its kinds, i
 TEST_CASE("a slow watcher gets the last events of each kind, and the number of those it missed") {
   EventHub hub;
   EventSource source(hub);
-  EventHub::Watch slow(hub, kAll);
-  EventHub::Watch quick(hub, kAll);
+  EventHub::Subscription slow(hub, kAll);
+  EventHub::Subscription quick(hub, kAll);
   emit(source, EventKind::kDialFailed, 0);
   constexpr std::uint64_t kMany = kEventsKept + 1000;
   for (std::uint64_t i = 1; i <= kMany; ++i) {
@@ -97,7 +97,7 @@ TEST_CASE("a slow watcher gets the last events of each kind, and the number of t
 TEST_CASE("a worker that cannot hand over keeps so many events, and counts the others") {
   EventHub hub;
   EventSource source(hub);
-  EventHub::Watch watch(hub, kAll);
+  EventHub::Subscription watch(hub, kAll);
   for (std::uint64_t i = 0; i < kEventsPendingMax; ++i) emit(source, EventKind::kClosed, i);
   emit(source, EventKind::kClosed, 0);
   emit(source, EventKind::kRefused, 0);
@@ -107,7 +107,7 @@ TEST_CASE("a worker that cannot hand over keeps so many events, and counts the o
   CHECK(seen.lost[static_cast<std::size_t>(EventKind::kClosed)] == 1);
   CHECK(seen.lost[static_cast<std::size_t>(EventKind::kRefused)] == 1);
   CHECK(lost_in_all(watch.read(10)) == 0);
-  EventHub::Watch later(hub, kAll);
+  EventHub::Subscription later(hub, kAll);
   CHECK(lost_in_all(later.read(10)) == 0);
 }
 
@@ -116,7 +116,7 @@ TEST_CASE("what was kept goes with the last watcher") {
   EventSource source(hub);
   std::weak_ptr<const Event> event;
   {
-    EventHub::Watch watch(hub, kAll);
+    EventHub::Subscription watch(hub, kAll);
     emit(source, EventKind::kClosed, 1);
     REQUIRE(source.flush());
     event = watch.read(1).events.front();
@@ -125,7 +125,7 @@ TEST_CASE("what was kept goes with the last watcher") {
   }
   CHECK(event.expired());
   REQUIRE(source.flush());  // of what nobody wants any more
-  EventHub::Watch watch(hub, kAll);
+  EventHub::Subscription watch(hub, kAll);
   CHECK(watch.read(10).events.empty());
 }
 
@@ -141,13 +141,13 @@ TEST_CASE("a watch can begin with dial failures of before, whether anybody watch
   emit(source, EventKind::kDialFailed, 2);
   emit(source, EventKind::kClosed, 3);
   REQUIRE(source.flush());
-  using Time = EventHub::Watch::Time;
+  using Time = EventHub::Subscription::Time;
   using Numbers = std::vector<std::uint64_t>;
   {
-    EventHub::Watch all(hub, kAll, Time::min());
-    EventHub::Watch some(hub, kAll, between);
-    EventHub::Watch none(hub, kAll);
-    EventHub::Watch others(hub, {EventKind::kClosed}, Time::min());
+    EventHub::Subscription all(hub, kAll, Time::min());
+    EventHub::Subscription some(hub, kAll, between);
+    EventHub::Subscription none(hub, kAll);
+    EventHub::Subscription others(hub, {EventKind::kClosed}, Time::min());
     emit(source, EventKind::kDialFailed, 4);
     REQUIRE(source.flush());
     CHECK(numbers(all.read(10)) == Numbers{1, 2, 4});
@@ -159,7 +159,7 @@ TEST_CASE("a watch can begin with dial failures of before, whether anybody watch
     emit(source, EventKind::kDialFailed, i);
     REQUIRE(source.flush());
   }
-  EventHub::Watch all(hub, kAll, Time::min());
+  EventHub::Subscription all(hub, kAll, Time::min());
   const auto seen = all.read(2 * kEventsKept);
   REQUIRE(seen.events.size() == kEventsKept);
   CHECK(seen.events.front()->connection.id.number == 5);
@@ -170,8 +170,8 @@ TEST_CASE("of many sources at once each watcher gets all, each source's in its o
   EventHub hub;
   constexpr std::uint32_t kSources = 3;
   constexpr std::uint64_t kEach = 20'000;
-  EventHub::Watch first(hub, {EventKind::kClosed});
-  EventHub::Watch second(hub, kAll);
+  EventHub::Subscription first(hub, {EventKind::kClosed});
+  EventHub::Subscription second(hub, kAll);
   std::atomic<std::uint32_t> done{0};
   std::vector<std::thread> threads;
   for (std::uint32_t s = 0; s < kSources; ++s) {
@@ -185,7 +185,7 @@ TEST_CASE("of many sources at once each watcher gets all, each source's in its o
       ++done;
     });
   }
-  const auto read_all = [&done](EventHub::Watch& watch) {
+  const auto read_all = [&done](EventHub::Subscription& watch) {
     std::uint64_t count = 0;
     bool in_order = true;
     std::vector<std::uint64_t> last(kSources, 0);

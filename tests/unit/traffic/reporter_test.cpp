@@ -59,7 +59,7 @@ struct Desk {
 
 TEST_CASE("a connection that was served leaves its counters, one event and one line") {
   Desk desk;
-  EventHub::Watch watch(desk.hub, {EventKind::kClosed});
+  EventHub::Subscription watch(desk.hub, {EventKind::kClosed});
   ConnectionFacts facts = desk.connection(true);
   desk.reporter.moved(facts, 100, 2000, at(11));
   CHECK(facts.moved_at == at(11));
@@ -82,7 +82,7 @@ TEST_CASE("a connection that was served leaves its counters, one event and one l
 
 TEST_CASE("a connection without a route is refused, whatever ends it") {
   Desk desk;
-  EventHub::Watch watch(desk.hub, {EventKind::kRefused});
+  EventHub::Subscription watch(desk.hub, {EventKind::kRefused});
   const ConnectionFacts facts = desk.connection(false);
   desk.reporter.ended(facts, Reason::kShutdown, at(12));
   REQUIRE(desk.events.flush());

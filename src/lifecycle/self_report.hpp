@@ -12,16 +12,16 @@
 
 namespace mc::lifecycle {
 
-struct About {
+struct SelfReport {
   Confinement confinement;
   std::vector<std::string> listening;  // "192.0.2.1:443" or "[::]:443"; TCP alone
 };
 
 /// As messages, each "key value", at most kAboutMessagesMax of them.
-std::vector<std::string> to_messages(const About& about);
+std::vector<std::string> to_messages(const SelfReport& report);
 
 /// Takes one up; keys that a later version may have are passed over.
-void add_message(About& about, const std::string& message);
+void add_message(SelfReport& report, const std::string& message);
 
 /// Where these sockets listen, each address once; other than TCP is left out.
 std::vector<std::string> listening_addresses(const std::vector<int>& sockets);

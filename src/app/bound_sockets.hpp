@@ -21,7 +21,7 @@ namespace mc::app {
 
 /// Destroyed after all that the server is made of: the predecessor then takes back what it had
 /// given.
-struct Foundation {
+struct BoundSockets {
   std::unique_ptr<lifecycle::Predecessor> predecessor;  // null: no server is taken over from
   lifecycle::InheritedSockets inherited;
   std::vector<std::vector<Fd>> listeners;  // in configuration order
@@ -31,7 +31,7 @@ struct Foundation {
 
 /// Takes these steps: looks whether there are descriptors enough, finds the predecessor, opens the
 /// sockets.
-Result<void> lay(const config::Config& config, TakeOver take_over, Foundation& foundation);
+Result<void> bind_all(const config::Config& config, TakeOver take_over, BoundSockets& bound);
 
 // Each socket is the one that was inherited for the address, or else a new one.
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "app/words.hpp"
+#include "app/spelling.hpp"
 
 #include <algorithm>
 #include <cstddef>

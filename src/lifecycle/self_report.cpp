@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "lifecycle/about.hpp"
+#include "lifecycle/self_report.hpp"
 
 #include <sys/socket.h>
 
@@ -25,13 +25,13 @@ constexpr std::pair<std::string_view, std::string Confinement::*> kFields[] = {
 
 }  // namespace
 
-std::vector<std::string> to_messages(const About& about) {
+std::vector<std::string> to_messages(const SelfReport& report) {
   std::vector<std::string> messages;
   for (const auto& [key, field] : kFields) {
-    messages.push_back(std::string(key) + about.confinement.*field);
+    messages.push_back(std::string(key) + report.confinement.*field);
   }
   std::string line(kListening);
-  for (const std::string& address : about.listening) {
+  for (const std::string& address : report.listening) {
     if (line.size() + 1 + address.size() > kMessageBytesMax) {
       messages.push_back(std::exchange(line, std::string(kListening)));
     }
@@ -42,14 +42,14 @@ std::vector<std::string> to_messages(const About& about) {
   return messages;
 }
 
-void add_message(About& about, const std::string& message) {
+void add_message(SelfReport& report, const std::string& message) {
   for (const auto& [key, field] : kFields) {
-    if (message.starts_with(key)) about.confinement.*field = printable(message.substr(key.size()));
+    if (message.starts_with(key)) report.confinement.*field = printable(message.substr(key.size()));
   }
   if (!message.starts_with(kListening)) return;
   for (std::size_t at = message.find(' '); at != message.npos;) {
     const std::size_t end = message.find(' ', at + 1);
-    about.listening.push_back(message.substr(at + 1, end - at - 1));
+    report.listening.push_back(message.substr(at + 1, end - at - 1));
     at = end;
   }
 }

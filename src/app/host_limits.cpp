@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "app/machine.hpp"
+#include "app/host_limits.hpp"
 
 #include <sched.h>
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "app/foundation.hpp"
+#include "app/bound_sockets.hpp"
 
 #include <fmt/format.h>
 
@@ -8,7 +8,7 @@
 #include <utility>
 
 #include "admin/tcp_listener.hpp"
-#include "app/machine.hpp"
+#include "app/host_limits.hpp"
 #include "base/descriptor_limit.hpp"
 #include "base/quote.hpp"
 #include "metrics/endpoint.hpp"
@@ -19,7 +19,7 @@ namespace mc::app {
 namespace {
 
 Result<void> find_predecessor(const config::Config& config, TakeOver take_over,
-                              Foundation& foundation) {
+                              BoundSockets& bound) {
   auto found = lifecycle::Predecessor::find(config.database.path);
   if (!found.has_value()) return std::unexpected(found.error());
   if (*found == nullptr) return {};
@@ -30,10 +30,10 @@ Result<void> find_predecessor(const config::Config& config, TakeOver take_over,
                     "another database.path",
                     quote(config.database.path), (*found)->pid()));
   }
-  foundation.predecessor = *std::move(found);
-  auto sockets = foundation.predecessor->sockets();
+  bound.predecessor = *std::move(found);
+  auto sockets = bound.predecessor->sockets();
   if (!sockets.has_value()) return std::unexpected(sockets.error());
-  foundation.inherited.add(*std::move(sockets));
+  bound.inherited.add(*std::move(sockets));
   return {};
 }
 
@@ -94,30 +94,30 @@ Result<void> keep(Result<T> opened, T& place) {
 
 }  // namespace
 
-Result<void> lay(const config::Config& config, TakeOver take_over, Foundation& foundation) {
+Result<void> bind_all(const config::Config& config, TakeOver take_over, BoundSockets& bound) {
   if (auto enough = require_descriptors(config, raise_descriptor_limit()); !enough.has_value()) {
     return enough;
   }
-  if (auto found = find_predecessor(config, take_over, foundation); !found.has_value()) {
+  if (auto found = find_predecessor(config, take_over, bound); !found.has_value()) {
     return found;
   }
-  lifecycle::InheritedSockets& inherited = foundation.inherited;
+  lifecycle::InheritedSockets& inherited = bound.inherited;
   std::vector<const config::Listener*> listeners;
   for (const config::Listener& listener : config.listeners) listeners.push_back(&listener);
   auto all = open_listeners(listeners, workers_of(config), inherited, {});
   for (auto& opened : all) {
     if (!opened.has_value()) return std::unexpected(opened.error());
-    foundation.listeners.push_back(*std::move(opened));
+    bound.listeners.push_back(*std::move(opened));
   }
   if (const auto& grpc = config.grpc; grpc.has_value()) {
-    if (!grpc->socket.empty()) foundation.api_local = inherited.take_unix(grpc->socket);
+    if (!grpc->socket.empty()) bound.api_local = inherited.take_unix(grpc->socket);
     if (grpc->addr.has_value()) {
-      auto opened = keep(open_api(*grpc->addr, inherited), foundation.api_tcp);
+      auto opened = keep(open_api(*grpc->addr, inherited), bound.api_tcp);
       if (!opened.has_value()) return opened;
     }
   }
   if (!config.metrics.has_value()) return {};
-  return keep(open_metrics(config.metrics->addr, inherited), foundation.metrics);
+  return keep(open_metrics(config.metrics->addr, inherited), bound.metrics);
 }
 
 std::vector<Result<std::vector<Fd>>> open_listeners(
