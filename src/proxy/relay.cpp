@@ -28,6 +28,15 @@ Reason end_of(const RelaySide& client, const RelaySide& backend, const RelayDire
   return Reason::kNone;
 }
 
+// recv(2) where an urgent byte may be next. There Linux returns EAGAIN while a signal is pending (a
+// process that is stopped and continued; tcp_recvmsg_locked()), although the byte has come. None is
+// pending any more when the call has returned, so the second attempt says what is.
+ssize_t receive_at_mark(int fd, void* buffer, std::size_t size, int flags) {
+  const ssize_t received = ::recv(fd, buffer, size, flags);
+  if (received >= 0 || errno != EAGAIN) return received;
+  return ::recv(fd, buffer, size, flags);
+}
+
 }  // namespace
 
 ring::Task<Reason> relay(RelayParts parts) {
@@ -214,7 +223,7 @@ RelayDirection::Step RelayDirection::copy(const RelayPath& path) {
   if (!path.to.writable) return Step::kBlocked;
   const auto buffer = path.context.copy_buffer;
   const ssize_t peeked =
-      ::recv(path.from.fd, buffer.data(), buffer.size(), MSG_PEEK | MSG_DONTWAIT);
+      receive_at_mark(path.from.fd, buffer.data(), buffer.size(), MSG_PEEK | MSG_DONTWAIT);
   if (peeked <= 0) {
     const bool nothing_yet = peeked < 0 && errno == EAGAIN;
     path.from.readable = false;

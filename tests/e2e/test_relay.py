@@ -11,6 +11,7 @@ import select
 import signal
 import socket
 import statistics
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -431,6 +432,30 @@ def test_the_end_of_the_stream_does_not_swallow_an_urgent_byte(
     for lane in (relay.up, relay.down):
         lane.receive_all()
         expect_eof(lane.sink)
+    relay.expect_outcome("completed")
+
+
+def test_signals_that_stop_and_continue_the_server_cost_no_urgent_byte(open_relay: Callable) -> None:
+    # Before an urgent byte Linux's receive returns EAGAIN while a signal is pending, which is not a socket that is empty.
+    relay = open_relay()
+    over = threading.Event()
+
+    def stop_and_continue() -> None:
+        while not over.wait(0.00002):
+            relay.proxy.send_signal(signal.SIGSTOP)
+            relay.proxy.send_signal(signal.SIGCONT)
+
+    stopping = threading.Thread(target=stop_and_continue)
+    stopping.start()
+    try:
+        for _ in range(6000):
+            relay.up.send(20_000, socket.MSG_OOB)
+            relay.up.receive_all()
+    finally:
+        over.set()
+        stopping.join()
+    relay.up.source.shutdown(socket.SHUT_WR)
+    relay.down.source.shutdown(socket.SHUT_WR)
     relay.expect_outcome("completed")
 
 
