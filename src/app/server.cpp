@@ -150,6 +150,7 @@ class Server final : private control::Enforcer {
   void cut_draining(const std::vector<control::Rule>& rules) override { draining_.cut(rules); }
 
   Result<void> start_plane();
+  void log_policy() const;
   Result<void> start_api();
   Result<void> start_metrics();
   Result<void> begin_to_serve();
@@ -180,6 +181,7 @@ Result<void> Server::start() {
   if (!control.has_value()) return std::unexpected(control.error());
   control_ = *std::move(control);
   if (auto started = start_plane(); !started.has_value()) return started;
+  log_policy();
   if (config_.grpc.has_value()) {
     if (auto started = start_api(); !started.has_value()) return started;
   }
@@ -197,6 +199,16 @@ Result<void> Server::start_plane() {
   if (!plane.has_value()) return std::unexpected(plane.error());
   plane_ = *std::move(plane);
   return {};
+}
+
+void Server::log_policy() const {
+  const auto state = control_->state();
+  std::size_t routes = 0;
+  for (const policy::RouteTable& table : state->routes) routes += table.size();
+  log_.info("policy in force", {{"database", control_->database_path()},
+                                {"revision", state->revision},
+                                {"routes", routes},
+                                {"rules", state->rules->size()}});
 }
 
 Result<void> Server::start_api() {

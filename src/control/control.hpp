@@ -144,7 +144,6 @@ class Control {
   Control(const config::Config& config, policy::PublishedPolicy& published, Enforcer& enforcer,
           Log& log, std::unique_ptr<store::Store> store);
 
-  void log_policy() const;
   /// Finds out whose the routes are, and says at warn which are nobody's.
   Assignment assign_routes(store::Contents& contents);
   Result<void> load(store::Contents contents);

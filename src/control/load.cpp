@@ -143,7 +143,6 @@ Result<std::unique_ptr<Control>> Control::open(const config::Config& config,
     return std::unexpected(loaded.error());
   }
   published.publish(control->state()->policy());
-  control->log_policy();
   return control;
 }
 
@@ -197,16 +196,6 @@ Result<void> Control::seed() {
         {{"directory", store_->volume_missed()}});
   }
   return {};
-}
-
-void Control::log_policy() const {
-  const auto first = state();
-  std::size_t routes = 0;
-  for (const policy::RouteTable& table : first->routes) routes += table.size();
-  log_.info("policy in force", {{"database", database_path_},
-                                {"revision", first->revision},
-                                {"routes", routes},
-                                {"rules", first->rules->size()}});
 }
 
 Assignment Control::assign_routes(store::Contents& contents) {
