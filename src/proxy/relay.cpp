@@ -28,6 +28,13 @@ Reason end_of(const RelaySide& client, const RelaySide& backend, const RelayDire
   return Reason::kNone;
 }
 
+// A signal has ended a splice before it moved anything. A system call begins again by itself; the
+// ring hands on what the kernel says inside (ERESTARTSYS, include/linux/errno.h).
+bool was_interrupted(std::int64_t moved) {
+  constexpr int kRestartSys = 512;
+  return moved == -EINTR || moved == -kRestartSys;
+}
+
 // recv(2) where an urgent byte may be next. There Linux returns EAGAIN while a signal is pending (a
 // process that is stopped and continued; tcp_recvmsg_locked()), although the byte has come. None is
 // pending any more when the call has returned, so the second attempt says what is.
@@ -168,6 +175,10 @@ RelayDirection::Step RelayDirection::fill(const RelayPath& path) {
     if (may_go_on(path.from)) path.from.readable = true;
     return Step::kMoved;
   }
+  if (was_interrupted(*moved)) {
+    path.from.readable = true;
+    return Step::kMoved;
+  }
   if (*moved < 0 && *moved != -EAGAIN) path.from.failed = true;
   // The kernel's splice stops before an urgent byte for ever, whether it says that nothing is
   // there, that the stream has ended or that it was reset; a receive takes the byte.
@@ -202,6 +213,10 @@ RelayDirection::Step RelayDirection::flush(const RelayPath& path) {
   if (*moved > 0) {
     pipe_->bytes -= static_cast<std::size_t>(*moved);
     bytes_ += static_cast<std::size_t>(*moved);
+    path.to.writable = true;
+    return Step::kMoved;
+  }
+  if (was_interrupted(*moved)) {
     path.to.writable = true;
     return Step::kMoved;
   }
