@@ -9,6 +9,7 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 FUNCTION_LINES_MAX = 70
+LINE_MAX = 100
 
 
 def rooms_below() -> dict[str, set[str]]:
@@ -65,6 +66,8 @@ def check_lines(path: pathlib.Path, lines: list[str]):
         for pattern, remedy in BANNED.items():
             if pattern.search(line):
                 yield number, f"{pattern.pattern}: {remedy}"
+        if len(line) > LINE_MAX:
+            yield number, f"a line of {len(line)} columns; {LINE_MAX} is the most, and the formatter leaves comments alone"
         code = without_comment(line)
         if AWAIT_IN_CONDITION.search(code) or AWAIT_WITH_BRACES.search(code):
             yield number, "co_await is a whole statement, a named local's initialiser, or behind co_return"

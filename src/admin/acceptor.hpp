@@ -21,8 +21,8 @@ std::uint64_t socket_cookie(int fd);
 
 class Acceptor {
  public:
-  /// Takes a connection, non-blocking, on the acceptor's thread. Returns the connection's descriptor
-  /// from now on (it may be a duplicate), or -1 if it was closed.
+  /// Takes a connection, non-blocking, on the acceptor's thread. Returns the connection's
+  /// descriptor from now on (it may be a duplicate), or -1 if it was closed.
   using Handler = std::function<int(Fd connection)>;
 
   /// Nothing, with errno, if there is no descriptor to be had. `connections_max` may be open at a

@@ -111,8 +111,8 @@ inline constexpr std::chrono::minutes kListingWaitMax{10};
 /// busy day. Each costs memory and rings of its own; of more, the oldest are stopped.
 inline constexpr std::size_t kDrainingMax = 8;
 
-/// How long one of them may take to reply, which whoever asks for the status waits for; and to
-/// close connections, 20,000 a second to a worker.
+/// How long one of them may take to reply, during which a call for the status waits; and to close
+/// connections, 20,000 a second to a worker.
 inline constexpr std::chrono::milliseconds kDrainingReplyMax{1000};
 inline constexpr std::chrono::milliseconds kDrainingCloseMax{60'000};
 

@@ -47,8 +47,8 @@ struct ServerOptions {
 
 class Server {
  public:
-  /// Listens and serves. Errors name the address or the file, and the remedy. `control`, `traffic` and `log`
-  /// outlive it.
+  /// Listens and serves. Errors name the address or the file, and the remedy. `control`, `traffic`
+  /// and `log` outlive it.
   static Result<std::unique_ptr<Server>> start(ServerOptions options, control::Control& control,
                                                traffic::LiveTraffic& traffic, Log& log);
   Server(const Server&) = delete;

@@ -58,7 +58,7 @@ std::expected<config::Grpc, Client::Failure> find_api(const ClientOptions& optio
                                options.config_path),
                    kFailed);
   }
-  // The configuration is the server's, and so is its socket; whoever asks is somebody else.
+  // The configuration and its socket belong to the server; the caller is another user.
   if (::access(options.config_path.c_str(), R_OK) != 0 && errno == EACCES) {
     return give_up(fmt::format("{}: the file cannot be read: Permission denied; ask as root or "
                                "as the server's user",

@@ -73,7 +73,7 @@ class Client {
   /// How a field of the request is called where the user wrote it.
   using FieldName = std::function<std::string(const std::string& field)>;
 
-  /// Says why the call failed, field by field where the server told them; returns the exit code.
+  /// Prints why the call failed, field by field where the server names them; returns the exit code.
   int fail(const grpc::Status& status, const FieldName& name = {}) const;
 
   /// `listener`, or if it is empty the only one that the server has. On an error it has said why.

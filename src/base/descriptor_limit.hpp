@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 // RLIMIT_NOFILE (getrlimit(2)), shared out: the soft limit, which binds the rings, stays a few
-// below the hard one. When connections have taken all that they may, whoever wants to know why, or
-// to make room, still finds a descriptor.
+// below the hard one. When connections have taken all that they may, an operator who looks for the
+// reason, or makes room, still gets a descriptor.
 
 #include <cerrno>
 #include <cstdint>

@@ -15,7 +15,7 @@
 // server. The order is that of the kernel's rules: two processes with standing accepts on one
 // socket, of which one cancels, lose connections.
 //
-// Besides it answers what it is about (self_report.hpp), which is no step and changes nothing.
+// Besides it sends a report of itself (self_report.hpp), which is no step and changes nothing.
 //
 // All on one thread, which polls fd() and calls turn().
 

@@ -16,8 +16,8 @@
 
 namespace mc::lifecycle {
 
-/// What the successor asks for, in this order, and the answers. `about` changes nothing, and
-/// whoever may connect may ask it (self_report.hpp); a server that does not know it refuses.
+/// What the successor asks for, in this order, and the replies. `about` changes nothing, and every
+/// process that may connect may ask for it (self_report.hpp); a server that lacks it refuses.
 namespace word {
 inline constexpr std::string_view kSockets = "mc-proxy handover 1: sockets";
 inline constexpr std::string_view kAbout = "mc-proxy handover 1: about";

@@ -128,7 +128,7 @@ void DataPlane::work(WorkerSlot& slot) {
     slot.worker->run();
     const std::lock_guard lock(slot.worker_life);
     slot.worker.reset();
-    slot.status.not_accepting = true;  // whoever waits for that need not wait for ever
+    slot.status.not_accepting = true;  // ends the wait in suspend()
     slot.status.not_accepting.notify_all();
   } else {
     slot.ready.set_value(worker.error());

@@ -54,8 +54,8 @@ class DataPlane final : public traffic::LiveTraffic {
   /// The sockets that it listens with, until drain().
   [[nodiscard]] const std::vector<ListeningSocket>& sockets() const { return sockets_; }
 
-  /// Resets every open session whose client `firewall` (not null) does not admit, in whatever stage it
-  /// is; its reason is kFirewallCut. Publish the policy with this firewall first: then no such
+  /// Resets every open session whose client `firewall` (not null) does not admit, in whatever stage
+  /// it is; its reason is kFirewallCut. Publish the policy with this firewall first: then no such
   /// client can come after the cut. Returns when the workers have the sweep, which is at once
   /// unless they have kSweepsMax already; they carry it out in slices (kVisitsPerTurn) and keep
   /// `firewall` until then. A worker that drains does so too.

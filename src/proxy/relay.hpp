@@ -29,7 +29,8 @@ struct RelayParts {
 };
 
 /// Moves bytes both ways until both sides have ended, one has failed or the session is interrupted.
-/// Returns why; the kernel then holds neither socket any more, so that a close sends its FIN or RST.
+/// Returns why; the kernel then holds neither socket any more, so that a close sends its FIN or
+/// RST.
 ring::Task<Reason> relay(RelayParts parts);
 
 /// One of the two sockets, and what is known of its readiness. The ring reports edges, so

@@ -17,9 +17,8 @@
 
 namespace mc::proxy {
 
-/// Made by whoever asks, on any thread; used and destroyed on the worker's. Where the worker has
-/// ended, or ends before the walk does, it is destroyed then: so its destructor is what tells that
-/// nothing more will come of it.
+/// Made on any thread; used and destroyed on the worker's. Where the worker has ended, or ends
+/// before the walk does, it is destroyed then: its destructor reports that nothing more will come.
 class Sweep {
  public:
   virtual ~Sweep() = default;

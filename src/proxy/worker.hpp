@@ -50,8 +50,8 @@ class Worker final : private ring::Timer {
   /// Serves until it was told to drain and the last session has ended.
   void run();
 
-  /// Accept, or leave clients in the kernel's queues; status.not_accepting tells when no accept stands any
-  /// more. Any thread.
+  /// Accept, or leave clients in the kernel's queues; status.not_accepting is set once no accept
+  /// stands any more. Any thread.
   enum class Accepting : std::uint8_t { kNo, kYes };
   void accept(Accepting wanted);
 

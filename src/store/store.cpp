@@ -97,8 +97,8 @@ Result<Connection> connect(const std::string& path) {
   auto connection = Connection::open(path, Access::kReadWrite);
   if (!connection) return fail_with_sqlite(path, connection.error());
   if (auto done = use_wal(path, *connection); !done) return std::unexpected(done.error());
-  // The log is moved by checkpoint(), outside of commits. SQLite would do it only every 1,000 pages,
-  // and within a commit.
+  // The log is moved by checkpoint(), outside of commits. SQLite would do it only every 1,000
+  // pages, and within a commit.
   const auto set = connection->execute(fmt::format(
       "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF;"
       "PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = {};"
@@ -294,7 +294,7 @@ Store::Files Store::judge_changed_files() {
   if (!alone) return verdict_of(alone.error());
   const bool is_known =
       alone->incarnation == incarnation_ || alone->incarnation == base_incarnation_;
-  // Whoever wrote into it moved the whole log, or put a copy there that is older than the log.
+  // Another program wrote into it: it moved the whole log, or put a copy there that is older.
   const bool was_written = main_file.modified_ns != main_file_.modified_ns;
   if (!is_known || alone->revision < (was_written ? revision_ : base_revision_)) {
     return Files::kForeign;

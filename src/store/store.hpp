@@ -144,9 +144,9 @@ class Store {
   /// too much for a commit.
   void checkpoint();
 
-  /// Whether the files are still those that this store wrote, as commit() and checkpoint() ask first:
-  /// none was removed or replaced, nobody wrote into them. May become true again: a file that was
-  /// moved away can be put back.
+  /// Whether the files are still those that this store wrote, as commit() and checkpoint() ask
+  /// first: none was removed or replaced, nobody wrote into them. May become true again: a file
+  /// that was moved away can be put back.
   [[nodiscard]] bool is_undisturbed();
 
   /// Copies the database as it is now to `destination`, which gets a complete file or none. Any
@@ -172,8 +172,8 @@ class Store {
   SqliteResult<void> begin_incarnation();
   /// Takes note of the files as they are after a write of ours.
   void remember_files();
-  /// Whose the files are: as they were left, or changed without harm; somebody else's; or not to be
-  /// told now, for want of descriptors or memory.
+  /// Whose the files are: as they were left, or changed without harm; somebody else's; or unknown
+  /// now, for want of descriptors or memory.
   enum class Files : std::uint8_t { kOurs, kForeign, kUnknown };
   [[nodiscard]] Files look_at_files();
   [[nodiscard]] Files judge_changed_files();

@@ -17,8 +17,8 @@ inline constexpr std::uint32_t kLinesPerSecondOfWorker = 20;
 inline constexpr std::chrono::seconds kLinesWindow{1};
 
 // Events of one kind that are kept for those who watch, at some 500 bytes each: half a second of
-// what a proxy does that ends 10,000 sessions a second. A watcher that is further behind is told
-// how many it has missed.
+// what a proxy does that ends 10,000 sessions a second. A watcher that is further behind gets
+// the number that it has missed.
 inline constexpr std::size_t kEventsKept = 4096;
 
 // Events that a worker keeps while it finds the hub in use, turn after turn. A turn makes a few

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Why a connection ended: the closed list that the log line, the counters and the metrics share, and
-// what follows from each reason.
+// Why a connection ended: the closed list that the log line, the counters and the metrics share,
+// and what follows from each reason.
 
 #include <cstddef>
 #include <cstdint>

@@ -87,7 +87,8 @@ HelloBuilder typical_hello(std::string_view name = "app.example.com");
 /// but for the name, is "alpn=h2,http/1.1 versions=0303/0304 ech".
 HelloBuilder chrome_like_hello(std::string_view name = "app.example.com");
 
-/// A file of tests/fuzz/tls/client_hello_corpus, found from MC_SOURCE_ROOT. Throws if it is not there.
+/// A file of tests/fuzz/tls/client_hello_corpus, found from MC_SOURCE_ROOT. Throws if it is not
+/// there.
 Bytes corpus_file(std::string_view name);
 
 // ---- Answers ----
