@@ -9,14 +9,14 @@
 #include "metrics/request.hpp"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  using mc::metrics::Request;
+  using mc::metrics::RequestKind;
   const std::string_view bytes(reinterpret_cast<const char*>(data), size);
   const RequestKind request = mc::metrics::read_request(bytes);
   MC_ASSERT(request != RequestKind::kScrape || bytes.starts_with("GET /metrics"),
             "only one request is a scrape");
   // Bytes that come later change nothing of what was decided.
   if (size > 0) {
-    const Request before = mc::metrics::read_request(bytes.substr(0, size - 1));
+    const RequestKind before = mc::metrics::read_request(bytes.substr(0, size - 1));
     MC_ASSERT(before == RequestKind::kIncomplete || before == request, "a decision stays");
   }
   return 0;
