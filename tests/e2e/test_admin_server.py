@@ -265,12 +265,15 @@ def test_at_the_limit_of_descriptors_an_operator_is_let_in_and_can_make_room(sta
             status = proxy.cli("status")
             assert status.code == 0 and "accepting paused" in status.out, status
         listed = proxy.cli("connections", "list")
-        assert listed.code == 0 and listed.out.count(" hello ") > few, listed
+        assert listed.code == 0, listed
+        # Which of the clients were accepted is the workers' luck: each has its own queue, and the descriptors are shared.
+        accepted = [client for client in clients if " {}:{} ".format(*client.getsockname()) in listed.out]
+        assert len(accepted) == listed.out.count(" hello ") > few, listed
         cut = proxy.cli("firewall", "add", "--cut", MALLORY)
         assert cut.code == 0, cut
         closed = proxy.cli("connections", "close", "--source", "127.0.0.1")
         assert closed.code == 0, closed
-        for client in clients[:few]:
+        for client in accepted:
             expect_rst(client)
     proxy.wait_log(msg="accepting again")
     proxy.admin = Admin(f"unix:{proxy.admin_socket}")
