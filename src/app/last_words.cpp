@@ -18,8 +18,12 @@ namespace {
 // Some lines take a writer microseconds; a terminal or a pipe that is full gets no more time.
 constexpr int kLastLinesMs = 200;
 
+// Whether the reason is written, so that the abort that follows adds none.
+volatile std::sig_atomic_t reason_written = 0;
+
 // Without the heap: there may be none left.
 void write_reason(const char* what, const char* remedy) {
+  reason_written = 1;
   char text[512];
   const int length = std::snprintf(text, sizeof text, "mc-proxy: ended: %s%s\n", what, remedy);
   const auto shown = static_cast<std::size_t>(std::clamp<int>(length, 0, sizeof text - 1));
@@ -47,9 +51,18 @@ void write_reason(const char* what, const char* remedy) {
   std::abort();
 }
 
-// poll(2) may be called in a handler (signal-safety(7)).
-void wait_for_the_log(int signal) {
+// A library that aborts has logged why, as gRPC does when it can start no thread. Who sends SIGABRT
+// from outside, as systemd's watchdog does, knows why. signal-safety(7) allows what is called here.
+void end_after_the_log(int signal, siginfo_t* info, void* /*context*/) {
   static_cast<void>(::poll(nullptr, 0, kLastLinesMs));
+  static constexpr char kAborted[] =
+      "mc-proxy: ended: a check of the program or of a library failed, as the lines before say; if "
+      "they speak of threads or memory, raise the limit on tasks (systemd: TasksMax=; ulimit -u) "
+      "or on address space (LimitAS=; ulimit -v)\n";
+  const bool own_abort = info->si_code == SI_TKILL && info->si_pid == ::getpid();
+  if (own_abort && reason_written == 0) {
+    [[maybe_unused]] const auto ignored = ::write(STDERR_FILENO, kAborted, sizeof kAborted - 1);
+  }
   std::signal(signal, SIG_DFL);
   static_cast<void>(std::raise(signal));
 }
@@ -58,7 +71,10 @@ void wait_for_the_log(int signal) {
 
 void install_last_words() {
   std::set_terminate(say_why);
-  std::signal(SIGABRT, wait_for_the_log);
+  struct sigaction action{};
+  action.sa_sigaction = end_after_the_log;
+  action.sa_flags = SA_SIGINFO;
+  static_cast<void>(::sigaction(SIGABRT, &action, nullptr));
 }
 
 }  // namespace mc::app
