@@ -2,8 +2,6 @@
 """Each RPC of the admin API: what it does to traffic, to the database and to what the other RPCs show."""
 
 import os
-import shutil
-import subprocess
 import time
 from pathlib import Path
 
@@ -27,7 +25,8 @@ from admin import (
     rule,
     unblock,
 )
-from harness import REPOSITORY, Backend, Listener, echo, expect_rst, until
+from geoip import write_database
+from harness import Backend, Listener, echo, expect_rst, until
 
 StatusCode = grpc.StatusCode
 
@@ -193,25 +192,13 @@ def test_rules_are_shown_in_the_order_of_type_and_value_page_by_page(proxy) -> N
 # ---- countries
 
 
-def make_database(path: Path, kind: str) -> Path:
-    """A database of tests/support/make_mmdb.pl: "country" has 127.0.0.0/8 in DE, "country_moved" does not have it."""
-    subprocess.run(["perl", REPOSITORY / "tests/support/make_mmdb.pl", kind, path], check=True)
-    return path
-
-
-@pytest.fixture(scope="session")
-def databases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    directory = tmp_path_factory.mktemp("mmdb")
-    return {kind: make_database(directory / f"{kind}.mmdb", kind) for kind in ("country", "country_moved", "asn")}
-
-
 @pytest.fixture
-def geoip_db(databases: dict[str, Path], tmp_path: Path) -> Path:
-    return Path(shutil.copy(databases["country"], tmp_path / "GeoLite2-Country.mmdb"))
+def geoip_db(tmp_path: Path) -> Path:
+    return write_database(tmp_path / "GeoLite2-Country.mmdb", "country")
 
 
 def test_a_country_rule_blocks_and_a_reloaded_database_moves_it(
-    start_administered, backend, databases, geoip_db: Path
+    start_administered, backend, geoip_db: Path
 ) -> None:
     proxy = start_administered(routes={"*": backend}, firewall={"geoip_db": str(geoip_db)})
     proxy.expect_served()
@@ -220,7 +207,7 @@ def test_a_country_rule_blocks_and_a_reloaded_database_moves_it(
     assert proxy.rules() == [(COUNTRY, "DE")]
     assert proxy.admin.GetStatus().geoip.type == "GeoLite2-Country"
 
-    shutil.copyfile(databases["country_moved"], geoip_db)
+    write_database(geoip_db, "country_moved")
     proxy.expect_refused("blocked_country")
     answer = proxy.admin.ReloadGeoIP()
     assert (answer.geoip.type, answer.revision) == ("GeoLite2-Country", 2)
@@ -231,7 +218,7 @@ def test_a_country_rule_blocks_and_a_reloaded_database_moves_it(
 
 @pytest.mark.parametrize("damage", ["empty", "truncated", "foreign", "missing", "text"])
 def test_a_database_that_cannot_be_read_is_refused_and_the_old_one_stays(
-    start_administered, backend, databases, geoip_db: Path, damage: str
+    start_administered, backend, geoip_db: Path, damage: str
 ) -> None:
     proxy = start_administered(routes={"*": backend}, firewall={"geoip_db": str(geoip_db), "blocked_countries": ["DE"]})
     built_at = proxy.admin.GetStatus().geoip.built_at
@@ -241,7 +228,7 @@ def test_a_database_that_cannot_be_read_is_refused_and_the_old_one_stays(
         case "truncated":
             geoip_db.write_bytes(geoip_db.read_bytes()[:200])
         case "foreign":
-            shutil.copyfile(databases["asn"], geoip_db)
+            write_database(geoip_db, "asn")
         case "missing":
             geoip_db.unlink()
         case "text":
@@ -263,13 +250,13 @@ def test_without_a_database_there_are_no_country_rules_and_nothing_to_reload(pro
 
 
 def test_a_database_that_comes_after_the_start_serves_the_first_country_rule(
-    start_administered, backend, databases, tmp_path: Path
+    start_administered, backend, tmp_path: Path
 ) -> None:
     path = tmp_path / "late.mmdb"
     proxy = start_administered(routes={"*": backend}, firewall={"geoip_db": str(path)})
     with refused(StatusCode.FAILED_PRECONDITION, "firewall: geoip_db is required", str(path)):
         proxy.admin.AddFirewallRule(rule=rule(COUNTRY, "DE"))
-    shutil.copy(databases["country"], path)
+    write_database(path, "country")
     proxy.admin.AddFirewallRule(rule=rule(COUNTRY, "DE"))
     proxy.expect_refused("blocked_country")
 
@@ -324,13 +311,13 @@ def test_a_rule_that_does_not_cut_leaves_open_connections_alone(
 
 
 def test_a_reloaded_database_cuts_whoever_is_in_a_blocked_country_now(
-    start_administered, backend, databases, geoip_db: Path
+    start_administered, backend, geoip_db: Path
 ) -> None:
-    shutil.copyfile(databases["country_moved"], geoip_db)
+    write_database(geoip_db, "country_moved")
     firewall = {"geoip_db": str(geoip_db), "blocked_countries": ["DE"], "cut_established": True}
     proxy = start_administered(routes={"*": backend}, firewall=firewall)
     with proxy.open_connection() as client:
-        shutil.copyfile(databases["country"], geoip_db)
+        write_database(geoip_db, "country")
         proxy.admin.ReloadGeoIP()
         expect_rst(client)
         assert proxy.outcome(client)["reason"] == "firewall_cut"

@@ -1,32 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """Country rules against a real .mmdb, and its replacement while the server runs (RUNBOOK, "A fresh GeoIP database")."""
 
-import shutil
 import signal
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from harness import REPOSITORY, Backend, client_hello, echo, expect_rst, recv_exactly
+from geoip import write_database
+from harness import Backend, client_hello, echo, expect_rst, recv_exactly
 
 HELLO = client_hello("app.example.com")
-
-
-def make_database(directory: Path, kind: str) -> Path:
-    """A database of tests/support/make_mmdb.pl: "country" has 127.0.0.0/8 in DE, "country_moved" does not have it."""
-    path = directory / f"{kind}.mmdb"
-    script = REPOSITORY / "tests/support/make_mmdb.pl"
-    subprocess.run(["perl", script, kind, path], check=True)
-    return path
 
 
 @pytest.fixture
 def blocked(tmp_path: Path, start_proxy: Callable, start_backend: Callable):
     """A server that blocks Germany, where these clients are, and the path of its database."""
     path = tmp_path / "GeoLite2-Country.mmdb"
-    shutil.copy(make_database(tmp_path, "country"), path)
+    write_database(path, "country")
     backend = start_backend(Backend(echo))
     proxy = start_proxy(routes={"*": backend}, firewall={"geoip_db": str(path), "blocked_countries": ["DE"]})
     return proxy, path
@@ -51,7 +42,7 @@ def test_a_client_from_a_blocked_country_is_reset(blocked) -> None:
 def test_a_database_copied_over_the_old_one_is_in_force_after_sighup(blocked, tmp_path: Path) -> None:
     proxy, path = blocked
     # Copied in place, as operators do it: the old file is truncated under the running server.
-    shutil.copyfile(make_database(tmp_path, "country_moved"), path)
+    write_database(path, "country_moved")
     expect_blocked(proxy)
     proxy.send_signal(signal.SIGHUP)
     proxy.wait_log(level="INFO", msg="received SIGHUP, reloading GeoIP database")
@@ -68,7 +59,7 @@ def test_a_database_that_cannot_be_read_leaves_the_old_one_in_force(blocked, tmp
         case "truncated":
             path.write_bytes(path.read_bytes()[:200])
         case "foreign":
-            shutil.copyfile(make_database(tmp_path, "asn"), path)
+            write_database(path, "asn")
         case "missing":
             path.unlink()
     proxy.send_signal(signal.SIGHUP)

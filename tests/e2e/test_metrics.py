@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from admin import COUNTRY, MALLORY, AdministeredProxy, ServerTls, api, put, rule
+from geoip import write_database
 from harness import (
     OUTCOMES,
     PATIENCE,
@@ -30,7 +31,6 @@ from harness import (
     reserve_port,
     until,
 )
-from test_geoip import make_database
 
 OBSERVABILITY = REPOSITORY / "observability"
 
@@ -195,8 +195,7 @@ def test_connections_are_told_by_listener_reason_and_route(start_metered, backen
 
 
 def test_policy_certificate_and_geoip_are_told(start_metered, backend: Backend, authority, tmp_path: Path) -> None:
-    database = tmp_path / "GeoIP.mmdb"
-    subprocess.run(["perl", REPOSITORY / "tests/support/make_mmdb.pl", "country", database], check=True, timeout=60)
+    database = write_database(tmp_path / "GeoIP.mmdb", "country")
     certificate = authority.issue("localhost")
     metered = start_metered(
         routes={"app.example.com": backend},
@@ -242,7 +241,7 @@ def test_changes_that_the_database_did_not_take_are_counted_apart(start_metered,
 def test_a_reload_of_geoip_that_failed_is_a_warning_until_one_succeeds(
     start_metered, backend: Backend, tmp_path: Path
 ) -> None:
-    path = make_database(tmp_path, "country")
+    path = write_database(tmp_path / "country.mmdb", "country")
     good = path.read_bytes()
     metered = start_metered(routes={"*": backend}, firewall={"geoip_db": str(path), "blocked_countries": ["KP"]})
 
@@ -504,8 +503,7 @@ def expressions(value: Any) -> Iterator[str]:
 def test_every_metric_and_label_of_dashboard_and_alerts_is_in_a_scrape(
     start_metered, backend: Backend, authority, tmp_path: Path
 ) -> None:
-    database = tmp_path / "GeoIP.mmdb"
-    subprocess.run(["perl", REPOSITORY / "tests/support/make_mmdb.pl", "country", database], check=True, timeout=60)
+    database = write_database(tmp_path / "GeoIP.mmdb", "country")
     metered = start_metered(
         routes={"app.example.com": backend},
         firewall={"geoip_db": str(database), "blocked_countries": ["RU"]},

@@ -17,8 +17,8 @@ import pytest
 
 from tools import buf
 from certs import Authority
+from geoip import write_database
 from harness import PATIENCE, REPOSITORY, SLOW_FACTOR, binary
-from test_geoip import make_database
 
 CONFIG = """\
 [[listeners]]
@@ -194,7 +194,7 @@ def machine(tmp_path: Path, authority: Authority) -> Iterator[Machine]:
     (tmp_path / "mc-proxy.toml").write_text(CONFIG)
     (tmp_path / "grpcurl").write_text(GRPCURL)
     (tmp_path / "grpcurl").chmod(0o755)
-    make_database(tmp_path, "country")
+    write_database(tmp_path / "country.mmdb", "country")
     machine = Machine(tmp_path)
     try:
         yield machine
