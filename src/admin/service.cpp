@@ -37,12 +37,12 @@ std::size_t page_size(std::uint32_t asked, std::size_t most) {
 struct Busy {
   std::uint64_t active;
   std::uint64_t connections;
-  const policy::Route* route;
+  const policy::LiveRoute* route;
 
   [[nodiscard]] bool before(const Busy& other) const {
     if (active != other.active) return active > other.active;
     if (connections != other.connections) return connections > other.connections;
-    return route->pattern < other.route->pattern;
+    return route->spec.pattern < other.route->spec.pattern;
   }
 };
 
@@ -50,22 +50,22 @@ void fill_busiest(const policy::RouteTable& table, std::size_t most, api::Listen
   if (most == 0) return;
   std::vector<Busy> routes;
   routes.reserve(table.size());
-  table.for_each([&routes](const policy::Route& route) {
-    routes.push_back({route.usage->active.load(std::memory_order_relaxed),
-                      route.usage->connections.load(std::memory_order_relaxed), &route});
+  table.for_each([&routes](const policy::LiveRoute& route) {
+    routes.push_back({route.state->active.load(std::memory_order_relaxed),
+                      route.state->connections.load(std::memory_order_relaxed), &route});
   });
   const auto shown = static_cast<std::ptrdiff_t>(std::min(most, routes.size()));
   std::ranges::partial_sort(routes, routes.begin() + shown,
                             [](const Busy& a, const Busy& b) { return a.before(b); });
   for (const Busy& busy : std::span(routes.begin(), routes.begin() + shown)) {
     auto& told = *out.add_routes();
-    to_api(*busy.route, *told.mutable_route());
+    to_api(busy.route->spec, *told.mutable_route());
     told.set_active_connections(busy.active);
     told.set_total_connections(busy.connections);
-    const policy::RouteUsage& usage = *busy.route->usage;
-    told.set_dial_failures(usage.dial_failures.load(std::memory_order_relaxed));
-    told.set_bytes_up(usage.bytes_up.load(std::memory_order_relaxed));
-    told.set_bytes_down(usage.bytes_down.load(std::memory_order_relaxed));
+    const policy::BackendState& backend = *busy.route->state;
+    told.set_dial_failures(backend.dial_failures.load(std::memory_order_relaxed));
+    told.set_bytes_up(backend.bytes_up.load(std::memory_order_relaxed));
+    told.set_bytes_down(backend.bytes_down.load(std::memory_order_relaxed));
   }
 }
 
@@ -278,18 +278,19 @@ grpc::Status Service::ListRoutes(grpc::ServerContext*, const api::ListRoutesRequ
   }
   const auto state = control_.state();
   const auto routes = state->routes[*listener].sorted();
-  const auto begin = request->page_token().empty()
-                         ? routes.begin()
-                         : std::ranges::upper_bound(routes, std::string_view(request->page_token()),
-                                                    {}, [](const policy::Route* route) {
-                                                      return std::string_view(route->pattern);
-                                                    });
+  const auto begin =
+      request->page_token().empty()
+          ? routes.begin()
+          : std::ranges::upper_bound(routes, std::string_view(request->page_token()), {},
+                                     [](const policy::LiveRoute* route) {
+                                       return std::string_view(route->spec.pattern.text());
+                                     });
   const auto size = std::min<std::size_t>(page_size(request->page_size(), kRoutesPerPageMax),
                                           static_cast<std::size_t>(routes.end() - begin));
   const auto page = std::span(begin, size);
-  for (const policy::Route* const route : page) to_api(*route, *response->add_routes());
+  for (const policy::LiveRoute* const route : page) to_api(route->spec, *response->add_routes());
   if (begin + static_cast<std::ptrdiff_t>(size) != routes.end() && !page.empty()) {
-    response->set_next_page_token(page.back()->pattern);
+    response->set_next_page_token(page.back()->spec.pattern.text());
   }
   response->set_revision(state->revision);
   return grpc::Status::OK;

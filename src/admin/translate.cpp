@@ -162,7 +162,7 @@ control::Change to_control(const api::Change& change) {
 }
 
 void to_api(const policy::Route& route, api::Route& out) {
-  out.set_hostname(route.pattern);
+  out.set_hostname(route.pattern.text());
   out.set_backend(route.backend.to_string());
 }
 
@@ -181,7 +181,7 @@ void to_api(const control::Applied& applied, api::ChangeSummary& out) {
 
 void to_api(const control::Effect& effect, api::ChangeEffect& out) {
   out.set_result(to_api(effect.result));
-  if (effect.previous.has_value()) out.set_previous_backend(effect.previous->to_string());
+  if (effect.previous.has_value()) out.set_previous_backend(effect.previous->backend.to_string());
 }
 
 void to_api(const policy::GeoIp& geoip, api::GeoIPStatus& out) {

@@ -63,7 +63,7 @@ std::expected<api::Route, std::vector<std::string>> route_of(const std::string& 
   const auto address = config::parse_backend(backend);
   if (name.has_value() && address.has_value()) {
     api::Route route;
-    route.set_hostname(*name);
+    route.set_hostname(name->text());
     route.set_backend(backend);
     return route;
   }

@@ -11,7 +11,6 @@
 #include <cstddef>
 #include <cstring>
 #include <map>
-#include <unordered_map>
 #include <utility>
 
 #include "base/fd.hpp"
@@ -163,7 +162,7 @@ void Reader::refuse_taken(const Node& place, Predicate is_taken_by) {
 }
 
 void Reader::read_routes(const Section& section, Listener& listener) {
-  std::unordered_map<std::string, Position> seen;
+  std::map<policy::HostPattern, Position> seen;
   for (const Node& table : section.tables("routes")) {
     const Section route(*table.value, table.path, kRouteKeys, problems_);
     const auto place = route.require("hostname", TomlType::kString, "\"app.example.com\"");
@@ -175,7 +174,7 @@ void Reader::read_routes(const Section& section, Listener& listener) {
     if (!is_new) {
       problems_.add(*place->value, place->path,
                     fmt::format("this listener has a route for {} already, on line {}; remove one",
-                                quote(*hostname), first->second.line));
+                                quote(hostname->text()), first->second.line));
     } else if (backend) {
       listener.routes.push_back({*hostname, *backend});
     }

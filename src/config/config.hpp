@@ -15,17 +15,11 @@
 
 #include "base/log.hpp"
 #include "config/problem.hpp"
-#include "net/backend_address.hpp"
 #include "net/ip.hpp"
 #include "net/socket_address.hpp"
+#include "policy/route.hpp"
 
 namespace mc::config {
-
-struct Route {
-  /// "app.example.com", "*.example.com" or "*", in normal form.
-  std::string hostname;
-  BackendAddress backend;
-};
 
 struct Listener {
   /// As written, such as ":443": the listener's name in logs, in status and in the admin API.
@@ -33,7 +27,7 @@ struct Listener {
   SocketAddress addr;
   /// Whether the listener starts although no interface has its address.
   bool freebind = false;
-  std::vector<Route> routes;
+  std::vector<policy::Route> routes;
 };
 
 struct Database {

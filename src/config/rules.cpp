@@ -55,28 +55,10 @@ std::string_view host_in(std::string_view text) {
   return text.substr(0, text.find_first_of("/:?#"));
 }
 
-}  // namespace
-
-Result<std::string> parse_hostname(std::string_view text) {
-  if (text == "*") return std::string(text);
-  constexpr std::string_view kWildcard = "*.";
-  const bool is_wildcard = text.starts_with(kWildcard);
-  const auto host = is_wildcard ? text.substr(kWildcard.size()) : text;
-  const auto name = tls::HostName::from(host);
-  if (name) return std::string(is_wildcard ? kWildcard : "") + std::string(name->view());
-  if (const auto mistaken = mistaken_for_hostname(text); !mistaken.empty()) {
-    const auto meant = host_in(text);
-    const Result<std::string> inner = meant == text ? fail("") : parse_hostname(meant);
-    return fail(fmt::format("{}: {}; write {}", quote(text), mistaken,
-                            inner ? quote(*inner) : kHostNameExamples));
-  }
-  if (host.contains('*')) {
-    return fail(fmt::format(
-        "{}: a wildcard stands alone (\"*\") or for all that precedes a name (\"*.example.com\")",
-        quote(text)));
-  }
-  return fail(fmt::format("{}: not a host name: {}; write {}", quote(text),
-                          tls::to_string(name.error()), kHostNameExamples));
+// Whether a "*" stands anywhere but in front of ".name".
+bool has_stray_star(std::string_view text) {
+  const auto last = text.rfind('*');
+  return last != text.npos && (last > 0 || !text.substr(1).starts_with('.'));
 }
 
 Result<BackendAddress> parse_recorded_backend(std::string_view text) {
@@ -84,6 +66,25 @@ Result<BackendAddress> parse_recorded_backend(std::string_view text) {
   if (!address || !is_any(address->ip())) return address;
   return fail(fmt::format("{}: no address to connect to; write \"127.0.0.1:{}\" for this machine",
                           quote(text), address->port()));
+}
+
+}  // namespace
+
+Result<policy::HostPattern> parse_hostname(std::string_view text) {
+  auto pattern = policy::HostPattern::parse(text);
+  if (pattern.has_value()) return *std::move(pattern);
+  if (const auto mistaken = mistaken_for_hostname(text); !mistaken.empty()) {
+    const auto meant = policy::HostPattern::parse(host_in(text));
+    return fail(fmt::format("{}: {}; write {}", quote(text), mistaken,
+                            meant ? quote(meant->text()) : kHostNameExamples));
+  }
+  if (has_stray_star(text)) {
+    return fail(fmt::format(
+        "{}: a wildcard stands alone (\"*\") or for all that precedes a name (\"*.example.com\")",
+        quote(text)));
+  }
+  return fail(fmt::format("{}: not a host name: {}; write {}", quote(text),
+                          tls::to_string(pattern.error()), kHostNameExamples));
 }
 
 Result<BackendAddress> parse_backend(std::string_view text) {
@@ -100,6 +101,14 @@ Result<BackendAddress> parse_backend(std::string_view text) {
                     quote(text)));
   }
   return address;
+}
+
+Result<policy::Route> read_recorded_route(std::string_view hostname, std::string_view backend) {
+  auto pattern = parse_hostname(hostname);
+  if (!pattern) return std::unexpected(pattern.error());
+  auto address = parse_recorded_backend(backend);
+  if (!address) return std::unexpected(address.error());
+  return policy::Route{*std::move(pattern), *std::move(address)};
 }
 
 Result<IpAddress> parse_blocked_ip(std::string_view text) {

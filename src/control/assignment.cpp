@@ -7,10 +7,10 @@
 
 namespace mc::control {
 
-Assignment assign(const std::vector<store::Route>& records, const Listeners& listeners) {
+Assignment assign(const std::vector<store::RouteRecord>& records, const Listeners& listeners) {
   Assignment assignment;
   auto& left = assignment.left_behind;
-  for (const store::Route& record : records) ++left[record.key.listener];
+  for (const store::RouteRecord& record : records) ++left[record.key.listener];
   for (std::size_t i = 0; i < listeners.size(); ++i) {
     assignment.record_names.push_back(listeners.name(i));
   }
@@ -33,7 +33,7 @@ Assignment assign(const std::vector<store::Route>& records, const Listeners& lis
   return assignment;
 }
 
-void rename(std::vector<store::Route>& records, const Assignment& assignment,
+void rename(std::vector<store::RouteRecord>& records, const Assignment& assignment,
             const Listeners& listeners) {
   std::map<std::string, std::string> names;
   for (std::size_t i = 0; i < listeners.size(); ++i) {
@@ -41,7 +41,7 @@ void rename(std::vector<store::Route>& records, const Assignment& assignment,
       names.emplace(assignment.record_names[i], listeners.name(i));
     }
   }
-  for (store::Route& record : records) {
+  for (store::RouteRecord& record : records) {
     const auto found = names.find(record.key.listener);
     if (found != names.end()) record.key.listener = found->second;
   }

@@ -23,10 +23,10 @@ struct Assignment {
 
 /// A listener has the records of its name; if there are none, those of the name that is the same
 /// address. So a configuration can be rewritten and taken back without a change of the database.
-Assignment assign(const std::vector<store::Route>& records, const Listeners& listeners);
+Assignment assign(const std::vector<store::RouteRecord>& records, const Listeners& listeners);
 
 /// Gives the records the names that the configuration has.
-void rename(std::vector<store::Route>& records, const Assignment& assignment,
+void rename(std::vector<store::RouteRecord>& records, const Assignment& assignment,
             const Listeners& listeners);
 
 }  // namespace mc::control

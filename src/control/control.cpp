@@ -34,11 +34,11 @@ Applied summary(const Difference& difference, store::Revision revision) {
 }
 
 std::string describe(const Difference::RouteChange& change, const Listeners& listeners) {
-  const auto text = [](const std::optional<BackendAddress>& backend) {
-    return backend.has_value() ? backend->to_string() : std::string("none");
+  const auto text = [](const std::optional<policy::Route>& route) {
+    return route.has_value() ? route->backend.to_string() : std::string("none");
   };
-  return fmt::format("{} {} {} -> {}", listeners.name(change.listener), change.hostname,
-                     text(change.before), text(change.after));
+  return fmt::format("{} {} {} -> {}", listeners.name(change.key.listener),
+                     change.key.pattern.text(), text(change.before), text(change.after));
 }
 
 struct Aside {
@@ -48,8 +48,9 @@ struct Aside {
 
 std::map<std::string, Aside> changes_aside(const Difference& difference) {
   std::map<std::string, Aside> changes;
-  for (const store::Route& route : difference.put_aside) ++changes[route.key.listener].put;
-  for (const store::RouteKey& key : difference.removed_aside) ++changes[key.listener].removed;
+  for (const store::RouteRecord& route : difference.put_aside) ++changes[route.key.listener].put;
+  for (const store::RouteRecord::Key& key : difference.removed_aside)
+    ++changes[key.listener].removed;
   return changes;
 }
 

@@ -146,9 +146,10 @@ class Control {
 
   /// Finds out whose the routes are, and says at warn which are nobody's.
   Assignment assign_routes(store::Contents& contents);
-  Result<void> load(store::Contents contents);
-  Result<void> load_routes(const store::Contents& contents, State& state) const;
-  Result<void> load_rules(const store::Contents& contents, State& state) const;
+  /// Makes the first state: of the contents, or of the configuration if they are new.
+  Result<Assignment> load(const config::Config& config, store::Contents contents);
+  Result<void> make_state(const Specification& specification, store::Revision revision);
+  void warn_of_loop(std::size_t listener, const policy::Route& route) const;
   [[nodiscard]] Result<std::shared_ptr<const policy::GeoIp>> open_geoip(const RuleSet& rules) const;
 
   /// Takes the writer's lock, lets `edit` fill a draft of the state in force, and finishes it.

@@ -63,7 +63,7 @@ class Validator {
     auto hostname =
         violations_.check(index_, Field::kHostname, config::parse_hostname(change.hostname));
     if (!listener || !hostname) return std::nullopt;
-    return ValidRoute{ValidRoute::Op::kRemove, *listener, *std::move(hostname), {}};
+    return ValidRoute{ValidRoute::Op::kRemove, {*listener, *std::move(hostname)}, std::nullopt};
   }
   std::optional<ValidChange> operator()(const AddRule& change) {
     return rule(ValidRule::Op::kAdd, change.rule);
@@ -105,7 +105,7 @@ class Validator {
       }
     }
     if (!listener || !hostname || !backend) return std::nullopt;
-    return ValidRoute{op, *listener, *std::move(hostname), *backend};
+    return ValidRoute{op, {*listener, *hostname}, policy::Route{*hostname, *backend}};
   }
 
   std::optional<ValidChange> rule(ValidRule::Op op, const RuleText& text) {
@@ -165,12 +165,12 @@ Outcome<std::vector<ValidChange>> validate_routes(const std::string& listener,
   Validator validator(listeners);
   std::vector<ValidChange> valid;
   valid.reserve(routes.size());
-  std::map<std::string, std::size_t> first_place;
+  std::map<RouteKey, std::size_t> first_place;
   for (std::size_t i = 0; i < routes.size(); ++i) {
     validator.at(i);
     auto change = validator(PutRoute{listener, routes[i]});
     if (!change) continue;
-    const auto [first, is_new] = first_place.try_emplace(std::get<ValidRoute>(*change).hostname, i);
+    const auto [first, is_new] = first_place.try_emplace(std::get<ValidRoute>(*change).key, i);
     if (!is_new) {
       validator.violations().add(i, Field::kHostname,
                                  fmt::format("{}: the same host name as routes[{}]; leave one out",
@@ -188,27 +188,28 @@ Outcome<Effect> Draft::apply(const ValidChange& change) {
 }
 
 Outcome<Effect> Draft::apply(const ValidRoute& change) {
-  const RouteId id{change.listener, change.hostname};
-  const auto touched = routes_.find(id);
-  const std::optional<BackendAddress> now = touched != routes_.end() ? touched->second : before(id);
+  const RouteKey& key = change.key;
+  const auto touched = routes_.find(key);
+  const std::optional<policy::Route> now = touched != routes_.end() ? touched->second : before(key);
   if (change.op == ValidRoute::Op::kAdd && now.has_value()) {
     return refuse(
         RefusalKind::kAlreadyExists,
         fmt::format("listener {} has a route for {} already, to {}; remove it first, or replace it",
-                    quote(listeners_.name(id.listener)), quote(id.hostname), now->to_string()));
+                    quote(listeners_.name(key.listener)), quote(key.pattern.text()),
+                    now->backend.to_string()));
   }
   if (change.op == ValidRoute::Op::kRemove && !now.has_value()) {
     return refuse(RefusalKind::kNotFound,
                   fmt::format("listener {} has no route for {}",
-                              quote(listeners_.name(id.listener)), quote(id.hostname)));
+                              quote(listeners_.name(key.listener)), quote(key.pattern.text())));
   }
   if (change.op == ValidRoute::Op::kRemove) {
-    routes_[id] = std::nullopt;
+    routes_.insert_or_assign(key, std::nullopt);
     return Effect{Effect::Result::kRemoved, std::nullopt};
   }
-  routes_[id] = change.backend;
+  routes_.insert_or_assign(key, change.route);
   if (!now.has_value()) return Effect{Effect::Result::kAdded, std::nullopt};
-  if (*now == change.backend) return Effect{Effect::Result::kUnchanged, std::nullopt};
+  if (now == change.route) return Effect{Effect::Result::kUnchanged, std::nullopt};
   return Effect{Effect::Result::kChanged, now};
 }
 
@@ -233,22 +234,22 @@ Outcome<Effect> Draft::apply(const ValidRule& change) {
 }
 
 void Draft::clear_routes(std::size_t listener) {
-  for (const policy::Route* route : base_.routes[listener].sorted()) {
-    routes_[RouteId{listener, route->pattern}] = std::nullopt;
-  }
+  base_.routes[listener].for_each([&](const policy::LiveRoute& route) {
+    routes_.insert_or_assign({listener, route.spec.pattern}, std::nullopt);
+  });
 }
 
-std::optional<BackendAddress> Draft::before(const RouteId& id) const {
-  const policy::Route* const route = base_.routes[id.listener].by_pattern(id.hostname);
+std::optional<policy::Route> Draft::before(const RouteKey& key) const {
+  const policy::LiveRoute* const route = base_.routes[key.listener].by_pattern(key.pattern);
   if (route == nullptr) return std::nullopt;
-  return route->backend;
+  return route->spec;
 }
 
 Difference Draft::difference() const {
   Difference difference;
-  for (const auto& [id, after] : routes_) {
-    const auto was = before(id);
-    if (was != after) difference.routes.push_back({id.listener, id.hostname, was, after});
+  for (const auto& [key, after] : routes_) {
+    const auto was = before(key);
+    if (was != after) difference.routes.push_back({key, was, after});
   }
   for (const auto& [rule, is_there] : rules_) {
     if (is_there == base_.rules->contains(rule)) continue;
@@ -274,18 +275,18 @@ State changed(const State& base, const Difference& difference) {
   // In the order of listeners, as the draft's map has them.
   auto change = difference.routes.begin();
   while (change != difference.routes.end()) {
-    const std::size_t listener = change->listener;
+    const std::size_t listener = change->key.listener;
     const policy::RouteTable& before = base.routes[listener];
     policy::RouteTable::Edit edit(before);
-    for (; change != difference.routes.end() && change->listener == listener; ++change) {
+    for (; change != difference.routes.end() && change->key.listener == listener; ++change) {
       if (!change->after.has_value()) {
-        edit.remove(change->hostname);
+        edit.remove(change->key.pattern);
         continue;
       }
-      policy::Route route{change->hostname, *change->after};
+      policy::LiveRoute route{.spec = *change->after};
       // A route that changes its backend goes on counting.
-      const policy::Route* const replaced = before.by_pattern(change->hostname);
-      if (replaced != nullptr) route.usage = replaced->usage;
+      const policy::LiveRoute* const replaced = before.by_pattern(change->key.pattern);
+      if (replaced != nullptr) route.state = replaced->state;
       edit.put(std::move(route));
     }
     next.routes[listener] = std::move(edit).finish();
@@ -298,15 +299,28 @@ State changed(const State& base, const Difference& difference) {
   return next;
 }
 
+Difference difference_from_nothing(const Specification& specification) {
+  Difference difference;
+  for (std::size_t listener = 0; listener < specification.routes.size(); ++listener) {
+    for (const policy::Route& route : specification.routes[listener]) {
+      difference.routes.push_back({{listener, route.pattern}, std::nullopt, route});
+    }
+  }
+  for (std::size_t i = 0; i < specification.rules.size(); ++i) {
+    difference.added_rules.push_back(specification.rules.at(i));
+  }
+  return difference;
+}
+
 store::ChangeSet to_records(const Difference& difference,
                             const std::vector<std::string>& record_names) {
   store::ChangeSet records;
   records.put_routes = difference.put_aside;
   records.removed_routes = difference.removed_aside;
   for (const Difference::RouteChange& change : difference.routes) {
-    store::RouteKey key{record_names[change.listener], change.hostname};
+    store::RouteRecord::Key key{record_names[change.key.listener], change.key.pattern.text()};
     if (change.after.has_value()) {
-      records.put_routes.push_back({std::move(key), change.after->to_string()});
+      records.put_routes.push_back({std::move(key), change.after->backend.to_string()});
     } else {
       records.removed_routes.push_back(std::move(key));
     }

@@ -16,7 +16,7 @@
 #include "control/change.hpp"
 #include "control/rule_set.hpp"
 #include "control/state.hpp"
-#include "net/backend_address.hpp"
+#include "policy/route.hpp"
 #include "store/store.hpp"
 
 namespace mc::control {
@@ -25,9 +25,8 @@ namespace mc::control {
 struct ValidRoute {
   enum class Op : std::uint8_t { kAdd, kPut, kRemove };
   Op op;
-  std::size_t listener;
-  std::string hostname;
-  BackendAddress backend;  // unspecified for kRemove
+  RouteKey key;
+  std::optional<policy::Route> route;  // nothing for kRemove
 };
 struct ValidRule {
   enum class Op : std::uint8_t { kAdd, kPut, kRemove };
@@ -49,17 +48,16 @@ Outcome<std::vector<ValidChange>> validate_routes(const std::string& listener,
 /// What a request changes, net.
 struct Difference {
   struct RouteChange {
-    std::size_t listener;
-    std::string hostname;
-    std::optional<BackendAddress> before;  // nothing: it was not there
-    std::optional<BackendAddress> after;   // nothing: it is not there any more
+    RouteKey key;
+    std::optional<policy::Route> before;  // nothing: it was not there
+    std::optional<policy::Route> after;   // nothing: it is not there any more
   };
   std::vector<RouteChange> routes;
   std::vector<Rule> added_rules;  // in order
   std::vector<Rule> removed_rules;
   /// Records of listeners that are not configured, which no state has.
-  std::vector<store::Route> put_aside;
-  std::vector<store::RouteKey> removed_aside;
+  std::vector<store::RouteRecord> put_aside;
+  std::vector<store::RouteRecord::Key> removed_aside;
 
   [[nodiscard]] bool empty() const {
     return routes.empty() && added_rules.empty() && removed_rules.empty() && put_aside.empty() &&
@@ -71,12 +69,12 @@ struct Difference {
 struct Effect {
   enum class Result : std::uint8_t {
     kAdded,
-    kChanged,  // a route has another backend
+    kChanged,  // a route is another one
     kRemoved,
     kUnchanged,  // it was there already, as the change puts it
   };
   Result result = Result::kUnchanged;
-  std::optional<BackendAddress> previous;  // with kChanged
+  std::optional<policy::Route> previous;  // with kChanged
 };
 
 class Draft {
@@ -88,35 +86,32 @@ class Draft {
   /// Removes every route of the listener; what is put afterwards stays.
   void clear_routes(std::size_t listener);
   /// The same for a record of a listener that is not configured.
-  void put_aside(store::Route record) { put_aside_.push_back(std::move(record)); }
-  void remove_aside(store::RouteKey key) { removed_aside_.push_back(std::move(key)); }
+  void put_aside(store::RouteRecord record) { put_aside_.push_back(std::move(record)); }
+  void remove_aside(store::RouteRecord::Key key) { removed_aside_.push_back(std::move(key)); }
 
   [[nodiscard]] Difference difference() const;
   /// The rules that the request adds or puts, whether they are new or not, in order.
   [[nodiscard]] std::vector<Rule> wanted_rules() const;
 
  private:
-  struct RouteId {
-    std::size_t listener;
-    std::string hostname;
-    auto operator<=>(const RouteId&) const = default;
-  };
-
   Outcome<Effect> apply(const ValidRoute& change);
   Outcome<Effect> apply(const ValidRule& change);
-  [[nodiscard]] std::optional<BackendAddress> before(const RouteId& id) const;
+  [[nodiscard]] std::optional<policy::Route> before(const RouteKey& key) const;
 
   const State& base_;
   const Listeners& listeners_;
-  std::map<RouteId, std::optional<BackendAddress>> routes_;  // what was touched, as it is now
+  std::map<RouteKey, std::optional<policy::Route>> routes_;  // what was touched, as it is now
   std::map<Rule, bool> rules_;  // what was touched: whether it is there
-  std::vector<store::Route> put_aside_;
-  std::vector<store::RouteKey> removed_aside_;
+  std::vector<store::RouteRecord> put_aside_;
+  std::vector<store::RouteRecord::Key> removed_aside_;
 };
 
 /// `base` with the difference made; its revision is still that of `base`. Country rules need
 /// base.firewall.geoip().
 State changed(const State& base, const Difference& difference);
+
+/// What is new where nothing was before: all of it.
+Difference difference_from_nothing(const Specification& specification);
 
 /// The difference as the store takes it; `record_names` are those of the listeners there.
 store::ChangeSet to_records(const Difference& difference,

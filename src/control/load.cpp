@@ -31,43 +31,29 @@ constexpr const char* kEdited =
     "; somebody edited the database: correct the record with sqlite3, or restore a backup";
 
 // What the configuration would put into a new database.
-store::Contents seed_of(const config::Config& config) {
-  store::Contents seed;
+Specification specification_of(const config::Config& config) {
+  Specification specification;
   for (const config::Listener& listener : config.listeners) {
-    for (const config::Route& route : listener.routes) {
-      seed.routes.push_back({{listener.name, route.hostname}, route.backend.to_string()});
-    }
+    specification.routes.push_back(listener.routes);
   }
-  const auto put = [&seed](RuleType type, std::string value) {
-    seed.rules.push_back({std::string(to_string(type)), std::move(value)});
-  };
   const config::Firewall& firewall = config.firewall;
-  for (const IpAddress& ip : firewall.blocked_ips) put(RuleType::kIp, ip.to_string());
-  for (const IpPrefix& cidr : firewall.blocked_cidrs) put(RuleType::kCidr, cidr.to_string());
-  for (const std::string& country : firewall.blocked_countries) put(RuleType::kCountry, country);
-  return seed;
-}
-
-std::string key_of(const store::Route& route) {
-  return fmt::format("{}\n{}", route.key.listener, route.key.hostname);
-}
-std::string key_of(const store::FirewallRule& rule) {
-  return fmt::format("{}\n{}", rule.type, rule.value);
-}
-
-template <class Record>
-std::size_t count_missing(const std::vector<Record>& wanted, const std::vector<Record>& there) {
-  std::set<std::string> keys;
-  for (const Record& record : there) keys.insert(key_of(record));
-  return static_cast<std::size_t>(std::ranges::count_if(
-      wanted, [&keys](const Record& record) { return !keys.contains(key_of(record)); }));
+  specification.rules = {firewall.blocked_ips, firewall.blocked_cidrs, firewall.blocked_countries};
+  specification.rules.normalise();
+  return specification;
 }
 
 // Whoever blocks somebody in the file of a database that is not new must not believe that it works.
-void warn_of_what_is_not_in_force(const store::Contents& seed, const store::Contents& contents,
-                                  Log& log) {
-  const std::size_t routes = count_missing(seed.routes, contents.routes);
-  const std::size_t rules = count_missing(seed.rules, contents.rules);
+void warn_of_what_is_not_in_force(const Specification& configured, const State& state, Log& log) {
+  std::size_t routes = 0;
+  std::size_t rules = 0;
+  for (std::size_t i = 0; i < configured.routes.size(); ++i) {
+    for (const policy::Route& route : configured.routes[i]) {
+      if (state.routes[i].by_pattern(route.pattern) == nullptr) ++routes;
+    }
+  }
+  for (std::size_t i = 0; i < configured.rules.size(); ++i) {
+    if (!state.rules->contains(configured.rules.at(i))) ++rules;
+  }
   if (routes == 0 && rules == 0) return;
   log.warn(
       "the configuration has routes or rules that the database does not have; they are not in "
@@ -75,9 +61,48 @@ void warn_of_what_is_not_in_force(const store::Contents& seed, const store::Cont
       {{"routes", routes}, {"rules", rules}});
 }
 
-std::string record_of(const store::Route& route) {
+std::string record_of(const store::RouteRecord& route) {
   return fmt::format("the route {} -> {} of listener {}", quote(route.key.hostname),
                      quote(route.backend), quote(route.key.listener));
+}
+
+Result<RuleSet> read_rules(const std::string& path,
+                           const std::vector<store::FirewallRule>& records) {
+  RuleSet rules;
+  for (const store::FirewallRule& record : records) {
+    const std::string name =
+        fmt::format("the firewall rule {} {}", printable(record.type), quote(record.value));
+    const auto type = rule_type_of(record.type);
+    if (!type.has_value()) {
+      return fail_with_record(path, name,
+                              std::string("the type is none of ip, cidr, country") + kEdited);
+    }
+    const auto rule = Rule::parse(*type, record.value);
+    if (!rule) return fail_with_record(path, name, rule.error().message + kEdited);
+    rules.append(*rule);
+  }
+  rules.normalise();
+  return rules;
+}
+
+// The records of listeners that are not configured are left out; see assign_routes().
+Result<Specification> read_records(const std::string& path, const store::Contents& contents,
+                                   const Listeners& listeners) {
+  Specification specification;
+  specification.routes.resize(listeners.size());
+  for (const store::RouteRecord& record : contents.routes) {
+    const auto listener = listeners.find_name(record.key.listener);
+    if (!listener.has_value()) continue;
+    auto route = config::read_recorded_route(record.key.hostname, record.backend);
+    if (!route.has_value()) {
+      return fail_with_record(path, record_of(record), route.error().message + kEdited);
+    }
+    specification.routes[*listener].push_back(*std::move(route));
+  }
+  auto rules = read_rules(path, contents.rules);
+  if (!rules.has_value()) return std::unexpected(rules.error());
+  specification.rules = *std::move(rules);
+  return specification;
 }
 
 // A rehearsal changes nothing, so there is nothing to enforce.
@@ -130,16 +155,7 @@ Result<std::unique_ptr<Control>> Control::open(const config::Config& config,
     control->read_only_ = opened->read_only;
     control->warnings_.raise(WarningKind::kDatabaseReadOnly, *opened->read_only);
   }
-  store::Contents& contents = opened->contents;
-  const store::Contents seed = seed_of(config);
-  const bool is_new = contents.revision == 0;
-  if (is_new) {
-    control->seed_ = {.put_routes = seed.routes, .put_rules = seed.rules};
-    contents = seed;
-  }
-  static_cast<void>(control->assign_routes(contents));
-  if (!is_new) warn_of_what_is_not_in_force(seed, contents, log);
-  if (auto loaded = control->load(std::move(contents)); !loaded) {
+  if (auto loaded = control->load(config, std::move(opened->contents)); !loaded.has_value()) {
     return std::unexpected(loaded.error());
   }
   published.publish(control->state()->policy());
@@ -149,22 +165,14 @@ Result<std::unique_ptr<Control>> Control::open(const config::Config& config,
 Result<Rehearsal> Control::rehearse(const config::Config& config, Log& log) {
   auto contents = store::Store::inspect(config.database.path);
   if (!contents.has_value()) return std::unexpected(contents.error());
-  const bool is_new = contents->revision == 0;
-  const store::Contents seed = seed_of(config);
   policy::PublishedPolicy nowhere(State().policy(), 0);
   NoEnforcer nobody;
   Control control(config, nowhere, nobody, log, nullptr);
-  if (is_new) {
-    control.seed_.emplace();
-    contents = seed;
-  }
-  const Assignment assignment = control.assign_routes(*contents);
-  if (!is_new) warn_of_what_is_not_in_force(seed, *contents, log);
-  if (auto loaded = control.load(*std::move(contents)); !loaded.has_value()) {
-    return std::unexpected(loaded.error());
-  }
-  return Rehearsal{
-      .state = control.state(), .is_new = is_new, .left_behind = assignment.left_behind};
+  auto assignment = control.load(config, *std::move(contents));
+  if (!assignment.has_value()) return std::unexpected(assignment.error());
+  return Rehearsal{.state = control.state(),
+                   .is_new = control.seed_.has_value(),
+                   .left_behind = std::move(assignment->left_behind)};
 }
 
 Control::Control(const config::Config& config, policy::PublishedPolicy& published,
@@ -211,63 +219,56 @@ Assignment Control::assign_routes(store::Contents& contents) {
   return assignment;
 }
 
-Result<void> Control::load(store::Contents contents) {
+Result<Assignment> Control::load(const config::Config& config, store::Contents contents) {
+  const bool is_new = contents.revision == 0;
+  Assignment assignment = assign_routes(contents);
+  const Specification configured = specification_of(config);
+  if (is_new) {
+    seed_ = to_records(difference_from_nothing(configured), record_names_);
+    // That of the seed will be the first.
+    if (auto made = make_state(configured, 1); !made.has_value()) {
+      return std::unexpected(made.error());
+    }
+    return assignment;
+  }
+  const auto recorded = read_records(database_path_, contents, listeners_);
+  if (!recorded.has_value()) return std::unexpected(recorded.error());
+  if (auto made = make_state(*recorded, contents.revision); !made.has_value()) {
+    return std::unexpected(made.error());
+  }
+  warn_of_what_is_not_in_force(configured, *state_, log_);
+  return assignment;
+}
+
+Result<void> Control::make_state(const Specification& specification, store::Revision revision) {
   auto state = std::make_shared<State>();
-  // That of the seed will be the first.
-  state->revision = seed_.has_value() ? 1 : contents.revision;
-  if (auto routes = load_routes(contents, *state); !routes) return routes;
-  if (auto rules = load_rules(contents, *state); !rules) return rules;
+  state->revision = revision;
+  for (std::size_t i = 0; i < specification.routes.size(); ++i) {
+    std::vector<policy::LiveRoute> routes;
+    routes.reserve(specification.routes[i].size());
+    for (const policy::Route& route : specification.routes[i]) {
+      warn_of_loop(i, route);
+      routes.push_back({.spec = route});
+    }
+    state->routes.push_back(policy::RouteTable::build(std::move(routes)));
+  }
+  const RuleSet& rules = specification.rules;
+  auto geoip = open_geoip(rules);
+  if (!geoip) return std::unexpected(geoip.error());
+  state->firewall = policy::Firewall({rules.ips, rules.cidrs, rules.countries}, *std::move(geoip));
+  state->rules = std::make_shared<const RuleSet>(rules);
   state_ = std::move(state);
   return {};
 }
 
-Result<void> Control::load_routes(const store::Contents& contents, State& state) const {
-  std::vector<std::vector<policy::Route>> routes(listeners_.size());
-  for (const store::Route& record : contents.routes) {
-    const auto listener = listeners_.find_name(record.key.listener);
-    if (!listener.has_value()) continue;  // see assign_routes()
-    const auto hostname = config::parse_hostname(record.key.hostname);
-    if (!hostname) {
-      return fail_with_record(database_path_, record_of(record),
-                              hostname.error().message + kEdited);
-    }
-    const auto backend = config::parse_recorded_backend(record.backend);
-    if (!backend) {
-      return fail_with_record(database_path_, record_of(record), backend.error().message + kEdited);
-    }
-    if (const auto reached = listeners_.reached_by(*backend)) {
-      log_.warn("a route leads back to a listener; its clients are reset until it is changed",
-                {{"listener", record.key.listener},
-                 {"hostname", record.key.hostname},
-                 {"backend", record.backend},
-                 {"reaches", listeners_.name(*reached)}});
-    }
-    routes[*listener].push_back({*hostname, *backend});
-  }
-  for (auto& list : routes) state.routes.push_back(policy::RouteTable::build(std::move(list)));
-  return {};
-}
-
-Result<void> Control::load_rules(const store::Contents& contents, State& state) const {
-  RuleSet rules;
-  for (const store::FirewallRule& record : contents.rules) {
-    const std::string name =
-        fmt::format("the firewall rule {} {}", printable(record.type), quote(record.value));
-    const auto type = rule_type_of(record.type);
-    if (!type.has_value()) {
-      return fail_with_record(database_path_, name,
-                              std::string("the type is none of ip, cidr, country") + kEdited);
-    }
-    const auto rule = Rule::parse(*type, record.value);
-    if (!rule) return fail_with_record(database_path_, name, rule.error().message + kEdited);
-    rules.append(*rule);
-  }
-  rules.normalise();
-  auto geoip = open_geoip(rules);
-  if (!geoip) return std::unexpected(geoip.error());
-  state.firewall = policy::Firewall({rules.ips, rules.cidrs, rules.countries}, *std::move(geoip));
-  state.rules = std::make_shared<const RuleSet>(std::move(rules));
-  return {};
+void Control::warn_of_loop(std::size_t listener, const policy::Route& route) const {
+  const auto reached = listeners_.reached_by(route.backend);
+  if (!reached.has_value()) return;
+  log_.warn("a route leads back to a listener; its clients are reset until it is changed",
+            {{"listener", listeners_.name(listener)},
+             {"hostname", route.pattern.text()},
+             {"backend", route.backend.to_string()},
+             {"reaches", listeners_.name(*reached)}});
 }
 
 Result<std::shared_ptr<const policy::GeoIp>> Control::open_geoip(const RuleSet& rules) const {

@@ -33,8 +33,8 @@ Result<End> find_end(const std::string& name, const Listeners& listeners,
   return End{.listener = std::nullopt, .record_name = name, .routes = {}};
 }
 
-void take_routes(const std::vector<store::Route>& records, End& end) {
-  for (const store::Route& record : records) {
+void take_routes(const std::vector<store::RouteRecord>& records, End& end) {
+  for (const store::RouteRecord& record : records) {
     if (record.key.listener == end.record_name) {
       end.routes.emplace(record.key.hostname, record.backend);
     }
@@ -68,10 +68,11 @@ Outcome<void> put(const End& end, const std::string& hostname, const std::string
     draft.put_aside({{end.record_name, hostname}, backend});
     return {};
   }
-  const auto address = config::parse_recorded_backend(backend);
-  if (!address.has_value()) return refuse(RefusalKind::kInvalid, address.error().message);
+  auto route = config::read_recorded_route(hostname, backend);
+  if (!route.has_value()) return refuse(RefusalKind::kInvalid, route.error().message);
+  RouteKey key{*end.listener, route->pattern};
   const auto done =
-      draft.apply(ValidChange(ValidRoute{ValidRoute::Op::kPut, *end.listener, hostname, *address}));
+      draft.apply(ValidChange(ValidRoute{ValidRoute::Op::kPut, std::move(key), *std::move(route)}));
   if (!done.has_value()) return std::unexpected(done.error());
   return {};
 }
@@ -81,8 +82,11 @@ Outcome<void> remove(const End& end, const std::string& hostname, Draft& draft) 
     draft.remove_aside({end.record_name, hostname});
     return {};
   }
+  auto pattern = config::parse_hostname(hostname);
+  if (!pattern.has_value()) return refuse(RefusalKind::kInvalid, pattern.error().message);
+  RouteKey key{*end.listener, *std::move(pattern)};
   const auto done =
-      draft.apply(ValidChange(ValidRoute{ValidRoute::Op::kRemove, *end.listener, hostname, {}}));
+      draft.apply(ValidChange(ValidRoute{ValidRoute::Op::kRemove, std::move(key), std::nullopt}));
   if (!done.has_value()) return std::unexpected(done.error());
   return {};
 }

@@ -46,6 +46,20 @@ class Listeners {
   std::vector<Listener> listeners_;
 };
 
+/// Which route of which listener.
+struct RouteKey {
+  std::size_t listener;
+  policy::HostPattern pattern;
+
+  auto operator<=>(const RouteKey&) const = default;
+};
+
+/// What a state is made of.
+struct Specification {
+  std::vector<std::vector<policy::Route>> routes;  // by listener
+  RuleSet rules;
+};
+
 struct State {
   store::Revision revision = 0;
   std::vector<policy::RouteTable> routes;  // by listener

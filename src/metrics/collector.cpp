@@ -36,13 +36,16 @@ MetricFamily single(MetricType type, std::string name, std::string help, double 
 }
 
 /// The first `most` routes by name. Which those are depends on nothing but the names.
-std::vector<const policy::Route*> first_routes(const policy::RouteTable& table, std::size_t most) {
-  std::vector<const policy::Route*> routes;
+std::vector<const policy::LiveRoute*> first_routes(const policy::RouteTable& table,
+                                                   std::size_t most) {
+  std::vector<const policy::LiveRoute*> routes;
   routes.reserve(table.size());
-  table.for_each([&routes](const policy::Route& route) { routes.push_back(&route); });
+  table.for_each([&routes](const policy::LiveRoute& route) { routes.push_back(&route); });
   const std::size_t shown = std::min(most, routes.size());
   std::ranges::partial_sort(routes, routes.begin() + static_cast<std::ptrdiff_t>(shown), {},
-                            &policy::Route::pattern);
+                            [](const policy::LiveRoute* route) -> const policy::HostPattern& {
+                              return route->spec.pattern;
+                            });
   routes.resize(shown);
   return routes;
 }
@@ -221,19 +224,19 @@ void Collector::collect_routes(Families& families, const control::State& state) 
     const auto shown = first_routes(state.routes[i], sources_.routes_max);
     add(routes, number(state.routes[i].size()), {{"listener", name}});
     add(left_out, number(state.routes[i].size() - shown.size()), {{"listener", name}});
-    for (const policy::Route* const route : shown) {
-      const policy::RouteUsage& usage = *route->usage;
-      const Labels labels{{"listener", name}, {"route", route->pattern}};
+    for (const policy::LiveRoute* const route : shown) {
+      const policy::BackendState& backend = *route->state;
+      const Labels labels{{"listener", name}, {"route", route->spec.pattern.text()}};
       const auto directed = [&labels](const char* direction) {
         Labels all = labels;
         all.push_back({"direction", direction});
         return all;
       };
-      add(connections, number(usage.connections), labels);
-      add(active, number(usage.active), labels);
-      add(failures, number(usage.dial_failures), labels);
-      add(bytes, number(usage.bytes_up), directed("up"));
-      add(bytes, number(usage.bytes_down), directed("down"));
+      add(connections, number(backend.connections), labels);
+      add(active, number(backend.active), labels);
+      add(failures, number(backend.dial_failures), labels);
+      add(bytes, number(backend.bytes_up), directed("up"));
+      add(bytes, number(backend.bytes_down), directed("down"));
     }
   }
   for (auto* const made : {&routes, &left_out, &connections, &active, &failures, &bytes}) {

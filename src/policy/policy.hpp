@@ -7,7 +7,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -31,9 +30,8 @@ class Policy {
   [[nodiscard]] Verdict admit(const IpAddress& address) const { return firewall_->check(address); }
 
   /// Where a client of this listener that asked for `name` goes (see RouteTable::find). `listener`
-  /// is its index in the configuration. The match points into this policy: copy what must outlive
-  /// it.
-  [[nodiscard]] std::optional<RouteMatch> route(std::size_t listener, std::string_view name) const;
+  /// is its index in the configuration. nullptr: nowhere. The route lives as long as this policy.
+  [[nodiscard]] const LiveRoute* route(std::size_t listener, std::string_view name) const;
 
   [[nodiscard]] std::uint64_t revision() const { return revision_; }
 

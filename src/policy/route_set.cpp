@@ -29,19 +29,21 @@ struct HashedHost {
   std::uint64_t hash;
 };
 
+std::string_view host_of(const LiveRoute& route) { return route.spec.pattern.host(); }
+
 struct HashByHost {
   using is_transparent = void;
   std::size_t operator()(const HashedHost& host) const { return host.hash; }
-  std::size_t operator()(const Route& route) const { return HashedHost(route.host()).hash; }
+  std::size_t operator()(const LiveRoute& route) const { return HashedHost(host_of(route)).hash; }
 };
 
 struct SameHost {
   using is_transparent = void;
-  bool operator()(const Route& a, const Route& b) const { return a.host() == b.host(); }
-  bool operator()(const Route& a, const HashedHost& b) const { return a.host() == b.text; }
+  bool operator()(const LiveRoute& a, const LiveRoute& b) const { return host_of(a) == host_of(b); }
+  bool operator()(const LiveRoute& a, const HashedHost& b) const { return host_of(a) == b.text; }
 };
 
-using Shard = absl::flat_hash_set<Route, HashByHost, SameHost>;
+using Shard = absl::flat_hash_set<LiveRoute, HashByHost, SameHost>;
 
 }  // namespace
 
@@ -55,7 +57,7 @@ RouteSet::RouteSet() = default;
 RouteSet::RouteSet(std::shared_ptr<const Shards> shards, std::size_t size)
     : shards_(std::move(shards)), size_(size) {}
 
-const Route* RouteSet::find(std::string_view host) const {
+const LiveRoute* RouteSet::find(std::string_view host) const {
   if (empty()) return nullptr;
   const HashedHost wanted(host);
   const Shard* shard = shards_->list[wanted.shard()].get();
@@ -64,11 +66,11 @@ const Route* RouteSet::find(std::string_view host) const {
   return found == shard->end() ? nullptr : &*found;
 }
 
-void RouteSet::for_each(const std::function<void(const Route&)>& visit) const {
+void RouteSet::for_each(const std::function<void(const LiveRoute&)>& visit) const {
   if (empty()) return;
   for (const auto& shard : shards_->list) {
     if (!shard) continue;
-    for (const Route& route : *shard) visit(route);
+    for (const LiveRoute& route : *shard) visit(route);
   }
 }
 
@@ -95,8 +97,8 @@ RouteSet::Edit::Copies& RouteSet::Edit::copies() {
   return *copies_;
 }
 
-void RouteSet::Edit::put(Route route) {
-  const HashedHost host(route.host());
+void RouteSet::Edit::put(LiveRoute route) {
+  const HashedHost host(host_of(route));
   Shard& shard = copies().writable(base_, host.shard());
   size_ -= shard.erase(host);
   shard.insert(std::move(route));

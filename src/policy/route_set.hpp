@@ -22,14 +22,14 @@ class RouteSet {
   /// The empty set.
   RouteSet();
 
-  /// The route whose host() is `host`, or nullptr. It lives as long as this set or a copy of it.
-  [[nodiscard]] const Route* find(std::string_view host) const;
+  /// The route whose pattern has this host, or nullptr. Lives as long as this set or a copy of it.
+  [[nodiscard]] const LiveRoute* find(std::string_view host) const;
 
   [[nodiscard]] std::size_t size() const { return size_; }
   [[nodiscard]] bool empty() const { return size_ == 0; }
 
   /// Calls `visit` with each route, in no particular order.
-  void for_each(const std::function<void(const Route&)>& visit) const;
+  void for_each(const std::function<void(const LiveRoute&)>& visit) const;
 
  private:
   struct Shards;
@@ -50,7 +50,7 @@ class RouteSet::Edit {
   Edit& operator=(const Edit&) = delete;
 
   /// Adds the route; one with the same host is replaced.
-  void put(Route route);
+  void put(LiveRoute route);
   /// Removes the route with this host. False if there was none.
   bool remove(std::string_view host);
   /// The set with all changes made so far. Ends the edit.

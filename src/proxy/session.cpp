@@ -96,9 +96,9 @@ Session::Judgement Session::judge(std::span<const std::uint8_t> bytes) {
 Reason Session::decide(const tls::ClientHello& hello) {
   facts_.name = hello.server_name.view();
   facts_.ech_offered = hello.ech_offered;
-  const auto match = context_.policy.get().route(facts_.listener, facts_.name);
-  if (!match.has_value()) return Reason::kNoRoute;
-  facts_.take_route(*match);
+  const auto* const route = context_.policy.get().route(facts_.listener, facts_.name);
+  if (route == nullptr) return Reason::kNoRoute;
+  facts_.take_route(*route);
   context_.reporter.routed(facts_, context_.loop.now());
   return Reason::kNone;
 }

@@ -30,19 +30,18 @@ namespace mc::store {
 /// Counts the commits of a database: the empty one is 0.
 using Revision = std::uint64_t;
 
-struct RouteKey {
-  /// As configured, such as ":443".
-  std::string listener;
-  std::string hostname;
+struct RouteRecord {
+  struct Key {
+    /// As configured, such as ":443".
+    std::string listener;
+    std::string hostname;
 
-  bool operator==(const RouteKey&) const = default;
-};
-
-struct Route {
-  RouteKey key;
+    bool operator==(const Key&) const = default;
+  };
+  Key key;
   std::string backend;
 
-  bool operator==(const Route&) const = default;
+  bool operator==(const RouteRecord&) const = default;
 };
 
 struct FirewallRule {
@@ -55,7 +54,7 @@ struct FirewallRule {
 struct Contents {
   Revision revision = 0;
   /// In the order of listener and hostname, bytewise.
-  std::vector<Route> routes;
+  std::vector<RouteRecord> routes;
   /// In the order of type and value, bytewise.
   std::vector<FirewallRule> rules;
 };
@@ -63,8 +62,8 @@ struct Contents {
 /// What a commit changes: removals first, then what is put. Removing what is not there and putting
 /// what is there already changes nothing; a route that is put replaces the one with its key.
 struct ChangeSet {
-  std::vector<RouteKey> removed_routes;
-  std::vector<Route> put_routes;
+  std::vector<RouteRecord::Key> removed_routes;
+  std::vector<RouteRecord> put_routes;
   std::vector<FirewallRule> removed_rules;
   std::vector<FirewallRule> put_rules;
 };

@@ -5,8 +5,6 @@
 
 #include <charconv>
 
-#include "policy/route.hpp"
-
 namespace mc::traffic {
 namespace {
 
@@ -31,12 +29,5 @@ std::optional<ConnectionId> ConnectionId::parse(std::string_view text) {
 }
 
 std::string ConnectionId::to_string() const { return fmt::format("{}-{}", worker, number); }
-
-bool covers(std::string_view pattern, std::string_view name) {
-  if (pattern == policy::kFallbackPattern) return !name.empty();
-  if (!pattern.starts_with(policy::kWildcardPrefix)) return name == pattern;
-  const std::string_view suffix = pattern.substr(1);  // ".example.com"
-  return name.size() > suffix.size() && name.ends_with(suffix);
-}
 
 }  // namespace mc::traffic

@@ -14,6 +14,7 @@
 #include "net/backend_address.hpp"
 #include "net/ip.hpp"
 #include "net/socket_address.hpp"
+#include "policy/host_pattern.hpp"
 
 namespace mc::traffic {
 
@@ -55,14 +56,10 @@ struct Connection {
 struct ConnectionFilter {
   std::optional<ConnectionId> id;
   std::optional<std::size_t> listener;
-  /// A pattern as routes have them: "app.example.com", "*.example.com", or "*" for whatever has
-  /// shown a name. Normalised.
-  std::optional<std::string> sni;
+  /// Of the name that the client asked for.
+  std::optional<policy::HostPattern> sni;
   std::optional<IpPrefix> source;
   std::optional<BackendAddress> backend;
 };
-
-/// Whether `name` is covered by `pattern`, both normalised.
-bool covers(std::string_view pattern, std::string_view name);
 
 }  // namespace mc::traffic

@@ -1,21 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "traffic/facts.hpp"
 
-#include "policy/route.hpp"
+#include <string_view>
 
 namespace mc::traffic {
 
 std::string ConnectionFacts::route() const {
   if (!has_route()) return {};
-  switch (route_kind) {
-    case policy::MatchKind::kExact:
-      return name;
-    case policy::MatchKind::kWildcard:
-      return std::string(policy::kWildcardPrefix) + name.substr(suffix_at);
-    case policy::MatchKind::kFallback:
-      break;
-  }
-  return std::string(policy::kFallbackPattern);
+  return policy::HostPattern::to_text(route_kind, std::string_view(name).substr(suffix_at));
 }
 
 std::optional<BackendAddress> ConnectionFacts::backend() const {
@@ -23,16 +15,15 @@ std::optional<BackendAddress> ConnectionFacts::backend() const {
   return unresolved != nullptr ? *unresolved : BackendAddress(backend_address);
 }
 
-void ConnectionFacts::take_route(const policy::RouteMatch& match) {
-  route_kind = match.kind;
-  if (route_kind == policy::MatchKind::kWildcard) {
-    suffix_at = static_cast<std::uint8_t>(name.size() - match.route->host().size());
-  }
-  const BackendAddress& backend = match.route->backend;
+void ConnectionFacts::take_route(const policy::LiveRoute& route) {
+  const policy::HostPattern& pattern = route.spec.pattern;
+  route_kind = pattern.kind();
+  suffix_at = static_cast<std::uint8_t>(name.size() - pattern.host().size());
+  const BackendAddress& backend = route.spec.backend;
   const auto address = backend.resolve();
   backend_address = address.value_or(backend.address());
   if (!address.has_value()) unresolved = std::make_unique<const BackendAddress>(backend);
-  usage = match.route->usage;
+  backend_state = route.state;
 }
 
 Connection describe(const ConnectionFacts& facts, Instant now) {
@@ -54,7 +45,7 @@ bool matches(const ConnectionFilter& filter, const ConnectionFacts& facts) {
   if (filter.listener.has_value() && facts.listener != *filter.listener) return false;
   if (filter.source.has_value() && !filter.source->contains(facts.client().ip())) return false;
   if (filter.backend.has_value() && facts.backend() != filter.backend) return false;
-  return !filter.sni.has_value() || covers(*filter.sni, facts.name);
+  return !filter.sni.has_value() || filter.sni->matches(facts.name);
 }
 
 }  // namespace mc::traffic

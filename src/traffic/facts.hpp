@@ -13,7 +13,7 @@
 #include "base/clock.hpp"
 #include "net/backend_address.hpp"
 #include "net/socket_address.hpp"
-#include "policy/route_table.hpp"
+#include "policy/route.hpp"
 #include "traffic/connection.hpp"
 
 namespace mc::traffic {
@@ -25,17 +25,17 @@ struct ConnectionFacts {
   Instant moved_at;  // when a byte was moved last, or the stage before relay began
   std::uint64_t bytes_up = 0;
   std::uint64_t bytes_down = 0;
-  std::string name;                           // that the client asks for, normalised
-  std::shared_ptr<policy::RouteUsage> usage;  // of its route, which may go before it does
-  SocketAddress peer;                         // the other end of the client's socket
-  SocketAddress backend_address;              // to connect to
+  std::string name;                                     // that the client asks for, normalised
+  std::shared_ptr<policy::BackendState> backend_state;  // of its route, which may go before it does
+  SocketAddress peer;                                   // the other end of the client's socket
+  SocketAddress backend_address;                        // to connect to
   // The route's backend, where its interface is not there.
   std::unique_ptr<const BackendAddress> unresolved;
   std::uint32_t worker = 0;
   std::uint32_t listener = 0;  // its place in the configuration
   int dial_error = 0;          // see dial_error_text()
-  std::uint8_t suffix_at = 0;  // of a wildcard route: where in `name` its suffix begins
-  policy::MatchKind route_kind{};
+  std::uint8_t suffix_at = 0;  // where in `name` the host of its route's pattern begins
+  policy::PatternKind route_kind{};
   Stage stage = Stage::kHello;
   bool ech_offered = false;
   bool has_spoken = false;  // the client has sent a byte
@@ -44,14 +44,14 @@ struct ConnectionFacts {
   /// Who the client is, for the firewall, logs and operators. The peer, as long as nobody speaks
   /// for another (a proxy in front of this one).
   [[nodiscard]] const SocketAddress& client() const { return peer; }
-  [[nodiscard]] bool has_route() const { return usage != nullptr; }
+  [[nodiscard]] bool has_route() const { return backend_state != nullptr; }
   /// The pattern that matched; empty without a route.
   [[nodiscard]] std::string route() const;
   /// Of the route, as it is configured.
   [[nodiscard]] std::optional<BackendAddress> backend() const;
 
   /// Takes the route that `name` has matched, and the address that its backend has now.
-  void take_route(const policy::RouteMatch& match);
+  void take_route(const policy::LiveRoute& route);
 };
 
 /// The facts as operators see them.

@@ -72,8 +72,8 @@ void Reporter::name_refused(const ConnectionFacts& facts, std::span<const std::u
 }
 
 void Reporter::routed(const ConnectionFacts& facts, Instant now) {
-  facts.usage->connections.fetch_add(1, std::memory_order_relaxed);
-  facts.usage->active.fetch_add(1, std::memory_order_relaxed);
+  facts.backend_state->connections.fetch_add(1, std::memory_order_relaxed);
+  facts.backend_state->active.fetch_add(1, std::memory_order_relaxed);
   of(facts).hello_ms.observe(now - facts.accepted_at);
   if (!log_.enabled(LogLevel::kDebug)) return;
   log_.debug("hello decided", {{"listener", listener(facts)},
@@ -132,13 +132,13 @@ void Reporter::ended(const ConnectionFacts& facts, Reason reason, Instant now) {
 void Reporter::count_end(const ConnectionFacts& facts, Reason reason) {
   of(facts).of(reason).add();
   if (!facts.has_route()) return;
-  policy::RouteUsage& usage = *facts.usage;
+  policy::BackendState& backend = *facts.backend_state;
   if (info(reason).outcome == Outcome::kDialFailed) {
-    usage.dial_failures.fetch_add(1, std::memory_order_relaxed);
+    backend.dial_failures.fetch_add(1, std::memory_order_relaxed);
   }
-  usage.bytes_up.fetch_add(facts.bytes_up, std::memory_order_relaxed);
-  usage.bytes_down.fetch_add(facts.bytes_down, std::memory_order_relaxed);
-  usage.active.fetch_sub(1, std::memory_order_relaxed);
+  backend.bytes_up.fetch_add(facts.bytes_up, std::memory_order_relaxed);
+  backend.bytes_down.fetch_add(facts.bytes_down, std::memory_order_relaxed);
+  backend.active.fetch_sub(1, std::memory_order_relaxed);
 }
 
 void Reporter::log_end(const ConnectionFacts& facts, Reason reason, Instant now) {

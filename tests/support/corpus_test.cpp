@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A fuzzer's committed corpus, each file once: what was found stays mended, and the fuzzer compiles.
+// A fuzzer's committed corpus, each file once: what was found stays mended, and fuzzers compile.
 
 #include <cstddef>
 #include <cstdint>

@@ -12,6 +12,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "../beside.hpp"
@@ -33,15 +34,19 @@ std::string host(std::size_t i) {
   return "app-" + std::to_string(i % 100) + ".customer-" + std::to_string(i) + ".example.com";
 }
 
+LiveRoute live_route(std::string_view pattern, BackendAddress backend) {
+  return {.spec = {HostPattern::parse(pattern).value(), std::move(backend)}};
+}
+
 /// A tenth of the routes are wildcards; then the fallback.
 RouteTable table() {
-  std::vector<Route> routes;
+  std::vector<LiveRoute> routes;
   for (std::size_t i = 0; i + 1 < kRoutes; ++i) {
     const bool is_wildcard = i % 10 == 0;
     const std::string zone = "customer-" + std::to_string(i) + ".example.com";
-    routes.push_back({is_wildcard ? "*." + zone : host(i), backend(i)});
+    routes.push_back(live_route(is_wildcard ? "*." + zone : host(i), backend(i)));
   }
-  routes.push_back({"*", backend(kRoutes)});
+  routes.push_back(live_route("*", backend(kRoutes)));
   return RouteTable::build(std::move(routes));
 }
 
@@ -54,19 +59,21 @@ std::vector<std::string> names(const benchmark::State& state, MakeName make_name
   return result;
 }
 
-void look_up(benchmark::State& state, const std::vector<std::string>& wanted, MatchKind expected) {
+void look_up(benchmark::State& state, const std::vector<std::string>& wanted,
+             PatternKind expected) {
   static const RouteTable routes = table();
   std::size_t i = 0;
   for (auto _ : state) {
-    auto match = routes.find(wanted[i++ % wanted.size()]);
-    if (!match || match->kind != expected) state.SkipWithError("wrong match");
+    const LiveRoute* match = routes.find(wanted[i++ % wanted.size()]);
+    if (match == nullptr || match->spec.pattern.kind() != expected)
+      state.SkipWithError("wrong match");
     benchmark::DoNotOptimize(match);
   }
 }
 
 void exact(benchmark::State& state) {
   look_up(state, names(state, [](std::size_t i) { return host(i % 10 == 0 ? i + 1 : i); }),
-          MatchKind::kExact);
+          PatternKind::kExact);
 }
 BENCHMARK(exact)->ArgName("names")->Arg(kFewNames)->Arg(kManyNames);
 
@@ -82,7 +89,9 @@ using PlainMap = std::unordered_map<std::string, SocketAddress, NameHash, std::e
 void exact_beside_unordered_map(benchmark::State& state) {
   const RouteTable routes = table();
   PlainMap map;
-  routes.for_each([&](const Route& route) { map.emplace(route.pattern, route.backend.address()); });
+  routes.for_each([&](const LiveRoute& route) {
+    map.emplace(route.spec.pattern.text(), route.spec.backend.address());
+  });
   const auto wanted = names(state, [](std::size_t i) { return host(i % 10 == 0 ? i + 1 : i); });
   constexpr std::size_t kBatch = 512;
   const auto look_up_batch = [&](std::size_t first, auto&& look_up_one) {
@@ -113,14 +122,14 @@ BENCHMARK(exact_beside_unordered_map)
 
 void wildcard(benchmark::State& state) {
   look_up(state, names(state, [](std::size_t i) { return host(i - i % 10); }),
-          MatchKind::kWildcard);
+          PatternKind::kWildcard);
 }
 BENCHMARK(wildcard)->ArgName("names")->Arg(kFewNames)->Arg(kManyNames);
 
 /// The longest way: the name and each of its three suffixes miss.
 void miss_to_fallback(benchmark::State& state) {
   look_up(state, names(state, [](std::size_t i) { return host(i + kRoutes); }),
-          MatchKind::kFallback);
+          PatternKind::kFallback);
 }
 BENCHMARK(miss_to_fallback)->ArgName("names")->Arg(kFewNames)->Arg(kManyNames);
 
@@ -128,7 +137,7 @@ void change_one(benchmark::State& state) {
   RouteTable routes = table();
   std::size_t i = 0;
   for (auto _ : state) {
-    routes = routes.with({host(kRoutes + i % 1000), backend(i)});
+    routes = routes.with(live_route(host(kRoutes + i % 1000), backend(i)));
     ++i;
   }
 }
@@ -138,7 +147,7 @@ void change_100000_at_once(benchmark::State& state) {
   const RouteTable routes = table();
   for (auto _ : state) {
     RouteTable::Edit edit(routes);
-    for (std::size_t i = 0; i < kRoutes; ++i) edit.put({host(i), backend(i + 1)});
+    for (std::size_t i = 0; i < kRoutes; ++i) edit.put(live_route(host(i), backend(i + 1)));
     benchmark::DoNotOptimize(std::move(edit).finish());
   }
 }

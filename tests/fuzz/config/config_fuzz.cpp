@@ -46,9 +46,9 @@ void check_config(const Config& config) {
   for (const Listener& listener : config.listeners) {
     const auto addr = mc::SocketAddress::parse_listen(listener.name);
     require(addr && *addr == listener.addr, "a listener's name is its address");
-    for (const Route& route : listener.routes) {
-      const auto hostname = parse_hostname(route.hostname);
-      require(hostname && *hostname == route.hostname, "a host name is in normal form");
+    for (const mc::policy::Route& route : listener.routes) {
+      const auto pattern = parse_hostname(route.pattern.text());
+      require(pattern && *pattern == route.pattern, "a host name is in normal form");
       require(route.backend.port() != 0, "a backend has a port");
     }
   }

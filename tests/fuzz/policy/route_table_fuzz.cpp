@@ -37,9 +37,11 @@ bool is_host(std::string_view text) {
          std::ranges::all_of(text, is_host_character);
 }
 
-bool is_pattern(std::string_view text) {
-  return text == kFallbackPattern ||
-         is_host(text.starts_with(kWildcardPrefix) ? text.substr(2) : text);
+/// The pattern, if it is written as it is kept.
+std::optional<HostPattern> pattern_of(std::string_view text) {
+  auto pattern = HostPattern::parse(text);
+  if (!pattern.has_value() || pattern->text() != text) return std::nullopt;
+  return *std::move(pattern);
 }
 
 /// The table and the list that go the same way.
@@ -50,10 +52,10 @@ class Session {
     const std::string_view word = line.substr(1);
     switch (line.front()) {
       case '+':
-        if (is_pattern(word)) add(word);
+        if (auto pattern = pattern_of(word)) add(*std::move(pattern));
         return;
       case '-':
-        if (is_pattern(word)) remove(word);
+        if (const auto pattern = pattern_of(word)) remove(*pattern);
         return;
       case '?':
         if (word.empty() || is_host(word)) look_up(word);
@@ -73,14 +75,14 @@ class Session {
   }
 
  private:
-  void add(std::string_view pattern) {
-    const Route route{std::string(pattern),
+  void add(HostPattern pattern) {
+    const Route route{std::move(pattern),
                       mc::SocketAddress(mc::IpAddress::v4(0x7f000001), ++port_)};
-    edit_->put(route);
+    edit_->put({.spec = route});
     next_.put(route);
   }
 
-  void remove(std::string_view pattern) {
+  void remove(const HostPattern& pattern) {
     require(edit_->remove(pattern) == next_.remove(pattern), "a removal says if there was a route");
   }
 

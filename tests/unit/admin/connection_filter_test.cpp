@@ -18,7 +18,7 @@ TEST_CASE("a filter is read from the words that are not empty") {
   const auto filter = read_filter(text, kListeners);
   REQUIRE(filter.has_value());
   CHECK(filter->listener == 0U);
-  CHECK(filter->sni == "*.example.com");
+  CHECK(filter->sni->text() == "*.example.com");
   CHECK(filter->source == IpPrefix::parse("198.51.100.0/24").value());
   CHECK(filter->id == traffic::ConnectionId{.worker = 0, .number = 17});
   CHECK_FALSE(filter->backend.has_value());

@@ -189,11 +189,11 @@ routes_max = 20
   REQUIRE(c.listeners.size() == 2);
   const auto& routes = c.listeners[0].routes;
   REQUIRE(routes.size() == 3);
-  CHECK(routes[0].hostname == "app.example.com");
+  CHECK(routes[0].pattern.text() == "app.example.com");
   CHECK(routes[0].backend.to_string() == "127.0.0.1:18443");
-  CHECK(routes[1].hostname == "*.example.com");
+  CHECK(routes[1].pattern.text() == "*.example.com");
   CHECK(routes[1].backend.to_string() == "[2001:db8::1]:443");
-  CHECK(routes[2].hostname == "*");
+  CHECK(routes[2].pattern.text() == "*");
   CHECK(c.listeners[1].name == "[::1]:8443");
 
   REQUIRE(c.grpc.has_value());

@@ -61,8 +61,8 @@ void Plant::restart() {
 }
 
 std::string Plant::route(std::string_view name, std::size_t listener) {
-  const auto match = published().route(listener, name);
-  return match.has_value() ? match->route->backend.to_string() : "none";
+  const policy::LiveRoute* const route = published().route(listener, name);
+  return route != nullptr ? route->spec.backend.to_string() : "none";
 }
 
 std::string Plant::query(const std::string& sql) const {

@@ -221,7 +221,7 @@ TEST_CASE("a batch reports what each of its changes did, a large one only the su
                                Result::kUnchanged, Result::kAdded, Result::kRemoved,
                                Result::kRemoved});
   REQUIRE(applied.effects[1].previous.has_value());
-  CHECK(applied.effects[1].previous->to_string() == "192.0.2.1:1");
+  CHECK(applied.effects[1].previous->backend.to_string() == "192.0.2.1:1");
   CHECK_FALSE(applied.effects[2].previous.has_value());
   CHECK(done(plant.control().apply(Changes(kEffectsMax, known), by_test())).effects.size() ==
         kEffectsMax);
@@ -338,10 +338,10 @@ TEST_CASE("a replacement that names a host twice is refused", "[control]") {
 TEST_CASE("a route that changes its backend goes on counting", "[control]") {
   Plant plant(kSeed);
   REQUIRE(plant.open() == "");
-  const auto usage = plant.published().route(0, "seed.example.com")->route->usage;
+  const auto state = plant.published().route(0, "seed.example.com")->state;
   done(plant.control().apply(Changes{PutRoute{":443", {"seed.example.com", "192.0.2.2:2"}}},
                              by_test()));
-  CHECK(plant.published().route(0, "seed.example.com")->route->usage == usage);
+  CHECK(plant.published().route(0, "seed.example.com")->state == state);
 }
 
 TEST_CASE("a country rule needs a GeoIP database", "[control]") {
@@ -392,7 +392,7 @@ TEST_CASE("routes belong to the listener of their name, or else of their address
   REQUIRE(plant.open() == "");
   const Listeners& listeners = plant.control().listeners();
   const auto record = [](const char* listener, const char* hostname) {
-    return mc::store::Route{{listener, hostname}, "192.0.2.1:1"};
+    return mc::store::RouteRecord{{listener, hostname}, "192.0.2.1:1"};
   };
   auto records =
       std::vector{record("[::]:443", "a"), record("[0::0]:443", "a"), record("[0::0]:443", "b"),

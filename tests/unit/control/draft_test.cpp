@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "support/catch.hpp"
+#include "unit/policy/routes.hpp"
 
 namespace mc::control {
 namespace {
@@ -20,7 +21,7 @@ const BackendAddress kSecond = *BackendAddress::parse("192.0.2.2:443");
 struct Base {
   Base() {
     state.revision = 7;
-    state.routes.push_back(policy::RouteTable::build({{"there", kFirst}}));
+    state.routes.push_back(policy::RouteTable::build({policy::live_route("there", kFirst)}));
     state.routes.push_back(policy::RouteTable::build({}));
     RuleSet rules;
     rules.append(ip("192.0.2.9"));
@@ -32,9 +33,11 @@ struct Base {
   static ValidChange rule(ValidRule::Op op, std::string_view address) {
     return ValidRule{op, ip(address)};
   }
-  static ValidChange route(ValidRoute::Op op, std::string hostname, BackendAddress backend = {},
-                           std::size_t listener = 0) {
-    return ValidRoute{op, listener, std::move(hostname), std::move(backend)};
+  static ValidChange route(ValidRoute::Op op, std::string_view hostname,
+                           BackendAddress backend = {}, std::size_t listener = 0) {
+    auto pattern = policy::pattern_of(hostname);
+    if (op == kRemove) return ValidRoute{op, {listener, std::move(pattern)}, std::nullopt};
+    return ValidRoute{op, {listener, pattern}, policy::Route{pattern, std::move(backend)}};
   }
 
   Listeners listeners{{{.name = ":443", .addr = *SocketAddress::parse_listen(":443")},
@@ -56,7 +59,7 @@ TEST_CASE("a change is applied on top of those before it") {
   CHECK_FALSE(base.draft.apply(base.route(kAdd, "new", kSecond)).has_value());
   const auto changed = base.draft.apply(base.route(kPut, "new", kSecond));
   CHECK(made(changed) == Effect::Result::kChanged);
-  CHECK(changed->previous == kFirst);
+  CHECK(changed->previous->backend == kFirst);
   CHECK(made(base.draft.apply(base.route(kPut, "new", kSecond))) == Effect::Result::kUnchanged);
   CHECK(made(base.draft.apply(base.route(kRemove, "new"))) == Effect::Result::kRemoved);
   CHECK(base.draft.apply(base.route(kRemove, "new")).error().kind == RefusalKind::kNotFound);
@@ -86,9 +89,9 @@ TEST_CASE("the difference names what was before and what is after") {
   REQUIRE(base.draft.apply(base.route(kAdd, "new", kFirst, 1)).has_value());
   const Difference difference = base.draft.difference();
   REQUIRE(difference.routes.size() == 2);
-  CHECK(difference.routes[0].before == kFirst);
-  CHECK(difference.routes[0].after == kSecond);
-  CHECK(difference.routes[1].listener == 1);
+  CHECK(difference.routes[0].before->backend == kFirst);
+  CHECK(difference.routes[0].after->backend == kSecond);
+  CHECK(difference.routes[1].key.listener == 1);
   CHECK_FALSE(difference.routes[1].before.has_value());
 }
 
@@ -97,8 +100,8 @@ TEST_CASE("clearing a listener removes its routes, and what is put afterwards st
   base.draft.clear_routes(0);
   REQUIRE(base.draft.apply(base.route(kPut, "new", kFirst)).has_value());
   const State next = changed(base.state, base.draft.difference());
-  CHECK(next.routes[0].by_pattern("there") == nullptr);
-  CHECK(next.routes[0].by_pattern("new") != nullptr);
+  CHECK(next.routes[0].by_pattern(policy::pattern_of("there")) == nullptr);
+  CHECK(next.routes[0].by_pattern(policy::pattern_of("new")) != nullptr);
   CHECK(next.revision == base.state.revision);
 }
 

@@ -2,6 +2,7 @@
 #include "control/state.hpp"
 
 #include "support/catch.hpp"
+#include "unit/policy/routes.hpp"
 
 namespace mc::control {
 namespace {
@@ -48,12 +49,12 @@ TEST_CASE("a backend that is a listener is recognised, whatever address of this 
 TEST_CASE("the policy of a state has its revision, its rules and a table for each listener") {
   State state;
   state.revision = 3;
-  state.routes.push_back(
-      policy::RouteTable::build({{"*", *BackendAddress::parse("192.0.2.1:443")}}));
+  state.routes.push_back(policy::RouteTable::build(
+      {policy::live_route("*", *BackendAddress::parse("192.0.2.1:443"))}));
   state.firewall = policy::Firewall({.ips = {IpAddress::parse("192.0.2.9").value()}}, nullptr);
   const auto policy = state.policy();
   CHECK(policy->revision() == 3);
-  CHECK(policy->route(0, "app.example.com").has_value());
+  CHECK(policy->route(0, "app.example.com") != nullptr);
   CHECK(policy->admit(IpAddress::parse("192.0.2.9").value()) == policy::Verdict::kBlockedIp);
   CHECK(policy->admit(IpAddress::parse("192.0.2.8").value()) == policy::Verdict::kAllowed);
 }

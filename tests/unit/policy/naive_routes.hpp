@@ -21,26 +21,23 @@ class NaiveRoutes {
     routes_.push_back(route);
   }
 
-  bool remove(std::string_view pattern) {
+  bool remove(const HostPattern& pattern) {
     return std::erase_if(routes_, [&](const Route& r) { return r.pattern == pattern; }) != 0;
   }
 
-  [[nodiscard]] std::optional<std::pair<Route, MatchKind>> find(std::string_view name) const {
+  [[nodiscard]] std::optional<Route> find(std::string_view name) const {
     const Route* best = nullptr;
-    MatchKind kind = MatchKind::kFallback;
     for (const Route& route : routes_) {
-      if (route.pattern == name) return std::pair(route, MatchKind::kExact);
-      if (route.pattern == "*") {
+      const std::string_view text = route.pattern.text();
+      if (text == name) return route;
+      if (text == "*") {
         if (best == nullptr) best = &route;
-      } else if (route.pattern.starts_with("*.") && name.ends_with(route.pattern.substr(1))) {
-        if (kind != MatchKind::kWildcard || route.pattern.size() > best->pattern.size()) {
-          best = &route;
-          kind = MatchKind::kWildcard;
-        }
+      } else if (text.starts_with("*.") && name.ends_with(text.substr(1))) {
+        if (best == nullptr || text.size() > best->pattern.text().size()) best = &route;
       }
     }
     if (best == nullptr) return std::nullopt;
-    return std::pair(*best, kind);
+    return *best;
   }
 
   [[nodiscard]] std::vector<Route> sorted() const {
@@ -55,15 +52,15 @@ class NaiveRoutes {
 
 /// Whether the table answers for this name just as the reference does.
 inline bool agree(const RouteTable& table, const NaiveRoutes& reference, std::string_view name) {
-  const auto match = table.find(name);
+  const LiveRoute* const found = table.find(name);
   const auto expected = reference.find(name);
-  if (!match || !expected) return match.has_value() == expected.has_value();
-  return *match->route == expected->first && match->kind == expected->second;
+  if (found == nullptr || !expected) return (found == nullptr) == !expected;
+  return found->spec == *expected;
 }
 
 /// Whether both hold the same routes.
 inline bool hold_the_same(const RouteTable& table, const NaiveRoutes& reference) {
-  const auto is_equal = [](const Route* a, const Route& b) { return *a == b; };
+  const auto is_equal = [](const LiveRoute* a, const Route& b) { return a->spec == b; };
   return std::ranges::equal(table.sorted(), reference.sorted(), is_equal);
 }
 

@@ -5,12 +5,13 @@
 #include <vector>
 
 #include "support/catch.hpp"
+#include "unit/policy/routes.hpp"
 
 namespace mc::policy {
 namespace {
 
-Route route(const char* pattern, std::uint16_t port) {
-  return {pattern, SocketAddress(IpAddress::v4(0x7f000001), port)};
+LiveRoute route(const char* pattern, std::uint16_t port) {
+  return live_route(pattern, SocketAddress(IpAddress::v4(0x7f000001), port));
 }
 
 }  // namespace
@@ -28,10 +29,10 @@ TEST_CASE("a policy admits by its firewall and routes by the table of the listen
   CHECK(policy.admit(IpAddress::v4(0xcb007133)) == Verdict::kAllowed);
 
   REQUIRE(policy.route(0, "app.example.com"));
-  CHECK(policy.route(0, "app.example.com")->route->backend.port() == 1);
+  CHECK(policy.route(0, "app.example.com")->spec.backend.port() == 1);
   CHECK_FALSE(policy.route(0, "www.example.com"));
   REQUIRE(policy.route(1, "app.example.com"));
-  CHECK(policy.route(1, "app.example.com")->route->backend.port() == 2);
+  CHECK(policy.route(1, "app.example.com")->spec.backend.port() == 2);
 }
 
 TEST_CASE("successive policies share the parts that did not change") {
@@ -43,7 +44,7 @@ TEST_CASE("successive policies share the parts that did not change") {
   const Policy second(2, first.firewall(), std::move(routes));
 
   CHECK(second.firewall() == first.firewall());
-  CHECK(second.route(0, "a.example.com")->route == first.route(0, "a.example.com")->route);
+  CHECK(second.route(0, "a.example.com") == first.route(0, "a.example.com"));
   CHECK(second.route(1, "c.example.com"));
   CHECK_FALSE(first.route(1, "c.example.com"));
 }

@@ -8,23 +8,24 @@
 
 #include "support/catch.hpp"
 #include "unit/policy/naive_routes.hpp"
+#include "unit/policy/routes.hpp"
 
 namespace mc::policy {
 namespace {
 
-Route route(std::string pattern, std::uint16_t port = 443) {
-  return {std::move(pattern), SocketAddress(IpAddress::v4(0x7f000001), port)};
+LiveRoute route(std::string_view pattern, std::uint16_t port = 443) {
+  return live_route(pattern, SocketAddress(IpAddress::v4(0x7f000001), port));
 }
 
 /// Where the name goes: the pattern that it matches, or "nowhere".
 std::string target(const RouteTable& table, std::string_view name) {
-  const auto match = table.find(name);
-  return match ? match->route->pattern : "nowhere";
+  const LiveRoute* const found = table.find(name);
+  return found != nullptr ? found->spec.pattern.text() : "nowhere";
 }
 
 std::vector<std::string> patterns(const RouteTable& table) {
   std::vector<std::string> result;
-  for (const Route* each : table.sorted()) result.push_back(each->pattern);
+  for (const LiveRoute* each : table.sorted()) result.push_back(each->spec.pattern.text());
   return result;
 }
 
@@ -36,7 +37,7 @@ TEST_CASE("an empty table matches nothing") {
   CHECK(table.sorted().empty());
   CHECK(target(table, "app.example.com") == "nowhere");
   CHECK(target(table, "") == "nowhere");
-  CHECK(table.by_pattern("*") == nullptr);
+  CHECK(table.by_pattern(pattern_of("*")) == nullptr);
 }
 
 TEST_CASE("an exact route wins over a wildcard, and a wildcard over the fallback") {
@@ -45,22 +46,23 @@ TEST_CASE("an exact route wins over a wildcard, and a wildcard over the fallback
 
   const auto exact = table.find("app.example.com");
   REQUIRE(exact);
-  CHECK(exact->kind == MatchKind::kExact);
-  CHECK(exact->route->backend.port() == 3);
+  CHECK(exact->spec.pattern.kind() == PatternKind::kExact);
+  CHECK(exact->spec.backend.port() == 3);
 
   const auto wildcard = table.find("www.example.com");
   REQUIRE(wildcard);
-  CHECK(wildcard->kind == MatchKind::kWildcard);
-  CHECK(wildcard->route->backend.port() == 2);
+  CHECK(wildcard->spec.pattern.kind() == PatternKind::kWildcard);
+  CHECK(wildcard->spec.backend.port() == 2);
 
   const auto fallback = table.find("example.org");
   REQUIRE(fallback);
-  CHECK(fallback->kind == MatchKind::kFallback);
-  CHECK(fallback->route->backend.port() == 1);
+  CHECK(fallback->spec.pattern.kind() == PatternKind::kFallback);
+  CHECK(fallback->spec.backend.port() == 1);
 }
 
 TEST_CASE("of several wildcards the longest wins, in whatever order they came") {
-  std::vector<Route> routes = {route("*.com"), route("*.example.com"), route("*.eu.example.com")};
+  std::vector<LiveRoute> routes = {route("*.com"), route("*.example.com"),
+                                   route("*.eu.example.com")};
   const bool reverse = GENERATE(false, true);
   if (reverse) std::ranges::reverse(routes);
   const auto table = RouteTable::build(routes);
@@ -93,10 +95,10 @@ TEST_CASE("a wildcard matches whole labels only") {
 TEST_CASE("an exact route for a host and a wildcard below it stand side by side") {
   const auto table = RouteTable::build({route("example.com", 1), route("*.example.com", 2)});
   CHECK(table.size() == 2);
-  CHECK(table.find("example.com")->route->backend.port() == 1);
-  CHECK(table.find("a.example.com")->route->backend.port() == 2);
-  CHECK(target(table.without("example.com"), "a.example.com") == "*.example.com");
-  CHECK(target(table.without("*.example.com"), "example.com") == "example.com");
+  CHECK(table.find("example.com")->spec.backend.port() == 1);
+  CHECK(table.find("a.example.com")->spec.backend.port() == 2);
+  CHECK(target(table.without(pattern_of("example.com")), "a.example.com") == "*.example.com");
+  CHECK(target(table.without(pattern_of("*.example.com")), "example.com") == "example.com");
 }
 
 TEST_CASE("a client that sent no name goes to the fallback, if there is one") {
@@ -110,22 +112,22 @@ TEST_CASE("a name as long and as deep as DNS allows is looked up") {
   while (deep.size() + 2 <= 253) deep += ".x";
   const auto table = RouteTable::build({route("*.x"), route("*")});
   CHECK(target(table, deep) == "*.x");
-  CHECK(target(table.without("*.x"), deep) == "*");
+  CHECK(target(table.without(pattern_of("*.x")), deep) == "*");
 }
 
 TEST_CASE("a route with the pattern of another takes its place") {
   const std::string pattern = GENERATE("app.example.com", "*.example.com", "*");
   const auto table = RouteTable::build({route(pattern, 1), route(pattern, 2)});
   CHECK(table.size() == 1);
-  CHECK(table.by_pattern(pattern)->backend.port() == 2);
+  CHECK(table.by_pattern(pattern_of(pattern))->spec.backend.port() == 2);
   const auto changed = table.with(route(pattern, 3));
   CHECK(changed.size() == 1);
-  CHECK(changed.find("app.example.com")->route->backend.port() == 3);
+  CHECK(changed.find("app.example.com")->spec.backend.port() == 3);
 }
 
 TEST_CASE("a change makes another table and leaves the first as it was") {
   const auto before = RouteTable::build({route("a.example.com", 1), route("*.example.com", 2)});
-  const auto after = before.with(route("b.example.com", 3)).without("a.example.com");
+  const auto after = before.with(route("b.example.com", 3)).without(pattern_of("a.example.com"));
 
   CHECK(patterns(before) == std::vector<std::string>{"*.example.com", "a.example.com"});
   CHECK(patterns(after) == std::vector<std::string>{"*.example.com", "b.example.com"});
@@ -139,60 +141,62 @@ TEST_CASE("a table outlives the one it was made from") {
     table = table.with(route("host-" + std::to_string(i) + ".example.com", i));
   }
   CHECK(table.size() == 99);
-  CHECK(table.find("a.example.com")->route->backend.port() == 1);
+  CHECK(table.find("a.example.com")->spec.backend.port() == 1);
 }
 
-TEST_CASE("a route keeps its usage from table to table, whatever becomes of the others") {
+TEST_CASE("a route keeps its state from table to table, whatever becomes of the others") {
   const std::string pattern = GENERATE("app.example.com", "*.example.com", "*");
   auto table = RouteTable::build({route("a.org"), route("*.a.org"), route(pattern)});
-  const RouteUsage* const usage = table.by_pattern(pattern)->usage.get();
-  REQUIRE(usage != nullptr);
+  const BackendState* const state = table.by_pattern(pattern_of(pattern))->state.get();
+  REQUIRE(state != nullptr);
   const RouteTable before = table;
   for (int i = 0; i < 2000; ++i) {  // enough to change what the route shares a shard with
     const std::string host = "host-" + std::to_string(i) + ".example.net";
     table = table.with(route(host)).with(route("*." + host));
-    if (i % 2 == 0) table = table.without(host).without("*." + host);
+    if (i % 2 == 0) table = table.without(pattern_of(host)).without(pattern_of("*." + host));
   }
-  table = table.without("a.org").without("*.a.org");
-  CHECK(table.by_pattern(pattern)->usage.get() == usage);
-  CHECK(before.by_pattern(pattern)->usage.get() == usage);
-  CHECK(RouteTable::build({*table.by_pattern(pattern)}).by_pattern(pattern)->usage.get() == usage);
+  table = table.without(pattern_of("a.org")).without(pattern_of("*.a.org"));
+  CHECK(table.by_pattern(pattern_of(pattern))->state.get() == state);
+  CHECK(before.by_pattern(pattern_of(pattern))->state.get() == state);
+  CHECK(RouteTable::build({*table.by_pattern(pattern_of(pattern))})
+            .by_pattern(pattern_of(pattern))
+            ->state.get() == state);
 }
 
-TEST_CASE("every route has a usage of its own, and one that takes a place begins anew") {
+TEST_CASE("every route has a state of its own, and one that takes a place begins anew") {
   const std::string pattern = GENERATE("app.example.com", "*.example.com", "*");
   const auto table = RouteTable::build({route("a.org"), route(pattern)});
-  const Route& first = *table.by_pattern(pattern);
-  CHECK(first.usage != table.by_pattern("a.org")->usage);
-  CHECK(table.with(route(pattern)).by_pattern(pattern)->usage != first.usage);
+  const LiveRoute& first = *table.by_pattern(pattern_of(pattern));
+  CHECK(first.state != table.by_pattern(pattern_of("a.org"))->state);
+  CHECK(table.with(route(pattern)).by_pattern(pattern_of(pattern))->state != first.state);
 
-  Route moved = route(pattern, 8443);
-  moved.usage = first.usage;
-  CHECK(table.with(moved).by_pattern(pattern)->usage == first.usage);
+  LiveRoute moved = route(pattern, 8443);
+  moved.state = first.state;
+  CHECK(table.with(moved).by_pattern(pattern_of(pattern))->state == first.state);
 }
 
 TEST_CASE("routes are the same by where they lead, not by who came") {
-  const Route one = route("app.example.com");
-  ++one.usage->connections;
-  CHECK(one == route("app.example.com"));
-  CHECK_FALSE(one == route("app.example.org"));
-  CHECK_FALSE(one == route("app.example.com", 1));
+  const LiveRoute one = route("app.example.com");
+  ++one.state->connections;
+  CHECK(one.spec == route("app.example.com").spec);
+  CHECK_FALSE(one.spec == route("app.example.org").spec);
+  CHECK_FALSE(one.spec == route("app.example.com", 1).spec);
 }
 
 TEST_CASE("routes are found and removed by their patterns") {
   const std::vector<std::string> all = {"*", "*.example.com", "app.example.com"};
   auto table = RouteTable::build({route(all[2]), route(all[0]), route(all[1])});
   for (const auto& pattern : all) {
-    REQUIRE(table.by_pattern(pattern) != nullptr);
-    CHECK(table.by_pattern(pattern)->pattern == pattern);
+    REQUIRE(table.by_pattern(pattern_of(pattern)) != nullptr);
+    CHECK(table.by_pattern(pattern_of(pattern))->spec.pattern.text() == pattern);
   }
-  CHECK(table.by_pattern("example.com") == nullptr);
-  CHECK(table.by_pattern("*.app.example.com") == nullptr);
+  CHECK(table.by_pattern(pattern_of("example.com")) == nullptr);
+  CHECK(table.by_pattern(pattern_of("*.app.example.com")) == nullptr);
 
   RouteTable::Edit edit(table);
   for (const auto& pattern : all) {
-    CHECK(edit.remove(pattern));
-    CHECK_FALSE(edit.remove(pattern));
+    CHECK(edit.remove(pattern_of(pattern)));
+    CHECK_FALSE(edit.remove(pattern_of(pattern)));
   }
   CHECK(std::move(edit).finish().empty());
   CHECK(table.size() == 3);
@@ -208,12 +212,6 @@ TEST_CASE("routes are listed by pattern") {
       {route("b.example.com"), route("*.b.example.com"), route("*"), route("a.example.com")});
   CHECK(patterns(table) ==
         std::vector<std::string>{"*", "*.b.example.com", "a.example.com", "b.example.com"});
-}
-
-TEST_CASE("match kinds have names") {
-  CHECK(to_string(MatchKind::kExact) == "exact");
-  CHECK(to_string(MatchKind::kWildcard) == "wildcard");
-  CHECK(to_string(MatchKind::kFallback) == "fallback");
 }
 
 // A small alphabet, so that names and patterns meet often.
@@ -241,9 +239,9 @@ TEST_CASE("a table under random changes answers as a plain list would") {
       if (random() % 5 < 3) {
         const auto added = route(pattern(), static_cast<std::uint16_t>(random()));
         edit.put(added);
-        reference.put(added);
+        reference.put(added.spec);
       } else {
-        const auto removed = pattern();
+        const HostPattern removed = pattern_of(pattern());
         REQUIRE(edit.remove(removed) == reference.remove(removed));
       }
     }

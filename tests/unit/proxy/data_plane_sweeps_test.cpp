@@ -52,7 +52,7 @@ TEST_CASE("a cut resets the sessions of whom the firewall blocks, in any stage, 
       clients->back().echo(whole);
     }
   }
-  const policy::RouteUsage& dialed = *plane.route("silent.test").usage;
+  const policy::BackendState& dialed = *plane.route("silent.test").state;
   until([&] { return plane->totals().active == 8 * kOfEach && dialed.active == 2 * kOfEach; });
 
   plane->cut(blocking({kAlice}));
@@ -62,7 +62,7 @@ TEST_CASE("a cut resets the sessions of whom the firewall blocks, in any stage, 
   until([&] { return plane->totals().active == 4 * kOfEach; });
   CHECK(dialed.active == kOfEach);
   CHECK(dialed.dial_failures == 0);
-  CHECK(plane.route("echo.test").usage->active == kOfEach);
+  CHECK(plane.route("echo.test").state->active == kOfEach);
   for (const Client& client : others) CHECK(client.lives());
   others[1].send(Bytes(whole.begin() + 100, whole.end()));
   others[3].echo(Bytes(1000, 7));
@@ -189,7 +189,7 @@ TEST_CASE("a listing shows every open connection, in whatever stage it is") {
   const Client relayed = plane.connect(kCarol, 1);
   relayed.echo(hello("a.b.test"));
   relayed.echo(Bytes(1000, 7));
-  const policy::RouteUsage& dialed = *plane.route("silent.test").usage;
+  const policy::BackendState& dialed = *plane.route("silent.test").state;
   until([&] { return plane->totals().active == 3 && dialed.active == 1; });
 
   std::map<IpAddress, traffic::Connection> shown;
@@ -239,19 +239,27 @@ TEST_CASE("a filter chooses by each of its fields, and by all of them together")
   const auto block = [](std::string_view text) { return *IpPrefix::parse(text); };
   CHECK(plane.list({}).size() == 5);
   CHECK(plane.list({.listener = 1}).size() == 3);
-  CHECK(plane.list({.sni = "a.test"}).size() == 2);
-  CHECK(plane.list({.sni = "*.test"}).size() == 4);
-  CHECK(plane.list({.sni = "*.c.test"}).size() == 1);
+  CHECK(plane.list({.sni = policy::pattern_of("a.test")}).size() == 2);
+  CHECK(plane.list({.sni = policy::pattern_of("*.test")}).size() == 4);
+  CHECK(plane.list({.sni = policy::pattern_of("*.c.test")}).size() == 1);
   CHECK(plane.list({.source = block("127.0.0.2/32")}).size() == 2);
   CHECK(plane.list({.source = block("127.0.0.2/31")}).size() == 4);
   CHECK(plane.list({.source = block("::/0")}).empty());
   CHECK(plane.list({.backend = other.address()}).size() == 1);
-  CHECK(plane.list({.listener = 1, .sni = "a.test", .source = block("127.0.0.4/32")}).size() == 1);
-  CHECK(plane.list({.listener = 0, .sni = "a.test", .source = block("127.0.0.4/32")}).empty());
+  CHECK(
+      plane
+          .list(
+              {.listener = 1, .sni = policy::pattern_of("a.test"), .source = block("127.0.0.4/32")})
+          .size() == 1);
+  CHECK(
+      plane
+          .list(
+              {.listener = 0, .sni = policy::pattern_of("a.test"), .source = block("127.0.0.4/32")})
+          .empty());
   const auto one = plane.list({.backend = other.address()});
   REQUIRE(one.size() == 1);
   CHECK(plane.list({.id = one.front().id}).front().sni == "b.test");
-  CHECK(plane->count({.sni = "a.test"}, always) == 2);
+  CHECK(plane->count({.sni = policy::pattern_of("a.test")}, always) == 2);
   for (const Client& client : clients) CHECK(client.lives());
 }
 
@@ -267,8 +275,8 @@ TEST_CASE("what is closed are those that match, once each, and the others live o
     others.push_back(plane.connect(kAlice));
     others.back().echo(hello("b.test"));
   }
-  CHECK(plane->close({.sni = "a.test"}, always) == kOfEach);
-  CHECK(plane->close({.sni = "a.test"}, always) == 0);
+  CHECK(plane->close({.sni = policy::pattern_of("a.test")}, always) == kOfEach);
+  CHECK(plane->close({.sni = policy::pattern_of("a.test")}, always) == 0);
   for (const Client& client : closed) CHECK(client.was_reset());
   until([&] { return plane->totals().active == kOfEach; });
   CHECK(plane.ended(Reason::kClosedByOperator) == kOfEach);

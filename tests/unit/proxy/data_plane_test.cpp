@@ -74,13 +74,13 @@ struct ReleaseAll {
   Barriers& barriers;
 };
 
-// The usage of a route: whoever lets go of it as the last one rests.
-std::shared_ptr<policy::RouteUsage> usage_that_rests(Barrier& barrier) {
-  const auto end = [&barrier](const policy::RouteUsage* usage) {
+// The state of a backend: whoever lets go of it as the last one rests.
+std::shared_ptr<policy::BackendState> state_that_rests(Barrier& barrier) {
+  const auto end = [&barrier](const policy::BackendState* state) {
     barrier.rest();
-    delete usage;
+    delete state;
   };
-  return {new policy::RouteUsage, end};
+  return {new policy::BackendState, end};
 }
 
 // A client by whose end its worker is held up. The kernel chooses which worker serves it.
@@ -100,7 +100,9 @@ class HeldWorkers {
       const auto number = static_cast<std::uint32_t>(barriers.size());
       const IpAddress from = IpAddress::v4(0x7f000100 + number);
       const std::string name = std::to_string(number) + ".test";
-      plane.publish(plane.table().with({name, backend, usage_that_rests(barrier)}), blocking({}));
+      auto route = policy::live_route(name, backend);
+      route.state = state_that_rests(barrier);
+      plane.publish(plane.table().with(std::move(route)), blocking({}));
       Client client = plane.connect(from);
       client.echo(hello(name));
       const auto listed = plane.list({.source = *IpPrefix::parse(from.to_string() + "/32")});
@@ -203,8 +205,8 @@ TEST_CASE(
   EchoBackend echo;
   const SocketAddress nobody = address_of(listening_socket(0));
   Plane plane({{"echo.test", echo.address()}, {"dead.test", nobody}, {"*.test", echo.address()}});
-  const policy::RouteUsage& usage = *plane.route("echo.test").usage;
-  const policy::RouteUsage& dead = *plane.route("dead.test").usage;
+  const policy::BackendState& state = *plane.route("echo.test").state;
+  const policy::BackendState& dead = *plane.route("dead.test").state;
   const Bytes first = hello("echo.test");
   const Client silent = plane.connect(kAlice);
   std::vector<Client> clients;
@@ -212,17 +214,17 @@ TEST_CASE(
     clients.push_back(plane.connect(kAlice));
     clients.back().echo(first);
   }
-  CHECK(usage.connections == 6);
-  CHECK(usage.active == 6);
-  CHECK(usage.bytes_up == 0);
+  CHECK(state.connections == 6);
+  CHECK(state.active == 6);
+  CHECK(state.bytes_up == 0);
 
   clients.back().echo(Bytes(100'000, 1));
   for (const Client& client : clients) client.finish();
-  until([&] { return usage.active == 0; });
-  CHECK(usage.connections == 6);
-  CHECK(usage.bytes_up == 6 * first.size() + 100'000);
-  CHECK(usage.bytes_down == 6 * first.size() + 100'000);
-  CHECK(usage.dial_failures == 0);
+  until([&] { return state.active == 0; });
+  CHECK(state.connections == 6);
+  CHECK(state.bytes_up == 6 * first.size() + 100'000);
+  CHECK(state.bytes_down == 6 * first.size() + 100'000);
+  CHECK(state.dial_failures == 0);
 
   const Client refused = plane.connect(kAlice);
   refused.send(hello("dead.test"));
@@ -230,8 +232,8 @@ TEST_CASE(
   until([&] { return dead.connections == 1 && dead.active == 0; });
   CHECK(dead.dial_failures == 1);
   CHECK(dead.bytes_up == 0);
-  CHECK(plane.route("*.test").usage->connections == 0);
-  CHECK(usage.connections == 6);
+  CHECK(plane.route("*.test").state->connections == 0);
+  CHECK(state.connections == 6);
 }
 
 TEST_CASE("bytes up and down are told apart, also when a session is cut") {
@@ -246,11 +248,11 @@ TEST_CASE("bytes up and down are told apart, also when a session is cut") {
           std::ssize(first));
   plane->cut(blocking({kAlice}));
   CHECK(client.was_reset());
-  const policy::RouteUsage& usage = *plane.route("*").usage;
-  until([&] { return usage.active == 0; });
-  CHECK(usage.bytes_up == first.size());
-  CHECK(usage.bytes_down == 0);
-  CHECK(usage.connections == 1);
+  const policy::BackendState& state = *plane.route("*").state;
+  until([&] { return state.active == 0; });
+  CHECK(state.bytes_up == first.size());
+  CHECK(state.bytes_down == 0);
+  CHECK(state.connections == 1);
 }
 
 std::uint64_t count_of(const traffic::HistogramTotals& totals) {
@@ -293,16 +295,16 @@ TEST_CASE("a listener's bytes grow while a session runs, and its histograms when
   CHECK(ended.ended[static_cast<std::size_t>(Reason::kNoRoute)] == 1);
 }
 
-TEST_CASE("a session keeps the usage of a route that goes, and no longer than itself") {
+TEST_CASE("a session keeps the state of a route that goes, and no longer than itself") {
   EchoBackend echo;
   Plane plane({{"a.test", echo.address()}, {"b.test", echo.address()}});
-  const std::weak_ptr<policy::RouteUsage> gone = plane.route("a.test").usage;
-  const std::shared_ptr<policy::RouteUsage> stays = plane.route("b.test").usage;
+  const std::weak_ptr<policy::BackendState> gone = plane.route("a.test").state;
+  const std::shared_ptr<policy::BackendState> stays = plane.route("b.test").state;
   const Client a = plane.connect(kAlice);
   const Client b = plane.connect(kAlice);
   a.echo(hello("a.test"));
   b.echo(hello("b.test"));
-  plane.publish(plane.table().without("a.test"), blocking({}));
+  plane.publish(plane.table().without(policy::pattern_of("a.test")), blocking({}));
   REQUIRE_FALSE(gone.expired());
   CHECK(gone.lock()->active == 1);
   a.finish();

@@ -26,6 +26,7 @@
 #include "policy/policy.hpp"
 #include "proxy/data_plane.hpp"
 #include "support/catch.hpp"
+#include "unit/policy/routes.hpp"
 #include "unit/tls/hello_builder.hpp"
 
 namespace mc::proxy::testing {
@@ -123,9 +124,13 @@ std::shared_ptr<const policy::Firewall> blocking(std::vector<IpAddress> ips);
 // A data plane on 127.0.0.1 whose listeners all have the same routes.
 class Plane {
  public:
-  explicit Plane(std::vector<policy::Route> routes, std::size_t workers = 2,
+  struct Destination {
+    std::string pattern;
+    BackendAddress backend;
+  };
+  explicit Plane(const std::vector<Destination>& routes, std::size_t workers = 2,
                  std::size_t listeners = 1)
-      : table_(policy::RouteTable::build(std::move(routes))), listeners_(listeners) {
+      : table_(table_of(routes)), listeners_(listeners) {
     // A port that was free a moment ago may be taken now: then others are tried.
     for (int attempt = 0; plane_ == nullptr && attempt < 50; ++attempt) start(workers);
     REQUIRE(plane_ != nullptr);
@@ -136,8 +141,8 @@ class Plane {
     return Client(connected_socket(from, addresses_[listener]));
   }
   [[nodiscard]] const SocketAddress& address() const { return addresses_.front(); }
-  [[nodiscard]] const policy::Route& route(std::string_view pattern) const {
-    return *table_.by_pattern(pattern);
+  [[nodiscard]] const policy::LiveRoute& route(std::string_view pattern) const {
+    return *table_.by_pattern(policy::pattern_of(pattern));
   }
   [[nodiscard]] std::uint64_t ended(Reason reason) const {
     return plane_->totals().ended[static_cast<std::size_t>(reason)];
@@ -151,6 +156,11 @@ class Plane {
   [[nodiscard]] std::string log();
 
  private:
+  static policy::RouteTable table_of(const std::vector<Destination>& routes) {
+    policy::RouteTable::Edit table{policy::RouteTable()};
+    for (const auto& [pattern, backend] : routes) table.put(policy::live_route(pattern, backend));
+    return std::move(table).finish();
+  }
   void start(std::size_t workers);
   [[nodiscard]] std::unique_ptr<const policy::Policy> policy(
       const policy::RouteTable& table, std::shared_ptr<const policy::Firewall> firewall) const {

@@ -14,6 +14,7 @@
 #include "net/sockets.hpp"
 #include "proxy/session.hpp"
 #include "support/catch.hpp"
+#include "unit/policy/routes.hpp"
 #include "unit/ring/loop_fixture.hpp"
 
 namespace mc::proxy::testing {
@@ -41,7 +42,7 @@ struct Stage {
 
   static std::unique_ptr<const policy::Policy> route_everything_to(const SocketAddress& backend) {
     std::vector<policy::RouteTable> tables;
-    tables.push_back(policy::RouteTable::build({{"*", backend}}));
+    tables.push_back(policy::RouteTable::build({policy::live_route("*", backend)}));
     return std::make_unique<const policy::Policy>(1, std::make_shared<const policy::Firewall>(),
                                                   std::move(tables));
   }

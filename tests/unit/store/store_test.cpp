@@ -20,7 +20,7 @@
 using namespace mc::store;
 using namespace mc::store::test;
 using Names = std::vector<std::string>;
-using Routes = std::vector<Route>;
+using Routes = std::vector<RouteRecord>;
 using Rules = std::vector<FirewallRule>;
 
 namespace {
@@ -148,7 +148,7 @@ TEST_CASE("what was committed is there after reopening, in order") {
 TEST_CASE("a change set removes first, then puts, and asks for nothing that is so already") {
   const TempDir dir;
   const auto store = open_store(dir.database());
-  const RouteKey key{":443", "a.example.com"};
+  const RouteRecord::Key key{":443", "a.example.com"};
   commit(*store, {.removed_routes = {},
                   .put_routes = {{key, "127.0.0.1:1"}},
                   .removed_rules = {},
@@ -202,7 +202,7 @@ TEST_CASE("a database whose last route was removed is not fresh") {
   const TempDir dir;
   {
     const auto store = open_store(dir.database());
-    const Route route{{":443", "a.example.com"}, "127.0.0.1:1"};
+    const RouteRecord route{{":443", "a.example.com"}, "127.0.0.1:1"};
     commit(*store, {{}, {route}, {}, {}});
     commit(*store, {{route.key}, {}, {}, {}});
   }
@@ -223,8 +223,9 @@ TEST_CASE("texts come back byte for byte") {
   using namespace std::string_literals;
   const TempDir dir;
   const auto store = open_store(dir.database());
-  const Route odd{{"'; DROP TABLE routes; --", "nul\0inside"s}, "\"quotes\" and ünïcödé \xff"};
-  const Route empty{{"", ""}, ""};
+  const RouteRecord odd{{"'; DROP TABLE routes; --", "nul\0inside"s},
+                        "\"quotes\" and ünïcödé \xff"};
+  const RouteRecord empty{{"", ""}, ""};
   commit(*store, {{}, {odd, empty}, {}, {{"", ""}}});
   CHECK(load(*store).routes == Routes{empty, odd});
   CHECK(load(*store).rules == Rules{{"", ""}});
@@ -318,7 +319,7 @@ TEST_CASE("the log does not grow with the number of commits, nor stay as large a
   const auto store = open_store(dir.database());
   commit(*store, large_change());
   ChangeSet huge;
-  for (const Route& route : load(*store).routes) {
+  for (const RouteRecord& route : load(*store).routes) {
     for (const char* listener : {":1", ":2", ":3", ":4", ":5", ":6"}) {
       huge.put_routes.push_back({{listener, route.key.hostname}, route.backend});
     }

@@ -20,18 +20,4 @@ TEST_CASE("a connection's id is read as it is written, and in no other way") {
   }
 }
 
-TEST_CASE("a filter's name covers what a route's would") {
-  CHECK(covers("app.example.com", "app.example.com"));
-  CHECK_FALSE(covers("app.example.com", "an.app.example.com"));
-  CHECK(covers("*.example.com", "app.example.com"));
-  CHECK(covers("*.example.com", "a.b.example.com"));
-  CHECK_FALSE(covers("*.example.com", "example.com"));
-  CHECK_FALSE(covers("*.example.com", ".example.com"));
-  CHECK_FALSE(covers("*.example.com", "app.badexample.com"));
-  CHECK(covers("*", "example.com"));
-  for (const char* const pattern : {"*", "*.example.com", "app.example.com"}) {
-    CHECK_FALSE(covers(pattern, ""));  // no hello yet
-  }
-}
-
 }  // namespace mc::traffic

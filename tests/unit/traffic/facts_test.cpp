@@ -5,18 +5,19 @@
 
 #include "policy/route_table.hpp"
 #include "support/catch.hpp"
+#include "unit/policy/routes.hpp"
 
 namespace mc::traffic {
 namespace {
 
 ConnectionFacts routed(std::string name, std::string pattern) {
-  const auto routes =
-      policy::RouteTable::build({{std::move(pattern), *BackendAddress::parse("192.0.2.1:443")}});
+  const auto routes = policy::RouteTable::build(
+      {policy::live_route(pattern, *BackendAddress::parse("192.0.2.1:443"))});
   ConnectionFacts facts{.number = 7, .name = std::move(name), .worker = 2, .listener = 1};
   facts.peer = *SocketAddress::parse("198.51.100.9:50000");
-  const auto match = routes.find(facts.name);
-  REQUIRE(match.has_value());
-  facts.take_route(*match);
+  const policy::LiveRoute* const route = routes.find(facts.name);
+  REQUIRE(route != nullptr);
+  facts.take_route(*route);
   return facts;
 }
 
@@ -30,8 +31,8 @@ TEST_CASE("the facts name the route by its pattern, whichever kind has matched")
 }
 
 TEST_CASE("a backend whose interface is not there is known by its name") {
-  const auto routes =
-      policy::RouteTable::build({{"*", *BackendAddress::parse("[fe80::1%nowhere]:443")}});
+  const auto routes = policy::RouteTable::build(
+      {policy::live_route("*", *BackendAddress::parse("[fe80::1%nowhere]:443"))});
   ConnectionFacts facts{.name = "app.example.com"};
   CHECK_FALSE(facts.backend().has_value());
   facts.take_route(*routes.find(facts.name));
@@ -58,10 +59,11 @@ TEST_CASE("a connection is described as it is at that instant") {
 TEST_CASE("a filter means the connections that match all that it names") {
   const ConnectionFacts facts = routed("app.example.com", "*");
   CHECK(matches({}, facts));
-  CHECK(matches({.id = facts.id(), .listener = 1, .sni = "*.example.com"}, facts));
+  CHECK(matches({.id = facts.id(), .listener = 1, .sni = policy::pattern_of("*.example.com")},
+                facts));
   CHECK_FALSE(matches({.id = ConnectionId{.worker = 2, .number = 8}}, facts));
   CHECK_FALSE(matches({.listener = 0}, facts));
-  CHECK_FALSE(matches({.listener = 1, .sni = "example.com"}, facts));
+  CHECK_FALSE(matches({.listener = 1, .sni = policy::pattern_of("example.com")}, facts));
   CHECK(matches({.source = IpPrefix::parse("198.51.100.0/24").value()}, facts));
   CHECK_FALSE(matches({.source = IpPrefix::parse("203.0.113.0/24").value()}, facts));
   CHECK(matches({.backend = *BackendAddress::parse("192.0.2.1:443")}, facts));
