@@ -20,7 +20,6 @@
 #include "base/fd.hpp"
 #include "base/quote.hpp"
 #include "control/limits.hpp"
-#include "traffic/reason.hpp"
 
 namespace mc::admin {
 
@@ -31,68 +30,6 @@ namespace {
 // 0, or more than the maximum, means the maximum (AIP-158).
 std::size_t page_size(std::uint32_t asked, std::size_t most) {
   return asked == 0 ? most : std::min<std::size_t>(asked, most);
-}
-
-// A route with what it is ordered by: the counters go on counting while they are sorted.
-struct Busy {
-  std::uint64_t active;
-  std::uint64_t connections;
-  const policy::LiveRoute* route;
-
-  [[nodiscard]] bool before(const Busy& other) const {
-    if (active != other.active) return active > other.active;
-    if (connections != other.connections) return connections > other.connections;
-    return route->spec.pattern < other.route->spec.pattern;
-  }
-};
-
-void fill_busiest(const policy::RouteTable& table, std::size_t most, api::ListenerStatus& out) {
-  if (most == 0) return;
-  std::vector<Busy> routes;
-  routes.reserve(table.size());
-  table.for_each([&routes](const policy::LiveRoute& route) {
-    routes.push_back({route.state->active.load(std::memory_order_relaxed),
-                      route.state->connections.load(std::memory_order_relaxed), &route});
-  });
-  const auto shown = static_cast<std::ptrdiff_t>(std::min(most, routes.size()));
-  std::ranges::partial_sort(routes, routes.begin() + shown,
-                            [](const Busy& a, const Busy& b) { return a.before(b); });
-  for (const Busy& busy : std::span(routes.begin(), routes.begin() + shown)) {
-    auto& told = *out.add_routes();
-    to_api(busy.route->spec, *told.mutable_route());
-    told.set_active_connections(busy.active);
-    told.set_total_connections(busy.connections);
-    const policy::BackendState& backend = *busy.route->state;
-    told.set_dial_failures(backend.dial_failures.load(std::memory_order_relaxed));
-    told.set_bytes_up(backend.bytes_up.load(std::memory_order_relaxed));
-    told.set_bytes_down(backend.bytes_down.load(std::memory_order_relaxed));
-  }
-}
-
-// Adds what another server has open to the listeners of the same names.
-void add_active(const api::GetStatusResponse& theirs, api::GetStatusResponse& ours) {
-  ours.set_active_connections(ours.active_connections() + theirs.active_connections());
-  for (int i = 0; i < ours.listeners_size(); ++i) {
-    api::ListenerStatus& listener = *ours.mutable_listeners(i);
-    for (const api::ListenerStatus& other : theirs.listeners()) {
-      if (other.addr() != listener.addr()) continue;
-      listener.set_active_connections(listener.active_connections() + other.active_connections());
-    }
-  }
-}
-
-void add_draining(const std::vector<DrainingServers::Server>& servers,
-                  api::GetStatusResponse& status) {
-  for (const DrainingServers::Server& server : servers) {
-    auto& told = *status.add_draining();
-    told.set_pid(static_cast<std::uint32_t>(server.place.pid));
-    *told.mutable_since() = to_timestamp(server.place.since);
-    told.set_replies(server.status.has_value());
-    if (!server.status.has_value()) continue;
-    told.set_version(server.status->version());
-    told.set_active_connections(server.status->active_connections());
-    add_active(*server.status, status);
-  }
 }
 
 // A rule's place in a listing, as a page token: "cidr 198.51.100.0/24".
@@ -209,8 +146,7 @@ Service::Service(control::Control& control, traffic::LiveTraffic& traffic, const
     : control_(control),
       traffic_(traffic),
       local_(local),
-      draining_(draining),
-      version_(std::move(version)),
+      overview_(control, traffic, draining, std::move(version)),
       log_(log),
       configured_level_(log.level()) {}
 
@@ -392,37 +328,7 @@ grpc::Status Service::ApplyChanges(grpc::ServerContext* context,
 
 grpc::Status Service::GetStatus(grpc::ServerContext*, const api::GetStatusRequest* request,
                                 api::GetStatusResponse* response) {
-  const auto state = control_.state();
-  const traffic::Totals totals = traffic_.totals();
-  response->set_version(version_);
-  *response->mutable_started_at() = to_timestamp(started_at_);
-  *response->mutable_uptime() = to_duration(std::chrono::steady_clock::now() - started_);
-  response->set_total_connections(totals.accepted);
-  response->set_active_connections(totals.active);
-  response->set_revision(state->revision);
-  response->set_bytes_up(totals.bytes_up);
-  response->set_bytes_down(totals.bytes_down);
-  response->set_firewall_rule_count(static_cast<std::uint32_t>(state->rules->size()));
-  for (std::size_t i = 0; i < traffic::kReasons; ++i) {
-    if (totals.ended[i] == 0) continue;
-    const std::string reason(to_string(static_cast<traffic::Reason>(i)));
-    (*response->mutable_ended())[reason] = totals.ended[i];
-  }
-  const std::size_t routes_max =
-      std::min<std::size_t>(request->routes_max(), kRoutesPerPageMax / control_.listeners().size());
-  for (std::size_t i = 0; i < control_.listeners().size(); ++i) {
-    auto& listener = *response->add_listeners();
-    listener.set_addr(control_.listeners().name(i));
-    listener.set_route_count(static_cast<std::uint32_t>(state->routes[i].size()));
-    listener.set_active_connections(totals.listeners[i].active);
-    listener.set_accepted_connections(totals.listeners[i].accepted);
-    fill_busiest(state->routes[i], routes_max, listener);
-  }
-  if (const auto& geoip = state->firewall.geoip()) to_api(*geoip, *response->mutable_geoip());
-  response->set_state(state_of(control_, traffic_));
-  const std::vector<std::string> warnings = control_.warnings().texts();
-  response->mutable_warnings()->Add(warnings.begin(), warnings.end());
-  if (draining_ != nullptr) add_draining(draining_->look(), *response);
+  overview_.status(request->routes_max(), *response);
   return grpc::Status::OK;
 }
 
@@ -463,62 +369,20 @@ grpc::Status Service::ReloadGeoIP(grpc::ServerContext* context, const api::Reloa
 
 // ---- connections
 
-// What a filter means for this server's own connections. Nothing, without an error: it is about
-// servers that drain alone, by an id of theirs or a listener that only they have.
-struct OwnFilter {
-  std::optional<traffic::ConnectionFilter> filter;
-  grpc::Status error;
-};
-
-bool has_listener(const DrainingServers& draining, const std::string& name) {
-  const auto servers = draining.look();
-  return std::ranges::any_of(servers, [&](const DrainingServers::Server& server) {
-    return server.status.has_value() &&
-           std::ranges::any_of(server.status->listeners(),
-                               [&](const auto& listener) { return listener.addr() == name; });
-  });
-}
-
-OwnFilter read_own_filter(const ConnectionFilterText& text, const control::Control& control,
-                          const DrainingServers* draining) {
-  if (draining != nullptr && is_of_draining_server(text.id)) return {};
-  auto filter = read_filter(text, control.listeners());
-  if (filter.has_value()) return {.filter = *std::move(filter), .error = {}};
-  const bool is_unknown = filter.error().kind == control::RefusalKind::kNotFound;
-  if (is_unknown && draining != nullptr && has_listener(*draining, text.listener)) return {};
-  return {.filter = std::nullopt, .error = to_status(filter.error(), path_in_filter)};
-}
-
 grpc::Status Service::ListConnections(grpc::ServerContext* context,
                                       const api::ListConnectionsRequest* request,
                                       grpc::ServerWriter<api::ListConnectionsResponse>* writer) {
-  const auto own = read_own_filter(to_control(request->filter()), control_, draining_);
-  if (!own.error.ok()) return own.error;
+  const auto chosen = overview_.choose(to_control(request->filter()));
+  if (!chosen.has_value()) return to_status(chosen.error(), path_in_filter);
   const Permit permit(connection_calls_);
   if (permit.others() >= kConnectionCallsMax) return too_many_connection_calls();
   const Deadline deadline(*context, kListingWaitMax);
-  grpc::Status status;
-  const auto write = [&](const api::ListConnectionsResponse& message) {
-    if (!writer->Write(message)) status = {grpc::StatusCode::CANCELLED, "the client has left"};
-    return status.ok();
-  };
-  const auto write_own = [&](std::span<const traffic::Connection> rows) {
-    if (context->IsCancelled()) status = {grpc::StatusCode::CANCELLED, "the client has left"};
-    const auto now = std::chrono::system_clock::now();
-    while (status.ok() && !rows.empty()) {
-      const auto some = rows.first(std::min(rows.size(), kConnectionsPerMessage));
-      rows = rows.subspan(some.size());
-      api::ListConnectionsResponse message;
-      for (const traffic::Connection& row : some) {
-        to_api(row, control_.listeners(), now, *message.add_connections());
-      }
-      write(message);
-    }
-    return status.ok();
-  };
-  if (own.filter.has_value()) traffic_.list(*own.filter, write_own);
-  if (status.ok() && draining_ != nullptr) draining_->list(*request, write);
-  return status;
+  const auto wanted = [context] { return !context->IsCancelled(); };
+  const bool complete = overview_.list(
+      *request, *chosen, wanted,
+      [writer](const api::ListConnectionsResponse& message) { return writer->Write(message); });
+  if (!complete) return {grpc::StatusCode::CANCELLED, "the client has left"};
+  return grpc::Status::OK;
 }
 
 grpc::Status Service::CloseConnections(grpc::ServerContext* context,
@@ -532,22 +396,17 @@ grpc::Status Service::CloseConnections(grpc::ServerContext* context,
   if (!text.empty() && request->all()) {
     return invalid_argument("all", "set together with a filter; leave one of them out");
   }
-  const auto own = read_own_filter(text, control_, draining_);
-  if (!own.error.ok()) return own.error;
+  const auto chosen = overview_.choose(text);
+  if (!chosen.has_value()) return to_status(chosen.error(), path_in_filter);
   const Permit permit(connection_calls_);
   if (permit.others() >= kConnectionCallsMax) return too_many_connection_calls();
   const auto wanted = [context] { return !context->IsCancelled(); };
-  std::uint64_t closed = 0;
-  if (own.filter.has_value()) {
-    closed = request->dry_run() ? traffic_.count(*own.filter, wanted)
-                                : traffic_.close(*own.filter, wanted);
-    if (!request->dry_run()) {
-      log_.info("connections closed",
-                {{"filter", text.describe()}, {"closed", closed}, {"by", who(*context)}});
-    }
+  const auto closed = overview_.close(*request, *chosen, wanted);
+  if (!request->dry_run() && chosen->own.has_value()) {
+    log_.info("connections closed",
+              {{"filter", text.describe()}, {"closed", closed.own}, {"by", who(*context)}});
   }
-  if (draining_ != nullptr) closed += draining_->close(*request);
-  response->set_closed(closed);
+  response->set_closed(closed.own + closed.of_draining);
   return grpc::Status::OK;
 }
 

@@ -16,6 +16,7 @@
 #include "admin/draining_servers.hpp"
 #include "admin/event_stream.hpp"
 #include "admin/local_socket.hpp"
+#include "admin/overview.hpp"
 #include "base/log.hpp"
 #include "control/control.hpp"
 #include "traffic/live_traffic.hpp"
@@ -100,14 +101,11 @@ class Service final : public mc_proxy::v1::ProxyAdminService::Service {
   control::Control& control_;
   traffic::LiveTraffic& traffic_;
   const LocalSocket* const local_;
-  const DrainingServers* const draining_;
-  const std::string version_;
+  Overview overview_;
   Log& log_;
   const LogLevel configured_level_;
-  std::mutex level_change_;  // one at a time, so that each knows what was before
-  const std::chrono::system_clock::time_point started_at_ = std::chrono::system_clock::now();
-  const std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
-  std::atomic<std::size_t> snapshots_{0};         // under way; at most kSnapshotsMax
+  std::mutex level_change_;                // one at a time, so that each knows what was before
+  std::atomic<std::size_t> snapshots_{0};  // under way; at most kSnapshotsMax
   std::atomic<std::uint64_t> snapshots_made_{0};  // so that no two have one name
   std::atomic<std::size_t> connection_calls_{0};  // under way; at most kConnectionCallsMax
   std::atomic<std::size_t> watches_{0};           // likewise, kWatchesMax
