@@ -102,7 +102,4 @@ class Section {
   Problems& problems_;
 };
 
-/// What the writer of `word` probably meant, if one of `known` is close enough to it; else empty.
-std::string_view closest(std::string_view word, std::span<const std::string_view> known);
-
 }  // namespace mc::config

@@ -138,7 +138,11 @@ def test_the_status_counts_connections_by_listener_by_route_and_by_reason(start_
         proxy.expect_refused("no_route", listener=1)
         with proxy.open_connection("other.example.com"):
             wanted = {"completed": 2, "dial_refused": 1, "blocked_ip": 1, "no_route": 1}
-            until(lambda: dict(proxy.admin.GetStatus().ended) == wanted, f"the reasons are {wanted}")
+            # A connection has ended before its sockets are closed, and is active until they are.
+            until(
+                lambda: [(dict(s.ended), s.active_connections) for s in [proxy.admin.GetStatus()]] == [(wanted, 1)],
+                f"the reasons are {wanted}, and one connection is active",
+            )
             status = proxy.admin.GetStatus(routes_max=10)
             assert (status.total_connections, status.active_connections, status.firewall_rule_count) == (6, 1, 1)
             assert [(one.active_connections, one.accepted_connections) for one in status.listeners] == [(1, 5), (0, 1)]

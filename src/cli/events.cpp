@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: Apache-2.0
+// mc-proxy events: what happens to a running server, as it happens.
+
+#include <fmt/format.h>
+#include <poll.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cctype>
+#include <chrono>
+#include <cstdint>
+#include <cstdio>
+#include <iterator>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+#include "base/duration.hpp"
+#include "base/quote.hpp"
+#include "cli/client.hpp"
+#include "cli/commands.hpp"
+#include "cli/complain.hpp"
+#include "cli/format.hpp"
+
+namespace mc::cli {
+
+namespace api = mc_proxy::v1;
+
+namespace {
+
+constexpr std::string_view kKindPrefix = "EVENT_KIND_";
+constexpr std::string_view kStatePrefix = "SERVER_STATE_";
+
+// "EVENT_KIND_DIAL_FAILED" without the prefix, in lower case.
+std::string word_of(std::string_view name, std::string_view prefix) {
+  std::string word(name.substr(prefix.size()));
+  for (char& c : word) c = static_cast<char>(std::tolower(c));
+  return word;
+}
+
+std::string word_of(api::ServerState state) {
+  return word_of(api::ServerState_Name(state), kStatePrefix);
+}
+
+// One event as one line: when, what, and its fields as in the log.
+class Line {
+ public:
+  Line(const api::WatchEventsResponse& event, std::string_view what)
+      : text_(fmt::format("{} {}", format_time(event.time()), what)) {}
+
+  Line& add(std::string_view key, std::string_view value) {
+    if (value.empty()) return *this;
+    fmt::format_to(std::back_inserter(text_), " {}=", key);
+    append_log_value(text_, value);
+    return *this;
+  }
+  Line& add(std::string_view key, std::uint64_t value) { return add(key, fmt::to_string(value)); }
+  Line& add(const api::Connection& connection) {
+    return add("id", connection.id())
+        .add("listener", connection.listener_addr())
+        .add("client", connection.client())
+        .add("sni", connection.sni())
+        .add("backend", connection.backend())
+        .add("route", connection.route());
+  }
+  [[nodiscard]] const std::string& text() const { return text_; }
+
+ private:
+  std::string text_;
+};
+
+// What is shown of each kind.
+
+void add(Line& line, const api::WatchStarted& started) {
+  line.add("revision", started.revision()).add("state", word_of(started.state()));
+  if (started.lost_changes() > 0) line.add("lost_changes", started.lost_changes());
+}
+
+void add(Line& line, const api::PolicyChanged& change) {
+  line.add("revision", change.revision())
+      .add("action", change.action())
+      .add("detail", change.detail())
+      .add("by", change.who());
+}
+
+void add(Line& line, const api::DialFailed& failed) {
+  line.add(failed.connection()).add("error", failed.error()).add("reason", failed.reason());
+}
+
+void add(Line& line, const api::ConnectionRefused& refused) {
+  line.add(refused.connection()).add("reason", refused.reason());
+}
+
+void add(Line& line, const api::ConnectionOpened& opened) { line.add(opened.connection()); }
+
+void add(Line& line, const api::ConnectionClosed& closed) {
+  const auto duration = std::chrono::seconds(closed.duration().seconds()) +
+                        std::chrono::milliseconds(closed.duration().nanos() / 1'000'000);
+  line.add(closed.connection())
+      .add("bytes_up", closed.connection().bytes_up())
+      .add("bytes_down", closed.connection().bytes_down())
+      .add("reason", closed.reason())
+      .add("duration", format_duration(duration));
+}
+
+void add(Line& line, const api::ServerStateChanged& changed) {
+  line.add("state", word_of(changed.state()));
+}
+
+void add(Line& line, const api::EventsLost& lost) {
+  line.add("kind", word_of(api::EventKind_Name(lost.kind()), kKindPrefix))
+      .add("count", lost.count());
+}
+
+std::string describe(const api::WatchEventsResponse& event) {
+  const auto line = [&event](std::string_view what, const auto& shown) {
+    Line told(event, what);
+    add(told, shown);
+    return told.text();
+  };
+  switch (event.event_case()) {
+    case api::WatchEventsResponse::kWatchStarted:
+      return line("watch_started", event.watch_started());
+    case api::WatchEventsResponse::kPolicyChanged:
+      return line("policy_changed", event.policy_changed());
+    case api::WatchEventsResponse::kDialFailed:
+      return line("dial_failed", event.dial_failed());
+    case api::WatchEventsResponse::kConnectionRefused:
+      return line("connection_refused", event.connection_refused());
+    case api::WatchEventsResponse::kConnectionOpened:
+      return line("connection_opened", event.connection_opened());
+    case api::WatchEventsResponse::kConnectionClosed:
+      return line("connection_closed", event.connection_closed());
+    case api::WatchEventsResponse::kServerStateChanged:
+      return line("server_state_changed", event.server_state_changed());
+    case api::WatchEventsResponse::kEventsLost:
+      return line("events_lost", event.events_lost());
+    case api::WatchEventsResponse::EVENT_NOT_SET:
+      break;
+  }
+  return Line(event, "unknown").text();  // of a newer server
+}
+
+// The kinds of events by name: "policy_changed", ...
+std::vector<std::string> event_kinds() {
+  std::vector<std::string> kinds;
+  for (int kind = api::EventKind_MIN + 1; kind <= api::EventKind_MAX; ++kind) {
+    kinds.push_back(word_of(api::EventKind_Name(static_cast<api::EventKind>(kind)), kKindPrefix));
+  }
+  return kinds;
+}
+
+// Ends the call when nobody reads stdout any more (`| head`): without an event there is nothing to
+// write that would tell.
+class ReaderWatch {
+ public:
+  explicit ReaderWatch(grpc::ClientContext& context)
+      : thread_([this, &context](const std::stop_token& stop) {
+          constexpr int kLookAgainMs = 100;
+          pollfd reader{.fd = STDOUT_FILENO, .events = 0, .revents = 0};
+          while (!stop.stop_requested()) {
+            if (::poll(&reader, 1, kLookAgainMs) <= 0) continue;
+            is_gone_ = true;
+            context.TryCancel();
+            return;
+          }
+        }) {}
+  [[nodiscard]] bool is_gone() const { return is_gone_; }
+
+ private:
+  std::atomic<bool> is_gone_{false};
+  std::jthread thread_;
+};
+
+// Prints events until it is interrupted or the server ends. No kinds: all.
+int watch_events(const ClientOptions& options, const std::vector<std::string>& kinds,
+                 std::optional<std::uint64_t> since_revision) {
+  auto client = Client::connect(options);
+  if (!client.has_value()) return client.error();
+  api::WatchEventsRequest request;
+  if (since_revision.has_value()) request.set_since_revision(*since_revision);
+  const std::vector<std::string> known = event_kinds();
+  for (const std::string& kind : kinds) {
+    const auto place = std::ranges::find(known, kind) - known.begin();
+    request.add_kinds(static_cast<api::EventKind>(api::EventKind_MIN + 1 + place));
+  }
+  std::uint64_t revision = 0;
+  const auto print = [&](const api::WatchEventsResponse& event) {
+    if (event.has_watch_started()) revision = event.watch_started().revision();
+    if (event.has_policy_changed()) revision = event.policy_changed().revision();
+    const bool written =
+        options.json ? print_json_line(event) : std::puts(describe(event).c_str()) >= 0;
+    return written && std::fflush(stdout) == 0;
+  };
+  grpc::ClientContext context;
+  const ReaderWatch reader(context);
+  const grpc::Status asked = client->read(&Client::Stub::WatchEvents, request, print, context);
+  if (asked.ok() || reader.is_gone()) return kDone;
+  const int code = client->fail(asked, [](const std::string& field) { return "--" + field; });
+  if (revision > 0) {
+    complain(fmt::format("mc-proxy: to go on later: --since-revision {}", revision));
+  }
+  return code;
+}
+
+}  // namespace
+
+void add_events(CommandLine& line) {
+  struct Words {
+    std::vector<std::string> kinds;
+    std::optional<std::uint64_t> since_revision;
+  };
+  const auto words = std::make_shared<Words>();
+  CLI::App& events = line.with_server(
+      line.add("events", "Show events until interrupted; with --json, one per line",
+               [words](const ClientOptions& options) {
+                 return watch_events(options, words->kinds, words->since_revision);
+               }));
+  events.add_option("--kind", words->kinds, "Only events of this kind; can be given several times")
+      ->check(CLI::IsMember(event_kinds()));
+  events.add_option("--since-revision", words->since_revision,
+                    "Start with the changes of policy after this revision");
+}
+
+}  // namespace mc::cli

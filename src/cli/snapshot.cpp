@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: Apache-2.0
+// mc-proxy snapshot: a complete copy of the database, beside a server that writes or without one,
+// and the end of those that are too old.
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "base/duration.hpp"
+#include "base/fd.hpp"
+#include "base/owner.hpp"
+#include "base/quote.hpp"
+#include "base/result.hpp"
+#include "cli/client.hpp"
+#include "cli/commands.hpp"
+#include "cli/complain.hpp"
+#include "config/config.hpp"
+#include "store/backups.hpp"
+#include "store/files.hpp"
+#include "store/store.hpp"
+
+namespace mc::cli {
+namespace {
+
+struct SnapshotOptions {
+  std::string output;  // empty: a file named by the time, in backups/ beside the database
+  std::optional<std::string> prune;  // the age of the backups in that folder that go, such as "30d"
+};
+
+// What root makes here belongs to the server's user, who makes the next one.
+void give_to_owner_of(const std::string& database, const std::string& path) {
+  const auto owner = owner_beside(database);
+  if (owner.has_value()) {
+    static_cast<void>(::lchown(path.c_str(), owner->user, owner->group));
+  }
+}
+
+int report(const Error& error) {
+  complain("mc-proxy: " + error.message);
+  return kFailed;
+}
+
+// The folder of backups, locked: two snapshots of one second would have one name.
+struct BackupFolder {
+  std::filesystem::path path;
+  Fd lock;
+};
+
+Result<BackupFolder> open_folder(const std::string& database) {
+  const std::filesystem::path folder = std::filesystem::path(database).parent_path() / "backups";
+  // Routes tell what runs where, which is nobody else's business.
+  if (::mkdir(folder.c_str(), 0700) == 0) {
+    give_to_owner_of(database, folder);
+  } else if (errno != EEXIST) {
+    return fail(fmt::format("the folder {} cannot be made: {}; make it, or name a file with -o",
+                            quote(folder.string()), std::strerror(errno)));
+  }
+  Fd lock(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!lock || ::flock(lock.get(), LOCK_EX) != 0) {
+    return fail(fmt::format("the folder {} cannot be opened: {}", quote(folder.string()),
+                            std::strerror(errno)));
+  }
+  return BackupFolder{.path = folder, .lock = std::move(lock)};
+}
+
+// Where there is one of this second already, the name is that of the next one.
+std::string free_name(const std::filesystem::path& folder) {
+  auto time = std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
+  for (;; ++time) {
+    const std::filesystem::path path = folder / store::backup_name(time);
+    struct stat found{};
+    if (::lstat(path.c_str(), &found) != 0) return path;
+  }
+}
+
+// Shorter ages are taken for slips of the pen, because what they remove does not come back: "30m"
+// that was to be months, "30s" where the unit was forgotten.
+constexpr std::chrono::hours kPruneAgeMin{1};
+
+Result<std::chrono::milliseconds> read_age(const std::string& text) {
+  constexpr std::string_view kRemedy = "write days like \"30d\"";
+  if (!text.empty() && text.find_first_not_of("0123456789") == text.npos) {
+    return fail(fmt::format("--prune {}: the unit is missing; {}", quote(text), kRemedy));
+  }
+  const auto age = parse_duration(text);
+  if (!age.has_value()) return fail(fmt::format("--prune {}; {}", age.error().message, kRemedy));
+  if (*age < kPruneAgeMin) {
+    return fail(
+        fmt::format("--prune {}: less than an hour, which would remove almost every backup "
+                    "there is; {}",
+                    quote(text), kRemedy));
+  }
+  return *age;
+}
+
+/// How old backups may become; nothing where all stay.
+Result<std::optional<std::chrono::milliseconds>> age_from(const SnapshotOptions& snapshot) {
+  if (!snapshot.prune.has_value()) return std::nullopt;
+  if (!snapshot.output.empty()) {
+    return fail(
+        "--prune goes through the folder of backups, where --output does not put its copy; run "
+        "one without the other");
+  }
+  const auto age = read_age(*snapshot.prune);
+  if (!age.has_value()) return std::unexpected(age.error());
+  return *age;
+}
+
+Result<std::string> copy_to(const std::string& database, const std::string& destination) {
+  const auto made = store::Store::snapshot_file(database, destination);
+  if (!made.has_value()) return std::unexpected(made.error());
+  return destination;
+}
+
+Result<std::string> make_copy(const std::string& database, const std::string& output) {
+  if (!output.empty()) return copy_to(database, output);
+  const auto folder = open_folder(database);
+  if (!folder.has_value()) return std::unexpected(folder.error());
+  auto made = copy_to(database, free_name(folder->path));
+  if (made.has_value()) give_to_owner_of(database, *made);
+  return made;
+}
+
+void print_as_json(const std::string& path, const store::Pruned* pruned) {
+  struct stat file{};
+  static_cast<void>(::stat(path.c_str(), &file));
+  std::string line = "{\"path\": ";
+  append_json_string(line, path);
+  line += fmt::format(", \"size\": {}", file.st_size);
+  if (pruned != nullptr) {
+    line += ", \"removed\": [";
+    for (const std::string& removed : pruned->removed) {
+      if (!line.ends_with('[')) line += ", ";
+      append_json_string(line, removed);
+    }
+    line += ']';
+  }
+  fmt::print("{}}}\n", line);
+}
+
+void print_as_text(const std::string& path, const store::Pruned* pruned) {
+  fmt::print("{}\n", path);
+  if (pruned == nullptr) return;
+  for (const std::string& removed : pruned->removed) fmt::print("removed {}\n", removed);
+}
+
+// A piece after the other; why that failed, or nothing.
+std::string append(std::FILE* file, const std::string& piece) {
+  const bool written = std::fwrite(piece.data(), 1, piece.size(), file) == piece.size();
+  return written ? std::string() : std::strerror(errno);
+}
+
+using File = std::unique_ptr<std::FILE, decltype([](std::FILE* file) { std::fclose(file); })>;
+
+// The copy that the server streams, in `path`; why there is none. What the server sends is checked
+// already; here it must only be whole.
+Result<void> receive(Client& client, const std::string& path) {
+  const File file(std::fopen(path.c_str(), "we"));
+  if (file == nullptr) return fail(fmt::format("{}: {}", quote(path), std::strerror(errno)));
+  std::uint64_t size = 0;
+  std::uint64_t received = 0;
+  std::string problem;
+  grpc::ClientContext context;
+  const auto take = [&](const mc_proxy::v1::CreateSnapshotResponse& message) {
+    if (message.size() != 0) size = message.size();
+    received += message.chunk().size();
+    problem = append(file.get(), message.chunk());
+    return problem.empty();
+  };
+  const grpc::Status asked = client.read(&Client::Stub::CreateSnapshot,
+                                         mc_proxy::v1::CreateSnapshotRequest(), take, context);
+  if (!asked.ok()) return fail(client.explain(asked));
+  if (problem.empty() && std::fflush(file.get()) != 0) problem = std::strerror(errno);
+  if (!problem.empty()) return fail(fmt::format("{}: {}", quote(path), problem));
+  if (size == 0 || received != size) {
+    return fail(fmt::format("the server sent {} of {} bytes; try again", received, size));
+  }
+  return {};
+}
+
+// A copy that the running server makes, where the path of the database is not known.
+int fetch_copy(const ClientOptions& options, const std::string& output) {
+  if (output.empty()) {
+    complain(
+        "mc-proxy: a copy over --socket or --address has no default place; name its file with "
+        "-o");
+    return kUsage;
+  }
+  auto client = Client::connect(options);
+  if (!client.has_value()) return client.error();
+  const auto place = store::resolve(output);
+  if (!place.has_value()) return report(place.error());
+  // The database of a server has its lock beside it.
+  if (::access(store::lock_path(*place).c_str(), F_OK) == 0) {
+    complain(
+        fmt::format("mc-proxy: {}: this is the database of a server, which the copy would "
+                    "replace; name another file with -o",
+                    quote(output)));
+    return kFailed;
+  }
+  auto file = store::NewFile::create_for(*place);
+  if (!file.has_value()) return report(file.error());
+  if (auto received = receive(*client, file->temporary_path()); !received.has_value()) {
+    return report(received.error());
+  }
+  if (auto published = file->publish(); !published.has_value()) return report(published.error());
+  const auto print = options.json ? print_as_json : print_as_text;
+  print(output, nullptr);
+  return kDone;
+}
+
+// Copies the database, whether a server runs or not; then, if that went well, prunes.
+int snapshot(const ClientOptions& options, const SnapshotOptions& snapshot) {
+  const auto age = age_from(snapshot);
+  if (!age.has_value()) {
+    complain("mc-proxy: " + age.error().message);
+    return kUsage;
+  }
+  if (!options.socket.empty() || !options.address.empty()) {
+    return fetch_copy(options, snapshot.output);
+  }
+  // A backup needs nothing of the configuration but where the database is, and with a server that
+  // runs not even that.
+  const config::Whereabouts found = config::locate_server(options.config_path);
+  if (found.database_path.empty() && snapshot.output.empty()) {
+    complain(
+        config::to_string(found.problems) +
+        "mc-proxy: a server that runs can make the copy all the same: name its file with -o\n");
+    return kFailed;
+  }
+  if (found.database_path.empty()) return fetch_copy(options, snapshot.output);
+  if (!found.problems.empty()) {
+    complain(
+        fmt::format("mc-proxy: note: {} cannot be used as it is (`mc-proxy check` shows why); "
+                    "copying the database {} all "
+                    "the same",
+                    options.config_path, found.database_path));
+  }
+  const auto path = make_copy(found.database_path, snapshot.output);
+  if (!path.has_value()) return report(path.error());
+  std::optional<store::Pruned> pruned;
+  if (age->has_value()) {
+    pruned = store::prune_backups(*path, **age, std::chrono::system_clock::now());
+  }
+  const auto print = options.json ? print_as_json : print_as_text;
+  print(*path, pruned.has_value() ? &*pruned : nullptr);
+  if (!pruned.has_value() || pruned->failures.empty()) return kDone;
+  for (const Error& failure : pruned->failures) report(failure);
+  return kFailed;
+}
+
+}  // namespace
+
+void add_snapshot(CommandLine& line) {
+  const auto words = std::make_shared<SnapshotOptions>();
+  CLI::App& command = line.with_server(
+      line.add("snapshot", "Copy the database, while a server runs or not",
+               [words](const ClientOptions& options) { return snapshot(options, *words); }));
+  command.add_option("-o,--output", words->output,
+                     "Path of the copy; default: backups/mc-proxy-TIME.db beside the database; "
+                     "required with --socket and --address");
+  command.add_option("--prune", words->prune,
+                     "Then remove the backups in that directory that are older, such as 30d");
+}
+
+}  // namespace mc::cli

@@ -1,0 +1,365 @@
+// SPDX-License-Identifier: Apache-2.0
+// mc-proxy server: how it starts. Sockets first, while the process may still bind low ports; then
+// it gives up what it does not need; then the database, the rings, the admin API; last it accepts.
+
+#include <fmt/ranges.h>
+#include <sys/signalfd.h>
+
+#include <csignal>
+#include <filesystem>
+#include <iterator>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "admin/limits.hpp"
+#include "admin/server.hpp"
+#include "base/descriptor_limit.hpp"
+#include "base/log.hpp"
+#include "cli/complain.hpp"
+#include "config/config.hpp"
+#include "control/control.hpp"
+#include "lifecycle/confinement.hpp"
+#include "lifecycle/inherited_sockets.hpp"
+#include "lifecycle/keeper.hpp"
+#include "lifecycle/notifier.hpp"
+#include "lifecycle/predecessor.hpp"
+#include "metrics/collector.hpp"
+#include "metrics/endpoint.hpp"
+#include "proxy/data_plane.hpp"
+#include "proxy/limits.hpp"
+#include "ring/restriction.hpp"
+#include "server/bound_sockets.hpp"
+#include "server/commands.hpp"
+#include "server/host_limits.hpp"
+#include "server/main_loop.hpp"
+
+namespace mc::server {
+namespace {
+
+// Whether this process becomes the parent of the server (lifecycle/keeper.hpp).
+enum class WithKeeper : std::uint8_t { kNo, kYes };
+
+struct ServeOptions {
+  std::string config_path;
+  TakeOver take_over = TakeOver::kNo;
+  WithKeeper keeper = WithKeeper::kNo;
+};
+
+// Where the limits of rooms that do not know each other meet.
+static_assert(admin::kLocalConnectionsMax + admin::kTcpConnectionsMax <=
+                  proxy::kDescriptorsReserved / 2,
+              "the other half is for rings, listeners, the log, the database and snapshots");
+static_assert(2 * admin::kConnectionCallsMax <= proxy::kSweepsMax,
+              "the other half is for cuts by the firewall");
+
+// Signals whose default ends a process and that mean nothing to a server (signal(7)): log rotation
+// and monitors send SIGUSR1 and SIGUSR2 out of habit. SIGQUIT and SIGABRT stay: they ask for a
+// core.
+void ignore_stray_signals() {
+  for (const int signal :
+       {SIGUSR1, SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF, SIGIO, SIGPWR, SIGSTKFLT}) {
+    std::signal(signal, SIG_IGN);
+  }
+}
+
+// Blocked before any thread starts, so that all threads inherit that and signals come through the
+// descriptor alone.
+Fd block_signals() {
+  std::signal(SIGPIPE, SIG_IGN);  // splice(2) has no MSG_NOSIGNAL
+  sigset_t signals;
+  sigemptyset(&signals);
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&signals, signal);
+  ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  return Fd(::signalfd(-1, &signals, SFD_CLOEXEC));
+}
+
+std::uint64_t connections_max(const config::Config& config, std::uint64_t descriptors, Log& log) {
+  const std::uint64_t fit = connections_that_fit(config, descriptors);
+  if (config.proxy.max_connections == 0) return fit;
+  const auto wanted = static_cast<std::uint64_t>(config.proxy.max_connections);
+  if (wanted > fit) {
+    log.warn(
+        "max_connections is more than RLIMIT_NOFILE allows; accepting will pause when descriptors "
+        "run out. "
+        "Raise the limit (systemd: LimitNOFILE=)",
+        {{"max_connections", wanted}, {"rlimit_nofile", descriptors}, {"fit", fit}});
+  }
+  return wanted;
+}
+
+admin::ServerOptions options_from(const config::Grpc& grpc) {
+  return {.addr = grpc.addr,
+          .certificates = {grpc.tls_cert, grpc.tls_key, grpc.client_ca},
+          .socket = grpc.socket,
+          .version = MC_PROXY_VERSION};
+}
+
+metrics::DrainingTotals totals_of(const std::vector<admin::DrainingServers::Server>& servers) {
+  metrics::DrainingTotals totals{.servers = servers.size(), .connections = 0};
+  for (const admin::DrainingServers::Server& server : servers) {
+    if (server.status.has_value()) totals.connections += server.status->active_connections();
+  }
+  return totals;
+}
+
+// `api` is null where the configuration has no [grpc]. What is told of outlives the endpoint.
+Result<std::unique_ptr<metrics::Endpoint>> serve_metrics(
+    Fd listener, const config::Metrics& settings, const control::Control& control,
+    const traffic::LiveTraffic& traffic, const admin::Server* api,
+    const admin::DrainingServers& draining, std::uint64_t connections, const Log& log) {
+  const auto collector = std::make_shared<const metrics::Collector>(metrics::Sources{
+      .control = control,
+      .traffic = traffic,
+      .log = log,
+      .version = MC_PROXY_VERSION,
+      .connections_max = connections,
+      .routes_max = static_cast<std::size_t>(settings.routes_max),
+      .certificate_expiry =
+          [api] { return api != nullptr ? api->certificate_expires_at() : std::nullopt; },
+      .draining = [&draining] { return totals_of(draining.look()); }});
+  return metrics::Endpoint::start(std::move(listener), [collector] { return collector->text(); });
+}
+
+// Where the server makes files: the database and its companions, the admin API's socket.
+std::vector<std::string> directories_of(const config::Config& config) {
+  std::vector<std::string> paths = {config.database.path};
+  if (config.grpc.has_value() && !config.grpc->socket.empty()) paths.push_back(config.grpc->socket);
+  for (std::string& path : paths) {
+    std::error_code ignored;
+    const std::filesystem::path whole = std::filesystem::weakly_canonical(path, ignored);
+    path = (whole.empty() ? std::filesystem::path(path) : whole).parent_path();
+  }
+  return paths;
+}
+
+// The parts of a server, from the first to the last session.
+class Server final : private control::Enforcer {
+ public:
+  Server(const config::Config& config, BoundSockets& bound, lifecycle::KeeperLine keeper, Log& log)
+      : config_(config),
+        bound_(bound),
+        log_(log),
+        draining_(config.database.path, log),
+        keeper_(std::move(keeper)),
+        notifier_(keeper_.fd()),
+        policy_(control::State().policy(), workers_of(config)) {}
+
+  Result<void> start();
+  Result<void> run(int signals, lifecycle::Confinement confinement);
+
+ private:
+  // Of the changes that come while it serves.
+  void cut(const std::shared_ptr<const policy::Firewall>& firewall) override {
+    plane_->cut(firewall);
+  }
+  void cut_draining(const std::vector<control::Rule>& rules) override { draining_.cut(rules); }
+
+  Result<void> start_plane();
+  void log_policy() const;
+  Result<void> start_api();
+  Result<void> start_metrics();
+  Result<void> begin_to_serve();
+  void store_sockets();
+  void announce(const lifecycle::Confinement& confinement) const;
+
+  const config::Config& config_;
+  BoundSockets& bound_;
+  Log& log_;
+  const admin::DrainingServers draining_;
+  lifecycle::KeeperLine keeper_;
+  lifecycle::Notifier notifier_;
+  std::uint64_t connections_ = 0;
+  policy::PublishedPolicy policy_;
+  std::unique_ptr<control::Control> control_;
+  std::unique_ptr<proxy::DataPlane> plane_;
+  std::unique_ptr<admin::Server> api_;
+  std::unique_ptr<metrics::Endpoint> metrics_;
+};
+
+Result<void> Server::start() {
+  if (bound_.predecessor != nullptr) {
+    log_.info("taking over from the running server", {{"predecessor", bound_.predecessor->pid()}});
+    auto released = bound_.predecessor->release_database();
+    if (!released.has_value()) return released;
+  }
+  auto control = control::Control::open(config_, policy_, *this, log_);
+  if (!control.has_value()) return std::unexpected(control.error());
+  control_ = *std::move(control);
+  if (auto started = start_plane(); !started.has_value()) return started;
+  log_policy();
+  if (config_.grpc.has_value()) {
+    if (auto started = start_api(); !started.has_value()) return started;
+  }
+  if (config_.metrics.has_value()) {
+    if (auto started = start_metrics(); !started.has_value()) return started;
+  }
+  return control_->seed();
+}
+
+Result<void> Server::start_plane() {
+  connections_ = connections_max(config_, raise_descriptor_limit(), log_);
+  proxy::DataPlaneOptions options = plane_options(config_, connections_);
+  options.inherited = std::move(bound_.listeners);
+  auto plane = proxy::DataPlane::start(std::move(options), policy_, log_);
+  if (!plane.has_value()) return std::unexpected(plane.error());
+  plane_ = *std::move(plane);
+  return {};
+}
+
+void Server::log_policy() const {
+  const auto state = control_->state();
+  std::size_t routes = 0;
+  for (const policy::RouteTable& table : state->routes) routes += table.size();
+  log_.info("policy in force", {{"database", control_->database_path()},
+                                {"revision", state->revision},
+                                {"routes", routes},
+                                {"rules", state->rules->size()}});
+}
+
+Result<void> Server::start_api() {
+  admin::ServerOptions options = options_from(*config_.grpc);
+  options.inherited_tcp = std::move(bound_.api_tcp);
+  options.inherited_local = std::move(bound_.api_local);
+  options.draining = &draining_;
+  auto api = admin::Server::start(std::move(options), *control_, *plane_, log_);
+  if (!api.has_value()) return std::unexpected(api.error());
+  api_ = *std::move(api);
+  return {};
+}
+
+Result<void> Server::start_metrics() {
+  auto started = serve_metrics(std::move(bound_.metrics), *config_.metrics, *control_, *plane_,
+                               api_.get(), draining_, connections_, log_);
+  if (!started.has_value()) return std::unexpected(started.error());
+  metrics_ = *std::move(started);
+  return {};
+}
+
+Result<void> Server::run(int signals, lifecycle::Confinement confinement) {
+  MainLoop loop({config_, *control_, *plane_, api_, metrics_, draining_, notifier_, keeper_,
+                 confinement, log_});
+  if (auto serves = begin_to_serve(); !serves.has_value()) return serves;
+  // It serves already, and must not end for this.
+  if (const auto waits = loop.await_successors(); !waits.has_value()) {
+    log_.error("no successor will find this server", {{"error", waits.error().message}});
+  }
+  lifecycle::confine_late(confinement);
+  // A ring that could not be restricted would not have been made.
+  confinement.rings = fmt::format("{} operations allowed", std::size(ring::kOperations));
+  announce(confinement);
+  notifier_.ready();
+  loop.run(signals);
+  return {};
+}
+
+Result<void> Server::begin_to_serve() {
+  const auto& predecessor = bound_.predecessor;
+  if (predecessor != nullptr) {
+    if (auto stopped = predecessor->stop_accepting(); !stopped.has_value()) return stopped;
+    if (auto down = predecessor->step_down(); !down.has_value()) return down;
+  }
+  plane_->open();
+  bound_.predecessor.reset();
+  if (api_ != nullptr) {
+    api_->own();
+    api_->tick();  // the health service knows by the time that the log says "serving"
+  }
+  store_sockets();
+  return {};
+}
+
+// For whoever comes after a crash. What the unit still holds of listeners that are configured no
+// more is given up: clients of those are refused, not left waiting.
+void Server::store_sockets() {
+  std::vector<lifecycle::StoredSocket> sockets;
+  for (const proxy::ListeningSocket& socket : plane_->sockets()) {
+    sockets.push_back({socket.fd.get(), config_.listeners[socket.listener].addr});
+  }
+  notifier_.store(sockets);
+  for (const SocketAddress& address : bound_.inherited.tcp_addresses()) {
+    log_.info("a listener is configured no more", {{"listener", address.to_string()}});
+    notifier_.forget(address);
+  }
+  bound_.inherited = {};
+}
+
+void Server::announce(const lifecycle::Confinement& confinement) const {
+  std::vector<std::string> names;
+  for (const config::Listener& listener : config_.listeners) names.push_back(listener.name);
+  std::vector<std::string> apis;
+  if (api_ != nullptr && api_->tcp_address()) apis.push_back(api_->tcp_address()->to_string());
+  if (config_.grpc && !config_.grpc->socket.empty()) apis.push_back(config_.grpc->socket);
+  log_.info("confined", {{"capabilities", confinement.capabilities},
+                         {"landlock", confinement.landlock},
+                         {"seccomp", confinement.seccomp},
+                         {"rings", confinement.rings}});
+  log_.info("serving",
+            {{"version", "v" MC_PROXY_VERSION},
+             {"listeners", fmt::format("{}", fmt::join(names, ","))},
+             {"admin", fmt::format("{}", fmt::join(apis, ","))},
+             {"metrics", metrics_ != nullptr ? metrics_->address().to_string() : ""},
+             {"workers", workers_of(config_)},
+             {"splice", config_.proxy.splice == config::Splice::kRing ? "ring" : "inline"},
+             {"max_connections", connections_}});
+}
+
+int run_server(const ServeOptions& options, lifecycle::InheritedSockets inherited,
+               lifecycle::KeeperLine keeper) {
+  const config::Parsed config = config::load(options.config_path);
+  if (!config.has_value()) {
+    cli::complain(config::to_string(config.error()));
+    return cli::kMisconfigured;
+  }
+  BoundSockets bound;
+  bound.inherited = std::move(inherited);
+  Result<void> done = bind_all(*config, options.take_over, bound);
+  lifecycle::Confinement confinement = lifecycle::confine_early(directories_of(*config));
+  const Fd signals = block_signals();
+  Log log({.level = config->log.level, .format = config->log.format});
+  Server server(*config, bound, std::move(keeper), log);
+  if (done.has_value()) done = server.start();
+  if (done.has_value()) done = server.run(signals.get(), confinement);
+  if (done.has_value()) return cli::kDone;
+  log.error("not started", {{"error", done.error().message}});
+  return cli::kFailed;
+}
+
+// Serves until a signal ends it. SIGTERM, SIGINT: no new connections, open ones have
+// shutdown_timeout; the same again: at once. SIGHUP: reads the GeoIP database anew.
+int serve(const ServeOptions& options) {
+  ignore_stray_signals();  // in the keeper too
+  auto inherited = lifecycle::InheritedSockets::from_systemd();
+  if (options.keeper == WithKeeper::kNo) return run_server(options, std::move(inherited), {});
+  auto kept = lifecycle::keep(inherited);
+  if (const int* const code = std::get_if<int>(&kept)) return *code;
+  return run_server(options, std::move(inherited),
+                    std::get<lifecycle::KeeperLine>(std::move(kept)));
+}
+
+}  // namespace
+
+void add_server(cli::CommandLine& line) {
+  const auto words = std::make_shared<ServeOptions>();
+  CLI::App& command = line.with_config(line.add("server", "Serve until SIGTERM or SIGINT",
+                                                [words](const cli::ClientOptions& options) {
+                                                  words->config_path = options.config_path;
+                                                  return serve(*words);
+                                                }));
+  command.add_flag_callback(
+      "--take-over", [words] { words->take_over = TakeOver::kYes; },
+      "Replace the server that runs with this database: take over its listeners; it finishes its "
+      "connections");
+  command.add_flag_callback(
+      "--keeper",
+      [words] {
+        words->take_over = TakeOver::kYes;
+        words->keeper = WithKeeper::kYes;
+      },
+      "The same, with a parent process for systemd, so that a restart of the unit is a take-over");
+}
+
+}  // namespace mc::server
