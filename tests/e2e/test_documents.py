@@ -65,6 +65,13 @@ def test_the_runbook_explains_every_reason_and_no_other() -> None:
     assert named == reasons() and len(named) > 20
 
 
+def test_the_runbook_lists_its_sections_in_their_order() -> None:
+    runbook = (REPOSITORY / "RUNBOOK.md").read_text()
+    listed = re.search(r"^All sections:(.*?)\n\n", runbook, re.DOTALL | re.MULTILINE)
+    assert listed
+    assert re.findall(r"\[([^\]]+)\]\(#", listed[1]) == re.findall(r"^## (.*)$", runbook, re.MULTILINE)
+
+
 def test_the_runbook_names_every_kind_of_event_and_of_warning() -> None:
     runbook = text_of("RUNBOOK.md")
     kinds = re.findall(r"EVENT_KIND_(\w+) = [1-9]", text_of("proto/mc_proxy/v1/admin.proto"))
