@@ -54,6 +54,10 @@ struct FileStamp {
   [[nodiscard]] bool is_same_file(const FileStamp& other) const {
     return device == other.device && inode == other.inode;
   }
+  /// Whether it is that file, and nobody has written into it since: its owner or mode may differ.
+  [[nodiscard]] bool has_content_of(const FileStamp& other) const {
+    return is_same_file(other) && size == other.size && modified_ns == other.modified_ns;
+  }
 };
 
 /// Of the file at `path`, with links followed; zeros where there is none.

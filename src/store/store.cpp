@@ -272,8 +272,10 @@ bool Store::is_undisturbed() { return look_at_files() == Files::kOurs; }
 Store::Files Store::look_at_files() {
   if (has_lost_commit_) return Files::kForeign;
   const auto header = connection_.first_bytes();
-  if (stamp_of(path_) == main_file_ && stamp_of(wal_path(path_)) == log_file_ && header &&
-      *header == header_) {
+  // SQLite of root sets the log's owner whenever it opens it, as the readers of the audit table do:
+  // that changes the log's time of change, and nothing else.
+  if (stamp_of(path_) == main_file_ && stamp_of(wal_path(path_)).has_content_of(log_file_) &&
+      header && *header == header_) {
     return Files::kOurs;
   }
   const Files files = judge_changed_files();
@@ -290,14 +292,17 @@ Store::Files Store::judge_changed_files() {
   const auto verdict_of = [](const SqliteError& error) {
     return is_nonsense(error) ? Files::kForeign : Files::kUnknown;
   };
-  const auto alone = read_state_alone(path_);
-  if (!alone) return verdict_of(alone.error());
-  const bool is_known =
-      alone->incarnation == incarnation_ || alone->incarnation == base_incarnation_;
-  // Another program wrote into it: it moved the whole log, or put a copy there that is older.
-  const bool was_written = main_file.modified_ns != main_file_.modified_ns;
-  if (!is_known || alone->revision < (was_written ? revision_ : base_revision_)) {
-    return Files::kForeign;
+  // Another program wrote into it: it moved the whole log, or put a copy there that is older. What
+  // nobody else wrote is not read alone: where a reader stood in the way, a part of the log was
+  // moved, and the rest belongs to it.
+  const auto header = connection_.first_bytes();
+  const bool has_header = header.has_value() && *header == header_;
+  if (!main_file.has_content_of(main_file_) || !has_header) {
+    const auto alone = read_state_alone(path_);
+    if (!alone) return verdict_of(alone.error());
+    const bool is_known =
+        alone->incarnation == incarnation_ || alone->incarnation == base_incarnation_;
+    if (!is_known || alone->revision < revision_) return Files::kForeign;
   }
   const auto with_log = read_state(connection_);
   if (!with_log) return verdict_of(with_log.error());
