@@ -348,6 +348,25 @@ TEST_CASE("commits wait in the log until it is moved, but not more than a few") 
   CHECK(in_main_file() == 3 + kCommitsInLogMax);
 }
 
+// A reader holds back what is newer than it: then the main file may be shorter than it says, and it
+// is no database without its log.
+TEST_CASE("a part of the log that is not moved yet is no other program's writing") {
+  const TempDir dir;
+  const auto store = open_store(dir.database());
+  const std::string log = dir.database() + "-wal";
+  for (Revision r = 1; r <= 200; ++r) {
+    commit(*store, change_to(2 * r - 1));
+    const PinnedReader reader(dir.database());
+    commit(*store, change_to(2 * r));
+    store->checkpoint();
+    // As SQLite of root does when it opens the log.
+    REQUIRE(::chmod(log.c_str(), r % 2 == 0 ? 0600 : 0640) == 0);
+    REQUIRE(::chmod(dir.database().c_str(), r % 2 == 0 ? 0600 : 0640) == 0);
+    INFO(r);
+    REQUIRE(store->is_undisturbed());
+  }
+}
+
 TEST_CASE("a reader that stays keeps no commit back") {
   const TempDir dir;
   {
