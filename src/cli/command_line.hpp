@@ -13,7 +13,6 @@ namespace mc::cli {
 
 class CommandLine {
  public:
-  /// With the commands that every program has: version and help come with add_version_and_help().
   CommandLine();
   CommandLine(const CommandLine&) = delete;
   CommandLine& operator=(const CommandLine&) = delete;
@@ -27,6 +26,7 @@ class CommandLine {
   /// A command of a group: `mc-proxy GROUP NAME`.
   CLI::App& add(CLI::App& group, const char* name, const char* help, Run run);
   CLI::App& add_group(const char* name, const char* help);
+  /// `mc-proxy version` and `mc-proxy help`, which stand where this is called.
   void add_version_and_help();
 
   /// These give a command the words that fill in its ClientOptions. --config:

@@ -340,7 +340,7 @@ void with_listener(CLI::App& command, std::string& listener) {
                      "Listener as configured, such as :443; not needed if there is only one");
 }
 
-void add_one_route(CommandLine& line, CLI::App& routes) {
+void add_list_add_remove(CommandLine& line, CLI::App& routes) {
   const auto words = std::make_shared<RouteOptions>();
   CLI::App& list = line.with_server(line.add(
       routes, "list", "Show the routes of a listener",
@@ -401,7 +401,7 @@ void add_move(CommandLine& line, CLI::App& routes) {
 
 void add_routes(CommandLine& line) {
   CLI::App& routes = line.add_group("routes", "Show and change routes");
-  add_one_route(line, routes);
+  add_list_add_remove(line, routes);
   add_replace(line, routes);
   add_move(line, routes);
 }

@@ -11,18 +11,6 @@ constexpr std::string_view kWildcardPrefix = "*.";
 
 }  // namespace
 
-std::string_view to_string(PatternKind kind) {
-  switch (kind) {
-    case PatternKind::kExact:
-      return "exact";
-    case PatternKind::kWildcard:
-      return "wildcard";
-    case PatternKind::kFallback:
-      return "fallback";
-  }
-  std::unreachable();
-}
-
 std::expected<HostPattern, tls::HostNameError> HostPattern::parse(std::string_view text) {
   if (text == kFallbackText) return HostPattern(PatternKind::kFallback, std::string(text));
   const bool is_wildcard = text.starts_with(kWildcardPrefix);

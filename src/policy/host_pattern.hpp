@@ -21,9 +21,6 @@ enum class PatternKind : std::uint8_t {
   kFallback,  // "*": every name. A client that names no host has no route at all
 };
 
-/// "exact", "wildcard" or "fallback".
-std::string_view to_string(PatternKind kind);
-
 /// Valid and in normal form (lower case, no trailing dot). Ordered as its text is. A value; any
 /// thread.
 class HostPattern {

@@ -57,10 +57,4 @@ TEST_CASE("a pattern matches its name, or the names below its host, or any name"
   }
 }
 
-TEST_CASE("kinds have names") {
-  CHECK(to_string(PatternKind::kExact) == "exact");
-  CHECK(to_string(PatternKind::kWildcard) == "wildcard");
-  CHECK(to_string(PatternKind::kFallback) == "fallback");
-}
-
 }  // namespace mc::policy
