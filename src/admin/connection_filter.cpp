@@ -9,7 +9,7 @@
 #include <utility>
 
 #include "base/quote.hpp"
-#include "config/rules.hpp"
+#include "policy/route.hpp"
 
 namespace mc::admin {
 namespace {
@@ -28,7 +28,7 @@ Result<IpPrefix> parse_source(const std::string& text) {
   if (text.contains('/')) return IpPrefix::parse(text);
   const auto address = IpAddress::parse(text);
   if (!address.has_value()) return std::unexpected(address.error());
-  return IpPrefix::parse(fmt::format("{}/{}", address->to_string(), address->is_v4() ? 32 : 128));
+  return IpPrefix::only(*address);
 }
 
 Result<traffic::ConnectionId> parse_id(const std::string& text) {
@@ -58,21 +58,22 @@ std::string ConnectionFilterText::describe() const {
 control::Outcome<traffic::ConnectionFilter> read_filter(const ConnectionFilterText& text,
                                                         const control::Listeners& listeners) {
   control::Refusal refusal{.kind = control::RefusalKind::kInvalid};
-  const auto read = [&refusal](control::Field field, const std::string& word, auto parse,
+  const auto read = [&refusal](std::string_view name, const std::string& word, auto parse,
                                auto& into) {
     if (word.empty()) return;
     auto parsed = parse(word);
     if (parsed.has_value()) {
       into = *std::move(parsed);
     } else {
-      refusal.violations.push_back({0, field, std::move(parsed.error().message)});
+      refusal.violations.push_back({.field = {control::Field::Of::kFilter, name},
+                                    .description = std::move(parsed.error().message)});
     }
   };
   traffic::ConnectionFilter filter;
-  read(control::Field::kSni, text.sni, config::parse_hostname, filter.sni);
-  read(control::Field::kSource, text.source, parse_source, filter.source);
-  read(control::Field::kBackend, text.backend, config::parse_backend, filter.backend);
-  read(control::Field::kConnectionId, text.id, parse_id, filter.id);
+  read("sni", text.sni, policy::parse_hostname, filter.sni);
+  read("source", text.source, parse_source, filter.source);
+  read("backend", text.backend, policy::parse_backend, filter.backend);
+  read("id", text.id, parse_id, filter.id);
   if (!refusal.violations.empty()) return std::unexpected(std::move(refusal));
   // A session has the number of its backend's interface, or the name where there was none.
   const auto resolved = filter.backend.has_value() ? filter.backend->resolve() : std::nullopt;

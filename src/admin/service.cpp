@@ -249,7 +249,7 @@ grpc::Status Service::ReplaceRoutes(grpc::ServerContext* context,
                                     const api::ReplaceRoutesRequest* request,
                                     api::ReplaceRoutesResponse* response) {
   if (request->routes_size() > kItemsMax) return too_many(request->routes_size(), "routes");
-  std::vector<control::RouteText> routes;
+  std::vector<policy::RouteText> routes;
   routes.reserve(static_cast<std::size_t>(request->routes_size()));
   for (const api::Route& route : request->routes()) routes.push_back(to_control(route));
   const auto applied = control_.replace_routes(request->listener_addr(), routes,

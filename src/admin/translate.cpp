@@ -96,30 +96,6 @@ grpc::StatusCode code_of(control::RefusalKind kind) {
   std::unreachable();
 }
 
-std::string_view name_of(control::Field field) {
-  switch (field) {
-    case control::Field::kChange:
-      return "change";
-    case control::Field::kListener:
-      return "listener_addr";
-    case control::Field::kHostname:
-      return "hostname";
-    case control::Field::kBackend:
-      return "backend";
-    case control::Field::kRuleType:
-      return "type";
-    case control::Field::kRuleValue:
-      return "value";
-    case control::Field::kSni:
-      return "sni";
-    case control::Field::kSource:
-      return "source";
-    case control::Field::kConnectionId:
-      return "id";
-  }
-  std::unreachable();
-}
-
 grpc::Status with_details(const std::string& message, const google::rpc::BadRequest& bad_request) {
   google::rpc::Status status;
   status.set_code(grpc::StatusCode::INVALID_ARGUMENT);
@@ -130,8 +106,8 @@ grpc::Status with_details(const std::string& message, const google::rpc::BadRequ
 
 }  // namespace
 
-control::RouteText to_control(const api::Route& route) {
-  return {route.hostname(), route.backend()};
+policy::RouteText to_control(const api::Route& route) {
+  return {.hostname = route.hostname(), .backend = route.backend()};
 }
 
 control::RuleText to_control(const api::FirewallRule& rule) {
@@ -162,8 +138,9 @@ control::Change to_control(const api::Change& change) {
 }
 
 void to_api(const policy::Route& route, api::Route& out) {
-  out.set_hostname(route.pattern.text());
-  out.set_backend(route.backend.to_string());
+  const policy::RouteText text = to_text(route);
+  out.set_hostname(text.hostname);
+  out.set_backend(text.backend);
 }
 
 void to_api(const control::Rule& rule, api::FirewallRule& out) {
@@ -181,7 +158,7 @@ void to_api(const control::Applied& applied, api::ChangeSummary& out) {
 
 void to_api(const control::Effect& effect, api::ChangeEffect& out) {
   out.set_result(to_api(effect.result));
-  if (effect.previous.has_value()) out.set_previous_backend(effect.previous->backend.to_string());
+  if (effect.previous.has_value()) out.set_previous_backend(to_text(*effect.previous).backend);
 }
 
 void to_api(const policy::GeoIp& geoip, api::GeoIPStatus& out) {
@@ -267,25 +244,24 @@ google::protobuf::Duration to_duration(std::chrono::nanoseconds duration) {
 // ---- errors
 
 std::string path_in_single(const control::Violation& violation) {
-  const std::string_view name = name_of(violation.field);
-  switch (violation.field) {
-    case control::Field::kHostname:
-    case control::Field::kBackend:
-      return fmt::format("route.{}", name);
-    case control::Field::kRuleType:
-    case control::Field::kRuleValue:
-      return fmt::format("rule.{}", name);
-    default:
-      return std::string(name);
+  switch (violation.field.of) {
+    case control::Field::Of::kRoute:
+      return fmt::format("route.{}", violation.field.name);
+    case control::Field::Of::kRule:
+      return fmt::format("rule.{}", violation.field.name);
+    case control::Field::Of::kRequest:
+    case control::Field::Of::kFilter:
+      break;
   }
+  return std::string(violation.field.name);
 }
 
 std::string path_in_remove_route(const control::Violation& violation) {
-  return std::string(name_of(violation.field));
+  return std::string(violation.field.name);
 }
 
 std::string path_in_filter(const control::Violation& violation) {
-  return fmt::format("filter.{}", name_of(violation.field));
+  return fmt::format("filter.{}", violation.field.name);
 }
 
 std::string path_in_move(const control::Violation& violation) {
@@ -293,13 +269,13 @@ std::string path_in_move(const control::Violation& violation) {
 }
 
 std::string path_in_routes(const control::Violation& violation) {
-  return fmt::format("routes[{}].{}", violation.index, name_of(violation.field));
+  return fmt::format("routes[{}].{}", violation.index, violation.field.name);
 }
 
 FieldPath path_in(const api::ApplyChangesRequest& request) {
   return [&request](const control::Violation& violation) {
     const std::string change = fmt::format("changes[{}]", violation.index);
-    const std::string_view field = name_of(violation.field);
+    const std::string_view field = violation.field.name;
     switch (request.changes(static_cast<int>(violation.index)).change_case()) {
       case api::Change::kAddRoute:
         return fmt::format("{}.add_route.route.{}", change, field);

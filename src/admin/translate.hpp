@@ -21,7 +21,7 @@
 
 namespace mc::admin {
 
-control::RouteText to_control(const mc_proxy::v1::Route& route);
+policy::RouteText to_control(const mc_proxy::v1::Route& route);
 control::RuleText to_control(const mc_proxy::v1::FirewallRule& rule);
 control::Change to_control(const mc_proxy::v1::Change& change);
 

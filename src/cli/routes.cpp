@@ -21,7 +21,7 @@
 #include "cli/commands.hpp"
 #include "cli/complain.hpp"
 #include "cli/format.hpp"
-#include "config/rules.hpp"
+#include "policy/route.hpp"
 
 namespace mc::cli {
 
@@ -31,8 +31,9 @@ namespace {
 
 // Of a command for one route. An empty `listener` stands for the only one that the server has.
 struct RouteOptions {
-  std::string listener, hostname, backend;
-  bool replace = false;  // a route that is there for the host name gets the backend
+  std::string listener;
+  policy::RouteText text;
+  bool replace = false;  // a route that is there for the host name is changed
 };
 
 struct ReplaceOptions {
@@ -78,23 +79,11 @@ struct RouteFile {
   std::vector<std::size_t> lines;  // of each route, from 1
 };
 
-// The route of a line's words, "" for the words that are not there; or a problem for each thing
-// that is wrong. The server applies the same rules: here they are applied to all lines, of which
-// the server's answer has no room for more than some.
-std::expected<api::Route, std::vector<std::string>> route_of(const std::string& hostname,
-                                                             const std::string& backend) {
-  const auto name = config::parse_hostname(hostname);
-  const auto address = config::parse_backend(backend);
-  if (name.has_value() && address.has_value()) {
-    api::Route route;
-    route.set_hostname(name->text());
-    route.set_backend(backend);
-    return route;
-  }
-  std::vector<std::string> problems;
-  if (!name.has_value()) problems.push_back("hostname: " + name.error().message);
-  if (!address.has_value()) problems.push_back("backend: " + address.error().message);
-  return std::unexpected(std::move(problems));
+api::Route to_api(const policy::RouteText& text) {
+  api::Route route;
+  route.set_hostname(text.hostname);
+  route.set_backend(text.backend);
+  return route;
 }
 
 // Reads the lines of such a file one by one.
@@ -105,26 +94,28 @@ class RouteReader {
     constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";  // some editors write it
     if (number_ == 1 && line.starts_with(kByteOrderMark)) line.remove_prefix(kByteOrderMark.size());
     std::istringstream words{std::string(line.substr(0, line.find('#')))};
-    std::string hostname;
-    std::string backend;
+    policy::RouteText text;
     std::string more;
-    if (!(words >> hostname)) return;
-    if (!(words >> backend) || words >> more) {
+    if (!(words >> text.hostname)) return;
+    if (!(words >> text.backend) || words >> more) {
       complain_of("write a host name and a backend, such as `app.example.com 127.0.0.1:18443`");
       return;
     }
-    auto route = route_of(hostname, backend);
+    // The server applies the same rules, but its answer has no room for the faults of all lines.
+    const auto route = policy::parse_route(text);
     if (!route.has_value()) {
-      for (const std::string& problem : route.error()) complain_of(problem);
+      for (const auto& [field, problem] : route.error()) {
+        complain_of(fmt::format("{}: {}", field, problem));
+      }
       return;
     }
-    const auto [first, is_new] = line_of_.try_emplace(route->hostname(), number_);
+    const auto [first, is_new] = line_of_.try_emplace(route->pattern.text(), number_);
     if (!is_new) {
       complain_of(fmt::format("hostname: {}: the same host name as in line {}; leave one out",
-                              quote(hostname), first->second));
+                              quote(text.hostname), first->second));
       return;
     }
-    file_.routes.push_back(*std::move(route));
+    file_.routes.push_back(to_api(text));
     file_.lines.push_back(number_);
   }
 
@@ -185,22 +176,21 @@ std::string place_in_file(const std::string& field, const std::string& path,
 }
 
 // What became of the one route that the request was about.
-void print_added(const std::string& hostname, const std::string& backend,
-                 const std::string& listener, const api::ApplyChangesResponse& response) {
+void print_added(const policy::RouteText& route, const std::string& listener,
+                 const api::ApplyChangesResponse& response) {
   const api::ChangeEffect effect =
       response.effects_size() == 1 ? response.effects(0) : api::ChangeEffect();
+  const std::string added = fmt::format("{} -> {} at {}", route.hostname, route.backend, listener);
   switch (effect.result()) {
     case api::CHANGE_RESULT_CHANGED:
-      fmt::print("changed {} -> {} at {}, was {}, revision {}\n", hostname, backend, listener,
-                 effect.previous_backend(), response.revision());
+      fmt::print("changed {}, was {}, revision {}\n", added, effect.previous_backend(),
+                 response.revision());
       return;
     case api::CHANGE_RESULT_UNCHANGED:
-      fmt::print("unchanged {} -> {} at {}, revision {}\n", hostname, backend, listener,
-                 response.revision());
+      fmt::print("unchanged {}, revision {}\n", added, response.revision());
       return;
     default:
-      fmt::print("added {} -> {} at {}, revision {}\n", hostname, backend, listener,
-                 response.revision());
+      fmt::print("added {}, revision {}\n", added, response.revision());
   }
 }
 
@@ -228,8 +218,8 @@ int list_routes(const ClientOptions& options, const std::string& listener) {
 }
 
 int add_route(const ClientOptions& options, const RouteOptions& words) {
-  const auto& [listener, hostname, backend, replace] = words;
-  if (!all_ascii({listener, hostname, backend})) return kFailed;
+  const auto& [listener, text, replace] = words;
+  if (!all_ascii({listener, text.hostname, text.backend})) return kFailed;
   auto client = Client::connect(options);
   if (!client.has_value()) return client.error();
   const auto name = client->listener_or_only(listener);
@@ -238,15 +228,14 @@ int add_route(const ClientOptions& options, const RouteOptions& words) {
   api::Change& change = *request.add_changes();
   api::ListenerRoute& route = *(replace ? change.mutable_put_route() : change.mutable_add_route());
   route.set_listener_addr(*name);
-  route.mutable_route()->set_hostname(hostname);
-  route.mutable_route()->set_backend(backend);
+  *route.mutable_route() = to_api(text);
   api::ApplyChangesResponse response;
   const grpc::Status asked = client->call(&Client::Stub::ApplyChanges, request, response);
   if (!asked.ok()) return client->fail(asked, last_part);
   if (options.json) {
     print_json(response);
   } else {
-    print_added(hostname, backend, *name, response);
+    print_added(text, *name, response);
   }
   return kDone;
 }
@@ -351,17 +340,18 @@ void add_list_add_remove(CommandLine& line, CLI::App& routes) {
       line.add(routes, "add", "Add a route",
                [words](const ClientOptions& options) { return add_route(options, *words); }));
   with_listener(add, words->listener);
-  add.add_option("hostname", words->hostname, "app.example.com, *.example.com or *")->required();
-  add.add_option("backend", words->backend, "ip:port or [ipv6]:port")->required();
+  add.add_option("hostname", words->text.hostname, "app.example.com, *.example.com or *")
+      ->required();
+  add.add_option("backend", words->text.backend, "ip:port or [ipv6]:port")->required();
   add.add_flag("--replace", words->replace,
                "If there is a route for the host name, change its backend");
 
   CLI::App& remove =
       line.with_server(line.add(routes, "remove", "Remove a route", [words](const auto& options) {
-        return remove_route(options, words->listener, words->hostname);
+        return remove_route(options, words->listener, words->text.hostname);
       }));
   with_listener(remove, words->listener);
-  remove.add_option("hostname", words->hostname, "As in `routes list`")->required();
+  remove.add_option("hostname", words->text.hostname, "As in `routes list`")->required();
 }
 
 void add_replace(CommandLine& line, CLI::App& routes) {

@@ -7,9 +7,11 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstddef>
 #include <cstring>
+#include <iterator>
 #include <map>
 #include <utility>
 
@@ -28,7 +30,11 @@ using namespace std::chrono_literals;
 constexpr std::string_view kRootKeys[] = {"listeners", "database", "grpc",   "firewall",
                                           "proxy",     "log",      "metrics"};
 constexpr std::string_view kListenerKeys[] = {"addr", "freebind", "routes"};
-constexpr std::string_view kRouteKeys[] = {"hostname", "backend"};
+constexpr auto kRouteKeys = [] {
+  std::array<std::string_view, std::size(policy::kRouteFields)> names;
+  std::ranges::transform(policy::kRouteFields, names.begin(), &policy::RouteField::name);
+  return names;
+}();
 constexpr std::string_view kDatabaseKeys[] = {"path"};
 constexpr std::string_view kGrpcKeys[] = {"addr", "tls_cert", "tls_key", "client_ca", "socket"};
 constexpr std::string_view kFirewallKeys[] = {"geoip_db", "blocked_ips", "blocked_cidrs",
@@ -81,7 +87,10 @@ class Reader {
   void read_listeners(const Section& root);
   void read_listener_addr(const Section& section);
   void read_routes(const Section& section, Listener& listener);
-  std::optional<BackendAddress> read_backend(const Section& section);
+  /// Where the fields of a route stand, by name: those that are there.
+  using RoutePlaces = std::map<std::string_view, Node>;
+  policy::RouteText read_route_text(const Node& table, RoutePlaces& places);
+  std::optional<policy::Route> read_route(const policy::RouteText& text, const RoutePlaces& places);
   void read_database(const Section& root);
   void read_grpc(const Section& root);
   void read_grpc_addr(const Section& section, const Node& place, Grpc& grpc);
@@ -164,37 +173,57 @@ void Reader::refuse_taken(const Node& place, Predicate is_taken_by) {
 void Reader::read_routes(const Section& section, Listener& listener) {
   std::map<policy::HostPattern, Position> seen;
   for (const Node& table : section.tables("routes")) {
-    const Section route(*table.value, table.path, kRouteKeys, problems_);
-    const auto place = route.require("hostname", TomlType::kString, "\"app.example.com\"");
-    const auto hostname = place ? parse_with(parse_hostname, *place, problems_) : std::nullopt;
-    const auto backend = read_backend(route);
-    if (!hostname) continue;
-
-    const auto [first, is_new] = seen.try_emplace(*hostname, place->value->position);
+    RoutePlaces places;
+    const policy::RouteText text = read_route_text(table, places);
+    auto route = read_route(text, places);
+    // Also where another field of the route is wrong.
+    const auto pattern = policy::parse_hostname(text.hostname);
+    if (!pattern) continue;
+    const Node& place = places.at("hostname");
+    const auto [first, is_new] = seen.try_emplace(*pattern, place.value->position);
     if (!is_new) {
-      problems_.add(*place->value, place->path,
+      problems_.add(*place.value, place.path,
                     fmt::format("this listener has a route for {} already, on line {}; remove one",
-                                quote(hostname->text()), first->second.line));
-    } else if (backend) {
-      listener.routes.push_back({*hostname, *backend});
+                                quote(pattern->text()), first->second.line));
+    } else if (route) {
+      listener.routes.push_back(*std::move(route));
     }
   }
 }
 
-std::optional<BackendAddress> Reader::read_backend(const Section& section) {
-  const auto place = section.require("backend", TomlType::kString, "\"127.0.0.1:18443\"");
-  if (!place) return std::nullopt;
-  auto backend = parse_with(parse_backend, *place, problems_);
-  if (!backend) return std::nullopt;
+policy::RouteText Reader::read_route_text(const Node& table, RoutePlaces& places) {
+  const Section section(*table.value, table.path, kRouteKeys, problems_);
+  policy::RouteText text;
+  for (const policy::RouteField& field : policy::kRouteFields) {
+    const auto place = section.require(field.name, TomlType::kString, quote(field.example));
+    if (!place) continue;
+    text.*field.text = place->value->text;
+    places.emplace(field.name, *place);
+  }
+  return text;
+}
+
+std::optional<policy::Route> Reader::read_route(const policy::RouteText& text,
+                                                const RoutePlaces& places) {
+  auto route = policy::parse_route(text);
+  if (!route) {
+    for (const policy::RouteError& error : route.error()) {
+      const auto place = places.find(error.field);
+      if (place == places.end()) continue;  // a missing key is reported already
+      problems_.add(*place->second.value, place->second.path, Error{error.message});
+    }
+    return std::nullopt;
+  }
   for (std::size_t i = 0; i < config_.listeners.size(); ++i) {
-    if (!leads_back(backend->address(), config_.listeners[i].addr)) continue;
-    problems_.add(*place->value, place->path,
+    if (!leads_back(route->backend.address(), config_.listeners[i].addr)) continue;
+    const Node& place = places.at("backend");
+    problems_.add(*place.value, place.path,
                   fmt::format("this is the listener on line {}: the proxy would connect to itself "
                               "without end; write where the service listens",
                               listener_positions_[i].line));
     return std::nullopt;
   }
-  return backend;
+  return *std::move(route);
 }
 
 std::optional<Node> Reader::read_path(const Section& section, std::string_view key,

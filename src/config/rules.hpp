@@ -1,31 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// What a route and a firewall rule must look like, wherever they come from: the TOML file and the
-// admin API read their texts with these. Errors name the text and what would be right. Pure; any
-// thread.
+// What a firewall rule must look like, wherever it comes from: the TOML file and the admin API read
+// their texts with these. And which addresses exclude each other. Errors name the text and what
+// would be right. Pure; any thread.
 
 #include <string>
 #include <string_view>
 
 #include "base/result.hpp"
-#include "net/backend_address.hpp"
 #include "net/ip.hpp"
 #include "net/socket_address.hpp"
-#include "policy/host_pattern.hpp"
-#include "policy/route.hpp"
 
 namespace mc::config {
-
-/// A route's host name in normal form (lower case, no trailing dot): a name, "*." and a name, or
-/// "*".
-Result<policy::HostPattern> parse_hostname(std::string_view text);
-
-/// Where a route leads: an ip:port that can be connected to. Asks the system nothing: whether an
-/// interface is there is a matter of each connect.
-Result<BackendAddress> parse_backend(std::string_view text);
-
-/// The route of a record that was validated when it was made, maybe by a version that took more.
-Result<policy::Route> read_recorded_route(std::string_view hostname, std::string_view backend);
 
 /// A rule for one address. A block is told to belong in blocked_cidrs.
 Result<IpAddress> parse_blocked_ip(std::string_view text);

@@ -10,7 +10,7 @@ namespace mc::control {
 Assignment assign(const std::vector<store::RouteRecord>& records, const Listeners& listeners) {
   Assignment assignment;
   auto& left = assignment.left_behind;
-  for (const store::RouteRecord& record : records) ++left[record.key.listener];
+  for (const store::RouteRecord& record : records) ++left[record.listener];
   for (std::size_t i = 0; i < listeners.size(); ++i) {
     assignment.record_names.push_back(listeners.name(i));
   }
@@ -42,8 +42,8 @@ void rename(std::vector<store::RouteRecord>& records, const Assignment& assignme
     }
   }
   for (store::RouteRecord& record : records) {
-    const auto found = names.find(record.key.listener);
-    if (found != names.end()) record.key.listener = found->second;
+    const auto found = names.find(record.listener);
+    if (found != names.end()) record.listener = found->second;
   }
 }
 

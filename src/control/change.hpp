@@ -9,17 +9,13 @@
 #include <expected>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
-namespace mc::control {
+#include "policy/route.hpp"
 
-/// A listener is named as configured (":443"); host names and backends are as config/rules.hpp
-/// takes them.
-struct RouteText {
-  std::string hostname;
-  std::string backend;
-};
+namespace mc::control {
 
 enum class RuleType : std::uint8_t { kUnspecified, kIp, kCidr, kCountry };
 
@@ -28,14 +24,15 @@ struct RuleText {
   std::string value;
 };
 
+/// A listener is named as configured (":443").
 struct AddRoute {
   std::string listener;
-  RouteText route;
+  policy::RouteText route;
 };
-/// Adds, or changes the backend of the route that is there.
+/// Adds, or changes the route that is there.
 struct PutRoute {
   std::string listener;
-  RouteText route;
+  policy::RouteText route;
 };
 struct RemoveRoute {
   std::string listener;
@@ -56,22 +53,21 @@ struct RemoveRule {
 using Change =
     std::variant<std::monostate, AddRoute, PutRoute, RemoveRoute, AddRule, PutRule, RemoveRule>;
 
-/// The field of a change, or of a filter, that a violation is about.
-enum class Field : std::uint8_t {
-  kChange,
-  kListener,
-  kHostname,
-  kBackend,
-  kRuleType,
-  kRuleValue,
-  kSni,
-  kSource,
-  kConnectionId,
+/// The field of a request that a violation is about, under the name that it has in the API.
+struct Field {
+  enum class Of : std::uint8_t { kRequest, kRoute, kRule, kFilter };
+  Of of = Of::kRequest;
+  std::string_view name = "change";
 };
+inline constexpr Field kListenerField{.of = Field::Of::kRequest, .name = "listener_addr"};
+inline constexpr Field kHostnameField{.of = Field::Of::kRoute, .name = "hostname"};
+inline constexpr Field kBackendField{.of = Field::Of::kRoute, .name = "backend"};
+inline constexpr Field kRuleTypeField{.of = Field::Of::kRule, .name = "type"};
+inline constexpr Field kRuleValueField{.of = Field::Of::kRule, .name = "value"};
 
 struct Violation {
   std::size_t index = 0;  // of the change, or of the route in a replacement
-  Field field = Field::kChange;
+  Field field;
   std::string description;
 };
 

@@ -35,7 +35,7 @@ Applied summary(const Difference& difference, store::Revision revision) {
 
 std::string describe(const Difference::RouteChange& change, const Listeners& listeners) {
   const auto text = [](const std::optional<policy::Route>& route) {
-    return route.has_value() ? route->backend.to_string() : std::string("none");
+    return route.has_value() ? policy::target_of(*route) : "none";
   };
   return fmt::format("{} {} {} -> {}", listeners.name(change.key.listener),
                      change.key.pattern.text(), text(change.before), text(change.after));
@@ -48,9 +48,8 @@ struct Aside {
 
 std::map<std::string, Aside> changes_aside(const Difference& difference) {
   std::map<std::string, Aside> changes;
-  for (const store::RouteRecord& route : difference.put_aside) ++changes[route.key.listener].put;
-  for (const store::RouteRecord::Key& key : difference.removed_aside)
-    ++changes[key.listener].removed;
+  for (const store::RouteRecord& route : difference.put_aside) ++changes[route.listener].put;
+  for (const store::RouteRecordKey& key : difference.removed_aside) ++changes[key.listener].removed;
   return changes;
 }
 
@@ -219,7 +218,7 @@ Outcome<Applied> Control::apply(std::span<const Change> changes, const ChangeOpt
 }
 
 Outcome<Applied> Control::replace_routes(const std::string& listener,
-                                         std::span<const RouteText> routes,
+                                         std::span<const policy::RouteText> routes,
                                          const ChangeOptions& options) {
   const auto valid = validate_routes(listener, routes, listeners_);
   if (!valid.has_value()) return std::unexpected(valid.error());

@@ -105,7 +105,8 @@ class Control {
   /// Makes all of the changes, or none.
   Outcome<Applied> apply(std::span<const Change> changes, const ChangeOptions& options);
   /// Makes the routes of `listener` exactly these.
-  Outcome<Applied> replace_routes(const std::string& listener, std::span<const RouteText> routes,
+  Outcome<Applied> replace_routes(const std::string& listener,
+                                  std::span<const policy::RouteText> routes,
                                   const ChangeOptions& options);
   /// Gives all routes of a listener to another one.
   Outcome<Moved> move_routes(const Move& move, const ChangeOptions& options);

@@ -7,7 +7,6 @@
 #include <utility>
 
 #include "base/quote.hpp"
-#include "config/rules.hpp"
 #include "control/limits.hpp"
 
 namespace mc::control {
@@ -47,7 +46,7 @@ class Validator {
   void at(std::size_t index) { index_ = index; }
 
   std::optional<ValidChange> operator()(std::monostate) {
-    violations_.add(index_, Field::kChange,
+    violations_.add(index_, Field(),
                     "no change is set; set one of add_route, put_route, remove_route, "
                     "add_firewall_rule, put_firewall_rule, remove_firewall_rule");
     return std::nullopt;
@@ -61,7 +60,7 @@ class Validator {
   std::optional<ValidChange> operator()(const RemoveRoute& change) {
     const auto listener = find(change.listener);
     auto hostname =
-        violations_.check(index_, Field::kHostname, config::parse_hostname(change.hostname));
+        violations_.check(index_, kHostnameField, policy::parse_hostname(change.hostname));
     if (!listener || !hostname) return std::nullopt;
     return ValidRoute{ValidRoute::Op::kRemove, {*listener, *std::move(hostname)}, std::nullopt};
   }
@@ -89,31 +88,33 @@ class Validator {
   }
 
   std::optional<ValidChange> route(ValidRoute::Op op, const std::string& listener_name,
-                                   const RouteText& text) {
+                                   const policy::RouteText& text) {
     const auto listener = find(listener_name);
-    auto hostname =
-        violations_.check(index_, Field::kHostname, config::parse_hostname(text.hostname));
-    const auto backend =
-        violations_.check(index_, Field::kBackend, config::parse_backend(text.backend));
-    if (backend) {
-      if (const auto reached = listeners_.reached_by(*backend)) {
-        violations_.add(
-            index_, Field::kBackend,
-            fmt::format("{}: leads back to the listener {}; write where the service itself listens",
-                        quote(text.backend), quote(listeners_.name(*reached))));
-        return std::nullopt;
+    auto route = policy::parse_route(text);
+    if (!route) {
+      for (policy::RouteError& error : route.error()) {
+        violations_.add(index_, {Field::Of::kRoute, error.field}, std::move(error.message));
       }
+      return std::nullopt;
     }
-    if (!listener || !hostname || !backend) return std::nullopt;
-    return ValidRoute{op, {*listener, *hostname}, policy::Route{*hostname, *backend}};
+    if (const auto reached = listeners_.reached_by(route->backend)) {
+      violations_.add(
+          index_, kBackendField,
+          fmt::format("{}: leads back to the listener {}; write where the service itself listens",
+                      quote(text.backend), quote(listeners_.name(*reached))));
+      return std::nullopt;
+    }
+    if (!listener) return std::nullopt;
+    RouteKey key{*listener, route->pattern};
+    return ValidRoute{op, std::move(key), *std::move(route)};
   }
 
   std::optional<ValidChange> rule(ValidRule::Op op, const RuleText& text) {
     if (text.type == RuleType::kUnspecified) {
-      violations_.add(index_, Field::kRuleType, "no type is given; it is one of IP, CIDR, COUNTRY");
+      violations_.add(index_, kRuleTypeField, "no type is given; it is one of IP, CIDR, COUNTRY");
       return std::nullopt;
     }
-    auto rule = violations_.check(index_, Field::kRuleValue, Rule::parse(text.type, text.value));
+    auto rule = violations_.check(index_, kRuleValueField, Rule::parse(text.type, text.value));
     if (!rule) return std::nullopt;
     return ValidRule{op, *std::move(rule)};
   }
@@ -152,7 +153,7 @@ Outcome<std::vector<ValidChange>> validate(std::span<const Change> changes,
 }
 
 Outcome<std::vector<ValidChange>> validate_routes(const std::string& listener,
-                                                  std::span<const RouteText> routes,
+                                                  std::span<const policy::RouteText> routes,
                                                   const Listeners& listeners) {
   if (routes.size() > kChangesMax) {
     return refuse(RefusalKind::kTooMany,
@@ -172,7 +173,7 @@ Outcome<std::vector<ValidChange>> validate_routes(const std::string& listener,
     if (!change) continue;
     const auto [first, is_new] = first_place.try_emplace(std::get<ValidRoute>(*change).key, i);
     if (!is_new) {
-      validator.violations().add(i, Field::kHostname,
+      validator.violations().add(i, kHostnameField,
                                  fmt::format("{}: the same host name as routes[{}]; leave one out",
                                              quote(routes[i].hostname), first->second));
     }
@@ -196,7 +197,7 @@ Outcome<Effect> Draft::apply(const ValidRoute& change) {
         RefusalKind::kAlreadyExists,
         fmt::format("listener {} has a route for {} already, to {}; remove it first, or replace it",
                     quote(listeners_.name(key.listener)), quote(key.pattern.text()),
-                    now->backend.to_string()));
+                    policy::target_of(*now)));
   }
   if (change.op == ValidRoute::Op::kRemove && !now.has_value()) {
     return refuse(RefusalKind::kNotFound,
@@ -318,11 +319,12 @@ store::ChangeSet to_records(const Difference& difference,
   records.put_routes = difference.put_aside;
   records.removed_routes = difference.removed_aside;
   for (const Difference::RouteChange& change : difference.routes) {
-    store::RouteRecord::Key key{record_names[change.key.listener], change.key.pattern.text()};
+    const std::string& listener = record_names[change.key.listener];
     if (change.after.has_value()) {
-      records.put_routes.push_back({std::move(key), change.after->backend.to_string()});
+      records.put_routes.push_back({.listener = listener, .text = to_text(*change.after)});
     } else {
-      records.removed_routes.push_back(std::move(key));
+      records.removed_routes.push_back(
+          {.listener = listener, .hostname = change.key.pattern.text()});
     }
   }
   const auto to_record = [](const Rule& rule) {

@@ -42,7 +42,7 @@ Outcome<std::vector<ValidChange>> validate(std::span<const Change> changes,
 /// The routes that `listener` is to have, as changes that put them; or all that is wrong, names
 /// that are given twice included.
 Outcome<std::vector<ValidChange>> validate_routes(const std::string& listener,
-                                                  std::span<const RouteText> routes,
+                                                  std::span<const policy::RouteText> routes,
                                                   const Listeners& listeners);
 
 /// What a request changes, net.
@@ -57,7 +57,7 @@ struct Difference {
   std::vector<Rule> removed_rules;
   /// Records of listeners that are not configured, which no state has.
   std::vector<store::RouteRecord> put_aside;
-  std::vector<store::RouteRecord::Key> removed_aside;
+  std::vector<store::RouteRecordKey> removed_aside;
 
   [[nodiscard]] bool empty() const {
     return routes.empty() && added_rules.empty() && removed_rules.empty() && put_aside.empty() &&
@@ -87,7 +87,7 @@ class Draft {
   void clear_routes(std::size_t listener);
   /// The same for a record of a listener that is not configured.
   void put_aside(store::RouteRecord record) { put_aside_.push_back(std::move(record)); }
-  void remove_aside(store::RouteRecord::Key key) { removed_aside_.push_back(std::move(key)); }
+  void remove_aside(store::RouteRecordKey key) { removed_aside_.push_back(std::move(key)); }
 
   [[nodiscard]] Difference difference() const;
   /// The rules that the request adds or puts, whether they are new or not, in order.
@@ -103,7 +103,7 @@ class Draft {
   std::map<RouteKey, std::optional<policy::Route>> routes_;  // what was touched, as it is now
   std::map<Rule, bool> rules_;  // what was touched: whether it is there
   std::vector<store::RouteRecord> put_aside_;
-  std::vector<store::RouteRecord::Key> removed_aside_;
+  std::vector<store::RouteRecordKey> removed_aside_;
 };
 
 /// `base` with the difference made; its revision is still that of `base`. Country rules need

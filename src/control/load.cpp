@@ -62,8 +62,8 @@ void warn_of_what_is_not_in_force(const Specification& configured, const State& 
 }
 
 std::string record_of(const store::RouteRecord& route) {
-  return fmt::format("the route {} -> {} of listener {}", quote(route.key.hostname),
-                     quote(route.backend), quote(route.key.listener));
+  return fmt::format("the route {} -> {} of listener {}", quote(route.text.hostname),
+                     quote(route.text.backend), quote(route.listener));
 }
 
 Result<RuleSet> read_rules(const std::string& path,
@@ -91,9 +91,9 @@ Result<Specification> read_records(const std::string& path, const store::Content
   Specification specification;
   specification.routes.resize(listeners.size());
   for (const store::RouteRecord& record : contents.routes) {
-    const auto listener = listeners.find_name(record.key.listener);
+    const auto listener = listeners.find_name(record.listener);
     if (!listener.has_value()) continue;
-    auto route = config::read_recorded_route(record.key.hostname, record.backend);
+    auto route = policy::parse_recorded_route(record.text);
     if (!route.has_value()) {
       return fail_with_record(path, record_of(record), route.error().message + kEdited);
     }
@@ -267,7 +267,7 @@ void Control::warn_of_loop(std::size_t listener, const policy::Route& route) con
   log_.warn("a route leads back to a listener; its clients are reset until it is changed",
             {{"listener", listeners_.name(listener)},
              {"hostname", route.pattern.text()},
-             {"backend", route.backend.to_string()},
+             {"backend", policy::target_of(route)},
              {"reaches", listeners_.name(*reached)}});
 }
 

@@ -9,7 +9,6 @@
 #include <utility>
 
 #include "base/quote.hpp"
-#include "config/rules.hpp"
 #include "control/control.hpp"
 #include "net/socket_address.hpp"
 
@@ -20,7 +19,7 @@ namespace {
 struct End {
   std::optional<std::size_t> listener;  // nothing: it is not configured
   std::string record_name;
-  std::map<std::string, std::string> routes;  // backends by host name
+  std::map<std::string, policy::RouteText> routes;  // by host name
 };
 
 Result<End> find_end(const std::string& name, const Listeners& listeners,
@@ -35,40 +34,36 @@ Result<End> find_end(const std::string& name, const Listeners& listeners,
 
 void take_routes(const std::vector<store::RouteRecord>& records, End& end) {
   for (const store::RouteRecord& record : records) {
-    if (record.key.listener == end.record_name) {
-      end.routes.emplace(record.key.hostname, record.backend);
-    }
+    if (record.listener == end.record_name) end.routes.emplace(record.text.hostname, record.text);
   }
 }
 
 // `place`: 0 for the listener that gives, 1 for the one that gets.
 std::unexpected<Refusal> refuse_name(std::size_t place, std::string description) {
-  return std::unexpected(
-      Refusal{.kind = RefusalKind::kInvalid,
-              .message = {},
-              .violations = {{place, Field::kListener, std::move(description)}}});
+  return std::unexpected(Refusal{.kind = RefusalKind::kInvalid,
+                                 .message = {},
+                                 .violations = {{place, kListenerField, std::move(description)}}});
 }
 
 Outcome<void> require_no_conflict(const End& from, const End& to, const std::string& to_name) {
-  for (const auto& [hostname, backend] : from.routes) {
+  for (const auto& [hostname, route] : from.routes) {
     const auto there = to.routes.find(hostname);
-    if (there == to.routes.end() || there->second == backend) continue;
+    if (there == to.routes.end() || there->second == route) continue;
     return refuse(
         RefusalKind::kAlreadyExists,
         fmt::format("listener {} has a route for {} already, to {} and not to {}; replace "
                     "says that the moved ones win",
-                    quote(to_name), quote(hostname), there->second, backend));
+                    quote(to_name), quote(hostname), there->second.backend, route.backend));
   }
   return {};
 }
 
-Outcome<void> put(const End& end, const std::string& hostname, const std::string& backend,
-                  Draft& draft) {
+Outcome<void> put(const End& end, const policy::RouteText& text, Draft& draft) {
   if (!end.listener.has_value()) {
-    draft.put_aside({{end.record_name, hostname}, backend});
+    draft.put_aside({.listener = end.record_name, .text = text});
     return {};
   }
-  auto route = config::read_recorded_route(hostname, backend);
+  auto route = policy::parse_recorded_route(text);
   if (!route.has_value()) return refuse(RefusalKind::kInvalid, route.error().message);
   RouteKey key{*end.listener, route->pattern};
   const auto done =
@@ -82,7 +77,7 @@ Outcome<void> remove(const End& end, const std::string& hostname, Draft& draft) 
     draft.remove_aside({end.record_name, hostname});
     return {};
   }
-  auto pattern = config::parse_hostname(hostname);
+  auto pattern = policy::parse_hostname(hostname);
   if (!pattern.has_value()) return refuse(RefusalKind::kInvalid, pattern.error().message);
   RouteKey key{*end.listener, *std::move(pattern)};
   const auto done =
@@ -120,8 +115,8 @@ Outcome<Moved> Control::move_routes(const Move& move, const ChangeOptions& optio
       if (auto free = require_no_conflict(from, to, move.to); !free.has_value()) return free;
     }
     moved.routes = static_cast<std::uint32_t>(from.routes.size());
-    for (const auto& [hostname, backend] : from.routes) {
-      if (auto done = put(to, hostname, backend, draft); !done.has_value()) return done;
+    for (const auto& [hostname, route] : from.routes) {
+      if (auto done = put(to, route, draft); !done.has_value()) return done;
       if (move.keep) continue;
       if (auto done = remove(from, hostname, draft); !done.has_value()) return done;
     }

@@ -107,6 +107,10 @@ Result<IpPrefix> IpPrefix::parse(std::string_view text) {
   return prefix;
 }
 
+IpPrefix IpPrefix::around(const IpAddress& address, int length) {
+  return {masked(address, address.is_v4() ? 96 + length : length), length};
+}
+
 bool IpPrefix::contains(const IpAddress& address) const {
   // Without this ::/0, all of IPv6, would hold every IPv4 address too: they live in one of its
   // corners.

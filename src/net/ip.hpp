@@ -35,6 +35,12 @@ class IpAddress {
   [[nodiscard]] constexpr bool is_link_local() const {
     return bytes_[0] == 0xfe && (bytes_[1] & 0xc0) == 0x80;
   }
+  /// 0.0.0.0 or ::, which stand for every address of the machine.
+  [[nodiscard]] constexpr bool is_unspecified() const;
+  /// 127.0.0.0/8 or ::1.
+  [[nodiscard]] constexpr bool is_loopback() const;
+  /// A group, or the limited broadcast address 255.255.255.255.
+  [[nodiscard]] constexpr bool is_multicast() const;
   [[nodiscard]] constexpr const Bytes& bytes() const { return bytes_; }
   /// The IPv4 address in host byte order; only where is_v4().
   [[nodiscard]] constexpr std::uint32_t v4_value() const;
@@ -58,6 +64,10 @@ class IpPrefix {
   /// that was probably meant. A bare address is an error too (a rule for one address is of another
   /// type). A block of IPv4-mapped addresses is IPv4: "::ffff:10.0.0.0/104" is 10.0.0.0/8.
   static Result<IpPrefix> parse(std::string_view text);
+  /// The block of this length, in the family's own space, that the address is in.
+  static IpPrefix around(const IpAddress& address, int length);
+  /// The block that holds this address alone.
+  static IpPrefix only(const IpAddress& address) { return {address, address.is_v4() ? 32 : 128}; }
 
   [[nodiscard]] constexpr const IpAddress& network() const { return network_; }
   [[nodiscard]] constexpr int length() const { return length_; }
@@ -89,6 +99,19 @@ constexpr bool IpAddress::is_v4() const {
     if (bytes_[i] != 0) return false;
   }
   return bytes_[10] == 0xff && bytes_[11] == 0xff;
+}
+
+constexpr bool IpAddress::is_unspecified() const { return *this == IpAddress() || *this == v4(0); }
+
+constexpr bool IpAddress::is_loopback() const {
+  if (is_v4()) return v4_value() >> 24 == 127;
+  constexpr IpAddress kLoopback({0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1});
+  return *this == kLoopback;
+}
+
+constexpr bool IpAddress::is_multicast() const {
+  if (!is_v4()) return bytes_[0] == 0xff;
+  return v4_value() >> 28 == 0xe || v4_value() == 0xffffffff;
 }
 
 constexpr std::uint32_t IpAddress::v4_value() const {

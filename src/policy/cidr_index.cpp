@@ -2,9 +2,7 @@
 #include "policy/cidr_index.hpp"
 
 #include <absl/numeric/int128.h>
-#include <fmt/format.h>
 
-#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -22,17 +20,6 @@ std::uint64_t half_of(const IpAddress& address, std::size_t first) {
 
 std::uint64_t upper_half(const IpAddress& address) { return half_of(address, 0); }
 std::uint64_t lower_half(const IpAddress& address) { return half_of(address, 8); }
-
-/// The block of `length` bits that the address is in.
-IpPrefix block_around(const IpAddress& address, BlockLength length) {
-  IpAddress::Bytes bytes = address.bytes();
-  const int kept = address.is_v4() ? 96 + length : length;
-  for (int i = 0; i < 16; ++i) {
-    const int kept_here = std::clamp(kept - 8 * i, 0, 8);
-    bytes[static_cast<std::size_t>(i)] &= static_cast<std::uint8_t>(0xff00U >> kept_here);
-  }
-  return IpPrefix::parse(fmt::format("{}/{}", IpAddress(bytes).to_string(), length)).value();
-}
 
 }  // namespace
 
@@ -57,7 +44,7 @@ bool CidrIndex::contains(const IpAddress& address) const { return length_at(addr
 std::optional<IpPrefix> CidrIndex::longest_match(const IpAddress& address) const {
   const BlockLength length = length_at(address);
   if (length == kNoBlock) return std::nullopt;
-  return block_around(address, length);
+  return IpPrefix::around(address, length);
 }
 
 BlockLength CidrIndex::length_at(const IpAddress& address) const {

@@ -1,19 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// One route: which host names go to which backend. The configuration and the admin API make these,
-// the database keeps their text, RouteTable finds them. A route with one address leads to a pool of
-// one backend.
+// One route: which host names go to which backend, as a value and as text. The configuration, the
+// admin API, the database and the command line have the same fields under the same names; this is
+// the one place that reads and writes them. A route with one address leads to a pool of one
+// backend. Pure; any thread.
 
-#include <atomic>
-#include <cstdint>
-#include <memory>
+#include <expected>
+#include <string>
+#include <string_view>
+#include <vector>
 
+#include "base/result.hpp"
 #include "net/backend_address.hpp"
 #include "policy/host_pattern.hpp"
 
 namespace mc::policy {
 
-/// A route as an operator specifies it. A value, immutable once it is in a table; any thread.
+/// A route as an operator specifies it. Immutable once it is in a table.
 struct Route {
   HostPattern pattern;
   BackendAddress backend;
@@ -21,23 +24,49 @@ struct Route {
   bool operator==(const Route&) const = default;
 };
 
-/// What became of the connections to a backend, since its route was made or the process started:
-/// nothing of it is stored. Any thread; written by all workers, a few times in a connection's life
-/// and never for a byte, so the memory order is relaxed.
-struct BackendState {
-  std::atomic<std::uint64_t> connections{0};    // sessions that it was chosen for
-  std::atomic<std::uint64_t> active{0};         // gauge: those of them that are open now
-  std::atomic<std::uint64_t> dial_failures{0};  // those of them that could not connect to it
-  std::atomic<std::uint64_t> bytes_up{0};       // client to backend, of sessions that ended
-  std::atomic<std::uint64_t> bytes_down{0};     // backend to client, likewise
+/// A route as text, which nobody has validated yet or which to_text() has written.
+struct RouteText {
+  std::string hostname;
+  std::string backend;
+
+  bool operator==(const RouteText&) const = default;
 };
 
-/// A route in force: what is specified, and beside it what changes while it runs.
-struct LiveRoute {
-  Route spec;
-  /// Never null. Shared by all tables that have the route, and by its sessions. A route that takes
-  /// the place of another begins at zero, unless it is given this.
-  std::shared_ptr<BackendState> state = std::make_shared<BackendState>();
+/// A field of a RouteText under the name that it has everywhere.
+struct RouteField {
+  std::string_view name;
+  std::string RouteText::* text;
+  std::string_view example;
 };
+inline constexpr RouteField kRouteFields[] = {
+    {.name = "hostname", .text = &RouteText::hostname, .example = "app.example.com"},
+    {.name = "backend", .text = &RouteText::backend, .example = "127.0.0.1:18443"},
+};
+
+/// What is wrong with one field.
+struct RouteError {
+  std::string_view field;  // one of kRouteFields
+  std::string message;     // names the text and the remedy
+};
+
+/// Reads and normalises all fields, or returns what is wrong with each of them. Asks the system
+/// nothing: whether an interface is there is a matter of each connect.
+std::expected<Route, std::vector<RouteError>> parse_route(const RouteText& text);
+
+/// Reads a record that was validated when it was made, maybe by a version that accepted more.
+Result<Route> parse_recorded_route(const RouteText& text);
+
+/// As parse_route() reads it.
+RouteText to_text(const Route& route);
+
+/// Where the route leads, as an operator is shown it.
+std::string target_of(const Route& route);
+
+/// The host name of a route in normal form (lower case, no trailing dot): a name, "*." and a name,
+/// or "*". Errors name the text and what would be right.
+Result<HostPattern> parse_hostname(std::string_view text);
+
+/// An ip:port that can be connected to. Errors likewise.
+Result<BackendAddress> parse_backend(std::string_view text);
 
 }  // namespace mc::policy

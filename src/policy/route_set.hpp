@@ -10,7 +10,7 @@
 #include <memory>
 #include <string_view>
 
-#include "policy/route.hpp"
+#include "policy/live_route.hpp"
 
 namespace mc::policy {
 

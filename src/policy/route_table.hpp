@@ -11,7 +11,7 @@
 #include <string_view>
 #include <vector>
 
-#include "policy/route.hpp"
+#include "policy/live_route.hpp"
 #include "policy/route_set.hpp"
 
 namespace mc::policy {

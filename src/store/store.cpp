@@ -123,7 +123,8 @@ SqliteResult<Contents> read_contents(Connection& connection) {
   if (!routes) return std::unexpected(routes.error());
   const auto routes_read = routes->run_each([&](const Statement& row) {
     contents.routes.push_back(
-        {{std::string(row.text(0)), std::string(row.text(1))}, std::string(row.text(2))});
+        {.listener = std::string(row.text(0)),
+         .text = {.hostname = std::string(row.text(1)), .backend = std::string(row.text(2))}});
   });
   if (!routes_read) return std::unexpected(routes_read.error());
 
@@ -400,8 +401,8 @@ SqliteResult<bool> Store::write(const ChangeSet& changes, const AuditEntry& entr
   for (const auto& [listener, hostname] : changes.removed_routes) {
     if (done = to.remove_route.run(listener, hostname); !done) return std::unexpected(done.error());
   }
-  for (const auto& [key, backend] : changes.put_routes) {
-    done = to.put_route.run(key.listener, key.hostname, backend);
+  for (const auto& [listener, text] : changes.put_routes) {
+    done = to.put_route.run(listener, text.hostname, text.backend);
     if (!done) return std::unexpected(done.error());
   }
   for (const auto& [type, value] : changes.removed_rules) {

@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "base/result.hpp"
+#include "policy/route.hpp"
 #include "store/files.hpp"
 #include "store/lock_file.hpp"
 #include "store/sqlite.hpp"
@@ -31,17 +32,19 @@ namespace mc::store {
 using Revision = std::uint64_t;
 
 struct RouteRecord {
-  struct Key {
-    /// As configured, such as ":443".
-    std::string listener;
-    std::string hostname;
-
-    bool operator==(const Key&) const = default;
-  };
-  Key key;
-  std::string backend;
+  /// As configured, such as ":443".
+  std::string listener;
+  policy::RouteText text;
 
   bool operator==(const RouteRecord&) const = default;
+};
+
+/// Which record: there is at most one for a listener and host name.
+struct RouteRecordKey {
+  std::string listener;
+  std::string hostname;
+
+  bool operator==(const RouteRecordKey&) const = default;
 };
 
 struct FirewallRule {
@@ -62,7 +65,7 @@ struct Contents {
 /// What a commit changes: removals first, then what is put. Removing what is not there and putting
 /// what is there already changes nothing; a route that is put replaces the one with its key.
 struct ChangeSet {
-  std::vector<RouteRecord::Key> removed_routes;
+  std::vector<RouteRecordKey> removed_routes;
   std::vector<RouteRecord> put_routes;
   std::vector<FirewallRule> removed_rules;
   std::vector<FirewallRule> put_rules;

@@ -13,7 +13,7 @@
 #include "base/clock.hpp"
 #include "net/backend_address.hpp"
 #include "net/socket_address.hpp"
-#include "policy/route.hpp"
+#include "policy/live_route.hpp"
 #include "traffic/connection.hpp"
 
 namespace mc::traffic {

@@ -44,9 +44,9 @@ class TempDir {
 
 /// "app-17.customer-4711.example.com": four labels, some 30 bytes, as in hosted zones.
 RouteRecord route(std::size_t i, std::size_t port) {
-  return {{":443",
-           "app-" + std::to_string(i % 100) + ".customer-" + std::to_string(i) + ".example.com"},
-          "10.0.0.1:" + std::to_string(port)};
+  return {":443",
+          {"app-" + std::to_string(i % 100) + ".customer-" + std::to_string(i) + ".example.com",
+           "10.0.0.1:" + std::to_string(port)}};
 }
 
 /// All routes, in an order that has nothing to do with that of their keys.

@@ -47,7 +47,7 @@ void check_config(const Config& config) {
     const auto addr = mc::SocketAddress::parse_listen(listener.name);
     require(addr && *addr == listener.addr, "a listener's name is its address");
     for (const mc::policy::Route& route : listener.routes) {
-      const auto pattern = parse_hostname(route.pattern.text());
+      const auto pattern = mc::policy::parse_hostname(route.pattern.text());
       require(pattern && *pattern == route.pattern, "a host name is in normal form");
       require(route.backend.port() != 0, "a backend has a port");
     }

@@ -37,8 +37,8 @@ TEST_CASE("every fault of a filter is reported, with its field") {
   REQUIRE_FALSE(filter.has_value());
   CHECK(filter.error().kind == control::RefusalKind::kInvalid);
   REQUIRE(filter.error().violations.size() == 4);
-  CHECK(filter.error().violations[0].field == control::Field::kSni);
-  CHECK(filter.error().violations[3].field == control::Field::kConnectionId);
+  CHECK(filter.error().violations[0].field.name == "sni");
+  CHECK(filter.error().violations[3].field.name == "id");
 }
 
 TEST_CASE("a listener that is not there is not found") {

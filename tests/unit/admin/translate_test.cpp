@@ -12,7 +12,10 @@ namespace mc::admin {
 namespace {
 
 namespace api = mc_proxy::v1;
-using control::Field;
+using control::kBackendField;
+using control::kHostnameField;
+using control::kRuleTypeField;
+using control::kRuleValueField;
 using control::Refusal;
 using control::RefusalKind;
 
@@ -45,29 +48,28 @@ TEST_CASE("every change of the API has its counterpart, and an empty one is refu
 }
 
 TEST_CASE("a violation is reported by the path of its field in the request") {
-  const control::Violation backend{.index = 2, .field = Field::kBackend, .description = "wrong"};
+  const control::Violation backend{.index = 2, .field = kBackendField, .description = "wrong"};
   CHECK(path_in_single(backend) == "route.backend");
   CHECK(path_in_routes(backend) == "routes[2].backend");
   CHECK(path_in_filter(backend) == "filter.backend");
   CHECK(path_in_move({.index = 1}) == "to_listener_addr");
-  CHECK(path_in_remove_route({.field = Field::kHostname}) == "hostname");
-  CHECK(path_in_single({.field = Field::kRuleValue}) == "rule.value");
+  CHECK(path_in_remove_route({.field = kHostnameField}) == "hostname");
+  CHECK(path_in_single({.field = kRuleValueField}) == "rule.value");
 
   api::ApplyChangesRequest request;
   request.add_changes()->mutable_remove_route();
   request.add_changes()->mutable_put_firewall_rule();
   request.add_changes();
   const FieldPath path = path_in(request);
-  CHECK(path({.index = 0, .field = Field::kHostname}) == "changes[0].remove_route.hostname");
-  CHECK(path({.index = 1, .field = Field::kRuleType}) == "changes[1].put_firewall_rule.type");
+  CHECK(path({.index = 0, .field = kHostnameField}) == "changes[0].remove_route.hostname");
+  CHECK(path({.index = 1, .field = kRuleTypeField}) == "changes[1].put_firewall_rule.type");
   CHECK(path({.index = 2}) == "changes[2]");
 }
 
 TEST_CASE("a refusal with violations carries each of them, and the first in its message") {
-  const Refusal refusal{
-      .kind = RefusalKind::kInvalid,
-      .violations = {{0, Field::kBackend, "no port"}, {0, Field::kHostname, "empty"}},
-      .violations_more = 3};
+  const Refusal refusal{.kind = RefusalKind::kInvalid,
+                        .violations = {{0, kBackendField, "no port"}, {0, kHostnameField, "empty"}},
+                        .violations_more = 3};
   const grpc::Status status = to_status(refusal, path_in_single);
   CHECK(status.error_code() == grpc::StatusCode::INVALID_ARGUMENT);
   CHECK(status.error_message() == "route.backend: no port (and 4 more)");

@@ -80,14 +80,13 @@ std::string told(const Refusal& refusal) {
       "invalid",         "not found",    "already exists", "failed precondition",
       "stale",           "too many",     "stopping",       "store full",
       "store read-only", "store locked", "store replaced", "store failed"};
-  static constexpr const char* kFields[] = {"change",  "listener",  "hostname",
-                                            "backend", "rule type", "rule value"};
   std::string text = kKinds[static_cast<std::size_t>(refusal.kind)];
   if (refusal.index.has_value()) text += fmt::format(" [{}]", *refusal.index);
   if (!refusal.message.empty()) text += ": " + refusal.message;
   for (const Violation& violation : refusal.violations) {
-    text += fmt::format("; [{}] {}: {}", violation.index,
-                        kFields[static_cast<std::size_t>(violation.field)], violation.description);
+    text += fmt::format("; [{}] {}{}: {}", violation.index,
+                        violation.field.of == Field::Of::kRule ? "rule " : "", violation.field.name,
+                        violation.description);
   }
   return text;
 }

@@ -313,9 +313,9 @@ TEST_CASE("a replacement makes the routes of one listener exactly those", "[cont
       Changes{add("stays.example.com"), add("moves.example.com"), add("goes.example.com"),
               add("elsewhere.example.com", "192.0.2.1:443", ":8443")},
       by_test()));
-  const std::vector<RouteText> routes = {{"stays.example.com", "192.0.2.1:443"},
-                                         {"moves.example.com", "203.0.113.2:443"},
-                                         {"*", "192.0.2.3:443"}};
+  const std::vector<mc::policy::RouteText> routes = {{"stays.example.com", "192.0.2.1:443"},
+                                                     {"moves.example.com", "203.0.113.2:443"},
+                                                     {"*", "192.0.2.3:443"}};
   const Applied applied = done(plant.control().replace_routes(":443", routes, by_test()));
   CHECK(applied.routes_added == 1);
   CHECK(applied.routes_changed == 1);
@@ -329,8 +329,8 @@ TEST_CASE("a replacement makes the routes of one listener exactly those", "[cont
 TEST_CASE("a replacement that names a host twice is refused", "[control]") {
   Plant plant;
   REQUIRE(plant.open() == "");
-  const std::vector<RouteText> routes = {{"a.example.com", "192.0.2.1:443"},
-                                         {"A.example.com.", "203.0.113.2:443"}};
+  const std::vector<mc::policy::RouteText> routes = {{"a.example.com", "192.0.2.1:443"},
+                                                     {"A.example.com.", "203.0.113.2:443"}};
   CHECK(refused(plant.control().replace_routes(":443", routes, by_test()))
             .contains("[1] hostname: \"A.example.com.\": the same host name as routes[0]"));
 }
@@ -392,7 +392,7 @@ TEST_CASE("routes belong to the listener of their name, or else of their address
   REQUIRE(plant.open() == "");
   const Listeners& listeners = plant.control().listeners();
   const auto record = [](const char* listener, const char* hostname) {
-    return mc::store::RouteRecord{{listener, hostname}, "192.0.2.1:1"};
+    return mc::store::RouteRecord{listener, {hostname, "192.0.2.1:1"}};
   };
   auto records =
       std::vector{record("[::]:443", "a"), record("[0::0]:443", "a"), record("[0::0]:443", "b"),
@@ -405,9 +405,9 @@ TEST_CASE("routes belong to the listener of their name, or else of their address
         std::map<std::string, std::size_t>{
             {"[::]:443", 1}, {"[::]:8443", 1}, {"192.0.2.1:443", 1}, {"nonsense", 1}});
   rename(records, assignment, listeners);
-  CHECK(records[1].key.listener == ":443");
-  CHECK(records[2].key.listener == ":443");
-  CHECK(records[0].key.listener == "[::]:443");
+  CHECK(records[1].listener == ":443");
+  CHECK(records[2].listener == ":443");
+  CHECK(records[0].listener == "[::]:443");
 }
 
 TEST_CASE("a database that somebody changed while it was out is not taken back", "[control]") {
@@ -421,7 +421,7 @@ TEST_CASE("a database that somebody changed while it was out is not taken back",
     // As a successor that made a change and then gave up.
     auto store = mc::store::Store::open(plant.database());
     REQUIRE(store.has_value());
-    REQUIRE((*store)->commit({.put_routes = {{{":443", "c.example.com"}, "192.0.2.1:443"}}}, {}));
+    REQUIRE((*store)->commit({.put_routes = {{":443", {"c.example.com", "192.0.2.1:443"}}}}, {}));
   }
   const auto taken = control.take_database_back();
   REQUIRE_FALSE(taken.has_value());

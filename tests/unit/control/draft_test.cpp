@@ -121,8 +121,8 @@ TEST_CASE("the store gets listeners by the names that the database has for them"
   REQUIRE(records.removed_routes.size() == 1);
   CHECK(records.removed_routes[0].listener == "[::]:443");
   REQUIRE(records.put_routes.size() == 1);
-  CHECK(records.put_routes[0].key.listener == ":8443");
-  CHECK(records.put_routes[0].backend == "192.0.2.1:443");
+  CHECK(records.put_routes[0].listener == ":8443");
+  CHECK(records.put_routes[0].text.backend == "192.0.2.1:443");
 }
 
 }  // namespace mc::control

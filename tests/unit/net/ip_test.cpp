@@ -92,6 +92,27 @@ TEST_CASE("A block holds the addresses from its first to its last and no other")
   CHECK_FALSE(v6.contains(address("2001:db8:8000::")));
 }
 
+TEST_CASE("A block is made around an address, with its host bits cleared") {
+  CHECK(IpPrefix::around(address("198.51.100.77"), 26) == prefix("198.51.100.64/26"));
+  CHECK(IpPrefix::around(address("2001:db8:ffff::1"), 33) == prefix("2001:db8:8000::/33"));
+  CHECK(IpPrefix::only(address("192.0.2.1")) == prefix("192.0.2.1/32"));
+  CHECK(IpPrefix::only(address("::1")) == prefix("::1/128"));
+}
+
+TEST_CASE("What an address is for is known in both families") {
+  CHECK(address("0.0.0.0").is_unspecified());
+  CHECK(address("::").is_unspecified());
+  CHECK_FALSE(address("0.0.0.1").is_unspecified());
+  CHECK(address("127.255.0.1").is_loopback());
+  CHECK(address("::1").is_loopback());
+  CHECK_FALSE(address("128.0.0.1").is_loopback());
+  CHECK_FALSE(address("::2").is_loopback());
+  CHECK(address("224.0.0.1").is_multicast());
+  CHECK(address("255.255.255.255").is_multicast());
+  CHECK(address("ff02::1").is_multicast());
+  CHECK_FALSE(address("223.255.255.255").is_multicast());
+}
+
 TEST_CASE("A block holds addresses of its own family only") {
   CHECK(prefix("0.0.0.0/0").contains(address("::ffff:192.0.2.1")));
   CHECK_FALSE(prefix("0.0.0.0/0").contains(address("::1")));

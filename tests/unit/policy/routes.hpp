@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "net/backend_address.hpp"
-#include "policy/route.hpp"
+#include "policy/live_route.hpp"
 
 namespace mc::policy {
 

@@ -123,7 +123,7 @@ TEST_CASE("a damaged database keeps its log too") {
   const TempDir dir;
   ChangeSet many;
   for (int i = 0; i < 2'000; ++i) {
-    many.put_routes.push_back({{":80", fmt::format("h{}.example.com", i)}, "127.0.0.1:1"});
+    many.put_routes.push_back({":80", {fmt::format("h{}.example.com", i), "127.0.0.1:1"}});
   }
   commit(*open_store(dir.database()), many);
   ServerProcess server(dir.database());

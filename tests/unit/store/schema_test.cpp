@@ -70,7 +70,7 @@ TEST_CASE("a database of version 1 is opened with all that is in it") {
   const auto store = open_store(dir.database());
   const Contents contents = load(*store);
   CHECK(contents.revision == 1);
-  CHECK(contents.routes == std::vector<RouteRecord>{{{":443", "a.example.com"}, "127.0.0.1:1"}});
+  CHECK(contents.routes == std::vector<RouteRecord>{{":443", {"a.example.com", "127.0.0.1:1"}}});
   CHECK(contents.rules == std::vector<FirewallRule>{{"ip", "192.0.2.1"}});
   commit(*store, change_to(2));
   CHECK(query(dir.database(), "SELECT count(*) FROM audit") == "2");

@@ -119,7 +119,7 @@ ChangeSet change_to(Revision r) {
   ChangeSet changes;
   changes.removed_routes = {{":443", host(r + 7)}};
   for (Revision i = 0; i < 1 + r % 5; ++i) {
-    changes.put_routes.push_back({{":443", host(r + i * 11)}, fmt::format("127.0.0.1:{}", r)});
+    changes.put_routes.push_back({":443", {host(r + i * 11), fmt::format("127.0.0.1:{}", r)}});
   }
   if (r > 20) changes.removed_rules = {{"ip", fmt::format("{}", r - 20)}};
   changes.put_rules = {{"ip", fmt::format("{}", r)}};
@@ -128,8 +128,8 @@ ChangeSet change_to(Revision r) {
 
 std::string to_text(const Contents& contents) {
   std::string text = fmt::format("revision {}\n", contents.revision);
-  for (const auto& [key, backend] : contents.routes) {
-    text += fmt::format("{} {} {}\n", key.listener, key.hostname, backend);
+  for (const auto& [listener, route] : contents.routes) {
+    text += fmt::format("{} {} {}\n", listener, route.hostname, route.backend);
   }
   for (const auto& [type, value] : contents.rules) text += fmt::format("{} {}\n", type, value);
   return text;
@@ -141,8 +141,8 @@ std::string expected_contents(Revision revision) {
   for (Revision r = 1; r <= revision; ++r) {
     const ChangeSet changes = change_to(r);
     for (const auto& key : changes.removed_routes) routes.erase({key.listener, key.hostname});
-    for (const auto& [key, backend] : changes.put_routes) {
-      routes[{key.listener, key.hostname}] = backend;
+    for (const auto& [listener, route] : changes.put_routes) {
+      routes[{listener, route.hostname}] = route.backend;
     }
     for (const auto& rule : changes.removed_rules) rules.erase({rule.type, rule.value});
     for (const auto& rule : changes.put_rules) rules.insert({rule.type, rule.value});
@@ -150,7 +150,7 @@ std::string expected_contents(Revision revision) {
   Contents contents;
   contents.revision = revision;
   for (const auto& [key, backend] : routes) {
-    contents.routes.push_back({{key.first, key.second}, backend});
+    contents.routes.push_back({key.first, {key.second, backend}});
   }
   for (const auto& [type, value] : rules) contents.rules.push_back({type, value});
   return to_text(contents);

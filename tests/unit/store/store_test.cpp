@@ -30,7 +30,7 @@ ChangeSet large_change() {
   ChangeSet changes;
   for (int i = 0; i < 20'000; ++i) {
     changes.put_routes.push_back(
-        {{":443", fmt::format("large-{}.example.com", i)}, "10.0.0.1:443"});
+        {":443", {fmt::format("large-{}.example.com", i), "10.0.0.1:443"}});
   }
   return changes;
 }
@@ -128,9 +128,9 @@ TEST_CASE("what was committed is there after reopening, in order") {
   {
     const auto store = open_store(dir.database());
     commit(*store, {.removed_routes = {},
-                    .put_routes = {{{":8443", "a.example.com"}, "127.0.0.1:1"},
-                                   {{":443", "b.example.com"}, "127.0.0.1:2"},
-                                   {{":443", "*"}, "[::1]:3"}},
+                    .put_routes = {{":8443", {"a.example.com", "127.0.0.1:1"}},
+                                   {":443", {"b.example.com", "127.0.0.1:2"}},
+                                   {":443", {"*", "[::1]:3"}}},
                     .removed_rules = {},
                     .put_rules = {{"ip", "192.0.2.1"}, {"cidr", "198.51.100.0/24"}}});
     CHECK_FALSE(store->fresh());
@@ -139,34 +139,37 @@ TEST_CASE("what was committed is there after reopening, in order") {
   CHECK_FALSE(store->fresh());
   const Contents contents = load(*store);
   CHECK(contents.revision == 1);
-  CHECK(contents.routes == Routes{{{":443", "*"}, "[::1]:3"},
-                                  {{":443", "b.example.com"}, "127.0.0.1:2"},
-                                  {{":8443", "a.example.com"}, "127.0.0.1:1"}});
+  CHECK(contents.routes == Routes{{":443", {"*", "[::1]:3"}},
+                                  {":443", {"b.example.com", "127.0.0.1:2"}},
+                                  {":8443", {"a.example.com", "127.0.0.1:1"}}});
   CHECK(contents.rules == Rules{{"cidr", "198.51.100.0/24"}, {"ip", "192.0.2.1"}});
 }
 
 TEST_CASE("a change set removes first, then puts, and asks for nothing that is so already") {
   const TempDir dir;
   const auto store = open_store(dir.database());
-  const RouteRecord::Key key{":443", "a.example.com"};
+  const RouteRecordKey key{":443", "a.example.com"};
+  const auto to = [&key](std::string backend) {
+    return RouteRecord{key.listener, {key.hostname, std::move(backend)}};
+  };
   commit(*store, {.removed_routes = {},
-                  .put_routes = {{key, "127.0.0.1:1"}},
+                  .put_routes = {to("127.0.0.1:1")},
                   .removed_rules = {},
                   .put_rules = {{"ip", "192.0.2.1"}}});
   SECTION("a route and a rule that are removed and put are there") {
     commit(*store, {.removed_routes = {key},
-                    .put_routes = {{key, "127.0.0.1:2"}},
+                    .put_routes = {to("127.0.0.1:2")},
                     .removed_rules = {{"ip", "192.0.2.1"}},
                     .put_rules = {{"ip", "192.0.2.1"}}});
-    CHECK(load(*store).routes == Routes{{key, "127.0.0.1:2"}});
+    CHECK(load(*store).routes == Routes{to("127.0.0.1:2")});
     CHECK(load(*store).rules == Rules{{"ip", "192.0.2.1"}});
   }
   SECTION("what is put again stays, with the new backend") {
     commit(*store, {.removed_routes = {},
-                    .put_routes = {{key, "127.0.0.1:3"}},
+                    .put_routes = {to("127.0.0.1:3")},
                     .removed_rules = {},
                     .put_rules = {{"ip", "192.0.2.1"}}});
-    CHECK(load(*store).routes == Routes{{key, "127.0.0.1:3"}});
+    CHECK(load(*store).routes == Routes{to("127.0.0.1:3")});
     CHECK(load(*store).rules == Rules{{"ip", "192.0.2.1"}});
   }
   SECTION("what is not there can be removed") {
@@ -174,7 +177,7 @@ TEST_CASE("a change set removes first, then puts, and asks for nothing that is s
                     .put_routes = {},
                     .removed_rules = {{"cidr", "192.0.2.1"}},
                     .put_rules = {}});
-    CHECK(load(*store).routes == Routes{{key, "127.0.0.1:1"}});
+    CHECK(load(*store).routes == Routes{to("127.0.0.1:1")});
     CHECK(load(*store).revision == 2);
   }
 }
@@ -202,9 +205,9 @@ TEST_CASE("a database whose last route was removed is not fresh") {
   const TempDir dir;
   {
     const auto store = open_store(dir.database());
-    const RouteRecord route{{":443", "a.example.com"}, "127.0.0.1:1"};
+    const RouteRecord route{":443", {"a.example.com", "127.0.0.1:1"}};
     commit(*store, {{}, {route}, {}, {}});
-    commit(*store, {{route.key}, {}, {}, {}});
+    commit(*store, {{{route.listener, route.text.hostname}}, {}, {}, {}});
   }
   const auto store = open_store(dir.database());
   CHECK_FALSE(store->fresh());
@@ -223,9 +226,9 @@ TEST_CASE("texts come back byte for byte") {
   using namespace std::string_literals;
   const TempDir dir;
   const auto store = open_store(dir.database());
-  const RouteRecord odd{{"'; DROP TABLE routes; --", "nul\0inside"s},
-                        "\"quotes\" and ünïcödé \xff"};
-  const RouteRecord empty{{"", ""}, ""};
+  const RouteRecord odd{"'; DROP TABLE routes; --",
+                        {"nul\0inside"s, "\"quotes\" and ünïcödé \xff"}};
+  const RouteRecord empty{"", {"", ""}};
   commit(*store, {{}, {odd, empty}, {}, {{"", ""}}});
   CHECK(load(*store).routes == Routes{empty, odd});
   CHECK(load(*store).rules == Rules{{"", ""}});
@@ -321,7 +324,7 @@ TEST_CASE("the log does not grow with the number of commits, nor stay as large a
   ChangeSet huge;
   for (const RouteRecord& route : load(*store).routes) {
     for (const char* listener : {":1", ":2", ":3", ":4", ":5", ":6"}) {
-      huge.put_routes.push_back({{listener, route.key.hostname}, route.backend});
+      huge.put_routes.push_back({listener, route.text});
     }
   }
   commit(*store, huge);
@@ -410,7 +413,7 @@ TEST_CASE("a batch of 100,000 routes is one revision") {
   const TempDir dir;
   ChangeSet changes;
   for (int i = 0; i < 100'000; ++i) {
-    changes.put_routes.push_back({{":443", fmt::format("h{:06}.example.com", i)}, "10.0.0.1:443"});
+    changes.put_routes.push_back({":443", {fmt::format("h{:06}.example.com", i), "10.0.0.1:443"}});
   }
   {
     const auto store = open_store(dir.database());

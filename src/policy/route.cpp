@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "policy/route.hpp"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "base/quote.hpp"
+#include "net/socket_address.hpp"
+#include "tls/host_name.hpp"
+
+namespace mc::policy {
+namespace {
+
+constexpr const char* kHostNameExamples =
+    "one like \"app.example.com\", \"*.example.com\" or \"*\"";
+
+// What people write where a host name belongs, called by its name; empty: it is none of that.
+std::string_view mistaken_for_hostname(std::string_view text) {
+  const bool is_bracketed = text.starts_with('[') && text.ends_with(']');
+  const auto bare = is_bracketed ? text.substr(1, text.size() - 2) : text;
+  if (IpAddress::parse(bare)) return "an IP address, not a host name: clients ask for names (SNI)";
+  if (SocketAddress::parse(text)) {
+    return "an IP address with a port, not a host name: clients ask for names (SNI)";
+  }
+  if (text.contains("://")) return "a URL, not a host name";
+  if (text.contains('/')) return "a host name with a path";
+  return text.contains(':') ? "a host name with a port" : "";
+}
+
+// The host of a URL, or of a name with a port or a path; maybe empty.
+std::string_view host_in(std::string_view text) {
+  const auto scheme = text.find("://");
+  if (scheme != text.npos) text.remove_prefix(scheme + 3);
+  return text.substr(0, text.find_first_of("/:?#"));
+}
+
+// Whether a "*" stands anywhere but in front of ".name".
+bool has_stray_star(std::string_view text) {
+  const auto last = text.rfind('*');
+  return last != text.npos && (last > 0 || !text.substr(1).starts_with('.'));
+}
+
+Result<BackendAddress> parse_recorded_backend(std::string_view text) {
+  auto address = BackendAddress::parse(text);
+  if (!address || !address->ip().is_unspecified()) return address;
+  return fail(fmt::format("{}: no address to connect to; write \"127.0.0.1:{}\" for this machine",
+                          quote(text), address->port()));
+}
+
+}  // namespace
+
+Result<HostPattern> parse_hostname(std::string_view text) {
+  auto pattern = HostPattern::parse(text);
+  if (pattern.has_value()) return *std::move(pattern);
+  if (const auto mistaken = mistaken_for_hostname(text); !mistaken.empty()) {
+    const auto meant = HostPattern::parse(host_in(text));
+    return fail(fmt::format("{}: {}; write {}", quote(text), mistaken,
+                            meant ? quote(meant->text()) : kHostNameExamples));
+  }
+  if (has_stray_star(text)) {
+    return fail(fmt::format(
+        "{}: a wildcard stands alone (\"*\") or for all that precedes a name (\"*.example.com\")",
+        quote(text)));
+  }
+  return fail(fmt::format("{}: not a host name: {}; write {}", quote(text),
+                          tls::to_string(pattern.error()), kHostNameExamples));
+}
+
+Result<BackendAddress> parse_backend(std::string_view text) {
+  auto address = parse_recorded_backend(text);
+  if (!address) return address;
+  if (address->ip().is_link_local() && address->interface().empty()) {
+    return fail(fmt::format("{}: a link-local address needs its interface; write \"[{}%eth0]:{}\"",
+                            quote(text), address->ip().to_string(), address->port()));
+  }
+  if (address->ip().is_multicast()) {
+    return fail(
+        fmt::format("{}: a group or broadcast address takes no connections; write the "
+                    "address of one machine",
+                    quote(text)));
+  }
+  return address;
+}
+
+std::expected<Route, std::vector<RouteError>> parse_route(const RouteText& text) {
+  auto pattern = parse_hostname(text.hostname);
+  auto backend = parse_backend(text.backend);
+  if (pattern && backend)
+    return Route{.pattern = *std::move(pattern), .backend = *std::move(backend)};
+  std::vector<RouteError> errors;
+  if (!pattern)
+    errors.push_back({.field = "hostname", .message = std::move(pattern.error().message)});
+  if (!backend)
+    errors.push_back({.field = "backend", .message = std::move(backend.error().message)});
+  return std::unexpected(std::move(errors));
+}
+
+Result<Route> parse_recorded_route(const RouteText& text) {
+  auto pattern = parse_hostname(text.hostname);
+  if (!pattern) return std::unexpected(std::move(pattern.error()));
+  auto backend = parse_recorded_backend(text.backend);
+  if (!backend) return std::unexpected(std::move(backend.error()));
+  return Route{.pattern = *std::move(pattern), .backend = *std::move(backend)};
+}
+
+RouteText to_text(const Route& route) {
+  return {.hostname = route.pattern.text(), .backend = route.backend.to_string()};
+}
+
+std::string target_of(const Route& route) { return route.backend.to_string(); }
+
+}  // namespace mc::policy
