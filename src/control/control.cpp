@@ -126,74 +126,24 @@ std::shared_ptr<const State> Control::state() const {
   return state_;
 }
 
-void Control::checkpoint() {
+void Control::tick() {
   // Where changes queue up, the store looks after its log itself, and the caller has more to do.
   const std::unique_lock writer(writer_, std::try_to_lock);
-  if (!writer.owns_lock()) return;
-  try_to_write();
-  if (store_ == nullptr) return;
-  store_->checkpoint();
-  watch_files();
+  if (writer.owns_lock()) database_.tick();
 }
 
-void Control::try_to_write() {
-  if (!read_only_.has_value() || is_out_) return;
-  if (store::Store::cannot_be_written(database_path_).has_value()) return;
-  auto opened = open_again();
-  if (!opened.has_value()) return;
-  store_ = *std::move(opened);
-  read_only_.reset();
-  warnings_.clear(WarningKind::kDatabaseReadOnly);
-  log_.info("the database can be written again", {{"database", database_path_}});
-}
-
-Result<std::unique_ptr<store::Store>> Control::open_again() {
-  auto opened = store::Store::open(database_path_);
-  if (!opened.has_value()) return opened;
-  const store::Revision ours = state()->revision;
-  if ((*opened)->revision() == ours) return opened;
-  return fail(
-      fmt::format("database {}: it is at revision {}, this server at {}: somebody changed "
-                  "it meanwhile; restart the server",
-                  quote(database_path_), (*opened)->revision(), ours));
-}
-
-// Before anybody asks for a change: what was copied over the database is not in force.
-void Control::watch_files() {
-  const bool was_raised = warnings_.is_raised(WarningKind::kDatabaseChanged);
-  if (store_->is_undisturbed()) {
-    if (was_raised) warnings_.clear(WarningKind::kDatabaseChanged);
-    return;
-  }
-  if (was_raised) return;
-  const std::string text = fmt::format(
-      "database {}: another program replaced the file, or wrote into it; changes are refused, and "
-      "the routes and rules of before stay in force until a restart takes what is there now",
-      quote(database_path_));
-  log_.error("the database is not the one that this server wrote", {{"error", text}});
-  warnings_.raise(WarningKind::kDatabaseChanged, text);
-}
-
-// By its path, as from outside: the store may be released meanwhile.
 Result<void> Control::snapshot(const std::string& destination) const {
-  return store::Store::snapshot_file(database_path_, destination);
+  return database_.snapshot(destination);
 }
 
 void Control::release_database() {
   const std::lock_guard writer(writer_);
-  is_out_ = true;
-  store_.reset();
+  database_.release();
 }
 
 Result<void> Control::take_database_back() {
   const std::lock_guard writer(writer_);
-  if (!read_only_.has_value()) {
-    auto opened = open_again();
-    if (!opened.has_value()) return std::unexpected(opened.error());
-    store_ = *std::move(opened);
-  }
-  is_out_ = false;
-  return {};
+  return database_.take_back();
 }
 
 // ---- changes
@@ -256,10 +206,9 @@ Outcome<Applied> Control::change(const ChangeOptions& options,
 
 Outcome<void> Control::admit(const ChangeOptions& options) {
   if (stopping_) return refuse_stopping();
-  if (is_out_) return refuse_succeeded();
-  try_to_write();
-  if (store_ == nullptr) {
-    return refuse(RefusalKind::kStoreReadOnly, read_only_.value_or("the database is closed"));
+  if (database_.is_released()) return refuse_succeeded();
+  if (const auto may = database_.require_writable(); !may.has_value()) {
+    return refuse(RefusalKind::kStoreReadOnly, may.error().message);
   }
   if (seed_.has_value()) return refuse(RefusalKind::kStopping, "the server is starting; try again");
   const store::Revision now = state()->revision;
@@ -309,8 +258,8 @@ Outcome<Applied> Control::finish(const State& base, const Draft& draft,
 Outcome<void> Control::commit(const Difference& difference, const ChangeOptions& options,
                               store::Revision revision, const std::string& detail) {
   const auto committed =
-      store_->commit(to_records(difference, record_names_),
-                     {wall_clock(), options.who, std::string(options.action), detail});
+      database_.commit(to_records(difference, record_names_),
+                       {wall_clock(), options.who, std::string(options.action), detail});
   if (committed.has_value()) {
     MC_ASSERT(*committed == revision, "nobody else commits");
     return {};
@@ -343,7 +292,7 @@ void Control::cut(const std::vector<Rule>& rules) {
 
 Result<std::vector<store::AuditRecord>> Control::changes_after(store::Revision revision,
                                                                std::size_t most) const {
-  return store::Store::audit_after(database_path_, revision, most);
+  return database_.audit_after(revision, most);
 }
 
 // ---- GeoIP
@@ -377,7 +326,7 @@ Outcome<std::shared_ptr<const policy::GeoIp>> Control::reload_geoip(std::string_
   // The file is read under the lock: of two reloads, the one that read last is in force last.
   const std::lock_guard writer(writer_);
   if (stopping_) return give_up(refuse_stopping());
-  if (is_out_) return give_up(refuse_succeeded());
+  if (database_.is_released()) return give_up(refuse_succeeded());
   if (geoip_path_.empty()) {
     return give_up(
         refuse(RefusalKind::kFailedPrecondition,

@@ -24,6 +24,7 @@
 #include "config/config.hpp"
 #include "control/assignment.hpp"
 #include "control/change.hpp"
+#include "control/database.hpp"
 #include "control/draft.hpp"
 #include "control/enforcer.hpp"
 #include "control/state.hpp"
@@ -112,8 +113,8 @@ class Control {
   Outcome<Moved> move_routes(const Move& move, const ChangeOptions& options);
   /// Reads the GeoIP database anew. On an error the one that was read before stays in force.
   Outcome<std::shared_ptr<const policy::GeoIp>> reload_geoip(std::string_view who);
-  /// To be called about once a second: lets the store do what no change should wait for.
-  void checkpoint();
+  /// To be called about once a second: lets the database do what no change should wait for.
+  void tick();
   /// Closes the database, so that another process may open it. Changes are refused meanwhile; waits
   /// for the one that is under way.
   void release_database();
@@ -128,7 +129,7 @@ class Control {
   [[nodiscard]] Warnings& warnings() { return warnings_; }
   [[nodiscard]] const Warnings& warnings() const { return warnings_; }
   [[nodiscard]] ChangeCounts changes() const { return {changes_made_, changes_failed_}; }
-  [[nodiscard]] const std::string& database_path() const { return database_path_; }
+  [[nodiscard]] const std::string& database_path() const { return database_.path(); }
 
   /// Resets the open connections of the clients that these rules cover. Returns when that is under
   /// way.
@@ -143,7 +144,7 @@ class Control {
 
  private:
   Control(const config::Config& config, policy::PublishedPolicy& published, Enforcer& enforcer,
-          Log& log, std::unique_ptr<store::Store> store);
+          Log& log);
 
   /// Finds out whose the routes are, and says at warn which are nobody's.
   Assignment assign_routes(store::Contents& contents);
@@ -164,13 +165,7 @@ class Control {
   Outcome<void> commit(const Difference& difference, const ChangeOptions& options,
                        store::Revision revision, const std::string& detail);
   void publish(std::shared_ptr<const State> next, std::unique_ptr<const policy::Policy> policy);
-  void watch_files();
-  /// The database as this process left it; an error where somebody changed it.
-  Result<std::unique_ptr<store::Store>> open_again();
-  /// Opens the database, if it could not be written at the start and can be now.
-  void try_to_write();
 
-  const std::string database_path_;
   const std::string geoip_path_;  // empty: none is configured
   const bool cut_established_;
   const Listeners listeners_;
@@ -181,11 +176,9 @@ class Control {
 
   std::atomic<std::size_t> waiting_{0};  // requests that have the writer's lock or wait for it
   mutable std::mutex writer_;  // one change at a time; held across the commit and the publication
-  std::unique_ptr<store::Store> store_;   // null: it is out, or only read
-  bool is_out_ = false;                   // another process may open it
-  std::optional<std::string> read_only_;  // why the database was only read, as long as it is so
-  std::optional<store::ChangeSet> seed_;  // of a new database, until it is committed
   Warnings warnings_;
+  Database database_;
+  std::optional<store::ChangeSet> seed_;  // of a new database, until it is committed
   std::atomic<bool> stopping_{false};
   std::atomic<std::uint64_t> changes_made_{0};
   std::atomic<std::uint64_t> changes_failed_{0};

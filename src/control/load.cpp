@@ -112,50 +112,15 @@ class NoEnforcer final : public Enforcer {
   void cut_draining(const std::vector<Rule>&) override {}
 };
 
-struct Opened {
-  std::unique_ptr<store::Store> store;  // null: nothing can be written
-  std::optional<std::string> read_only;
-  store::Contents contents;
-};
-
-// Traffic needs what is in the database, and nothing more of it.
-Result<Opened> open_or_read(const std::string& path, Log& log) {
-  Opened opened;
-  auto store = store::Store::open(path);
-  if (store.has_value()) {
-    opened.store = *std::move(store);
-    for (const std::string& notice : opened.store->notices()) log.warn(notice);
-    auto contents = opened.store->load();
-    if (!contents.has_value()) return std::unexpected(contents.error());
-    opened.contents = *std::move(contents);
-    return opened;
-  }
-  const auto why = store::Store::cannot_be_written(path);
-  if (!why.has_value() || store::Store::holder(path) != 0) return std::unexpected(store.error());
-  auto contents = store::Store::inspect(path);
-  if (!contents.has_value() || contents->revision == 0) return std::unexpected(store.error());
-  opened.contents = *std::move(contents);
-  opened.read_only = why->message;
-  log.error(
-      "the database cannot be written; what it has is served, and changes are refused until it can",
-      {{"error", why->message}});
-  return opened;
-}
-
 }  // namespace
 
 Result<std::unique_ptr<Control>> Control::open(const config::Config& config,
                                                policy::PublishedPolicy& published,
                                                Enforcer& enforcer, Log& log) {
-  auto opened = open_or_read(config.database.path, log);
-  if (!opened.has_value()) return std::unexpected(opened.error());
-  std::unique_ptr<Control> control(
-      new Control(config, published, enforcer, log, std::move(opened->store)));
-  if (opened->read_only.has_value()) {
-    control->read_only_ = opened->read_only;
-    control->warnings_.raise(WarningKind::kDatabaseReadOnly, *opened->read_only);
-  }
-  if (auto loaded = control->load(config, std::move(opened->contents)); !loaded.has_value()) {
+  std::unique_ptr<Control> control(new Control(config, published, enforcer, log));
+  auto contents = control->database_.open();
+  if (!contents.has_value()) return std::unexpected(contents.error());
+  if (auto loaded = control->load(config, *std::move(contents)); !loaded.has_value()) {
     return std::unexpected(loaded.error());
   }
   published.publish(control->state()->policy());
@@ -167,7 +132,7 @@ Result<Rehearsal> Control::rehearse(const config::Config& config, Log& log) {
   if (!contents.has_value()) return std::unexpected(contents.error());
   policy::PublishedPolicy nowhere(State().policy(), 0);
   NoEnforcer nobody;
-  Control control(config, nowhere, nobody, log, nullptr);
+  Control control(config, nowhere, nobody, log);
   auto assignment = control.load(config, *std::move(contents));
   if (!assignment.has_value()) return std::unexpected(assignment.error());
   return Rehearsal{.state = control.state(),
@@ -176,32 +141,31 @@ Result<Rehearsal> Control::rehearse(const config::Config& config, Log& log) {
 }
 
 Control::Control(const config::Config& config, policy::PublishedPolicy& published,
-                 Enforcer& enforcer, Log& log, std::unique_ptr<store::Store> store)
-    : database_path_(config.database.path),
-      geoip_path_(config.firewall.geoip_db),
+                 Enforcer& enforcer, Log& log)
+    : geoip_path_(config.firewall.geoip_db),
       cut_established_(config.firewall.cut_established),
       listeners_(config.listeners),
       log_(log),
       published_(published),
       enforcer_(enforcer),
-      store_(std::move(store)) {}
+      database_(config.database.path, warnings_, log) {}
 
 Result<void> Control::seed() {
   const std::lock_guard writer(writer_);
   if (!seed_.has_value()) return {};
-  const auto committed = store_->commit(
+  const auto committed = database_.commit(
       *seed_,
       {wall_clock(), "configuration", "seed",
        fmt::format("routes +{}, rules +{}", seed_->put_routes.size(), seed_->put_rules.size())});
   if (!committed.has_value()) return fail(committed.error().message);
   MC_ASSERT(*committed == state()->revision, "nobody else commits");
   seed_.reset();
-  log_.info("database is new, seeded from the configuration", {{"path", database_path_}});
-  if (!store_->volume_missed().empty()) {
+  log_.info("database is new, seeded from the configuration", {{"path", database_.path()}});
+  if (const std::string missed = database_.volume_missed(); !missed.empty()) {
     log_.warn(
         "the new database seems to be where a volume should be mounted; if there is one with a "
         "database, stop the server, mount it and start the server again",
-        {{"directory", store_->volume_missed()}});
+        {{"directory", missed}});
   }
   return {};
 }
@@ -231,7 +195,7 @@ Result<Assignment> Control::load(const config::Config& config, store::Contents c
     }
     return assignment;
   }
-  const auto recorded = read_records(database_path_, contents, listeners_);
+  const auto recorded = read_records(database_.path(), contents, listeners_);
   if (!recorded.has_value()) return std::unexpected(recorded.error());
   if (auto made = make_state(*recorded, contents.revision); !made.has_value()) {
     return std::unexpected(made.error());
@@ -279,7 +243,7 @@ Result<std::shared_ptr<const policy::GeoIp>> Control::open_geoip(const RuleSet& 
         "firewall: geoip_db is required: the database blocks countries ({}); write [firewall] "
         "geoip_db = \"/srv/mc-proxy/GeoLite2-Country.mmdb\", or take the rules back: sqlite3 {} "
         "\"DELETE FROM firewall_rules WHERE type = 'country'\"",
-        fmt::join(rules.countries, ", "), printable(database_path_)));
+        fmt::join(rules.countries, ", "), printable(database_.path())));
   }
   auto opened = policy::GeoIp::open(geoip_path_);
   if (opened.has_value()) return *std::move(opened);

@@ -103,7 +103,7 @@ Outcome<Moved> Control::move_routes(const Move& move, const ChangeOptions& optio
       return refuse_name(
           1, fmt::format("{} and {} are one listener", quote(move.from), quote(move.to)));
     }
-    const auto contents = store_->load();
+    const auto contents = database_.load();
     if (!contents.has_value()) return refuse(RefusalKind::kStoreFailed, contents.error().message);
     take_routes(contents->routes, from);
     take_routes(contents->routes, to);

@@ -253,7 +253,7 @@ void MainLoop::leave_api() {
 
 void MainLoop::tick() {
   next_tick_ = Clock::now() + kTick;
-  parts_.control.checkpoint();
+  parts_.control.tick();
   if (parts_.api != nullptr) parts_.api->tick();
   if (handover_ != nullptr) handover_->tick();
   if (parts_.plane.all_workers_progressed()) parts_.notifier.watchdog();
