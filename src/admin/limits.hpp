@@ -6,20 +6,9 @@
 #include <cstddef>
 
 #include "control/limits.hpp"
+#include "rpc/limits.hpp"
 
 namespace mc::admin {
-
-/// The largest message, on either side: the largest batch, 250,000 changes of some 100 bytes, is
-/// 25 MB. Parsed it may be thirty times as large, if it consists of empty elements alone: what
-/// somebody with a certificate can make the server hold for a moment, 0.9 GB, measured.
-inline constexpr int kMessageBytesMax = 32 * 1024 * 1024;
-
-/// The most that is read of a certificate, key or CA file: a bundle of all public CAs has some 250
-/// KB. What is larger is another file.
-inline constexpr std::size_t kCredentialBytesMax = 1024 * 1024;
-
-/// The most of a certificate's alternative names that is repeated to people.
-inline constexpr std::size_t kNamesBytesMax = 256;
 
 /// Connections at a time to the local socket, and to the TCP port: people and their scripts, and
 /// whoever else can reach the port. Each costs a descriptor of those that the proxy lives on.
@@ -53,19 +42,13 @@ static_assert(kLocalFdBegin + kLocalFdNumbers +
                   1024,
               "what a process may have at least, even where each connection takes one of them");
 
-/// How long the client waits for a local server that does not accept: a person waits for it.
-inline constexpr std::chrono::milliseconds kLocalConnectWaitMax{5000};
-
-/// How long the handshake may take that finds out why gRPC could not connect.
-inline constexpr std::chrono::milliseconds kProbeWaitMax{5000};
-
 /// Threads that serve calls, which bounds the calls at one time: more than the operators and their
 /// scripts there are, and changes go one after the other anyway. A stream keeps one for as long as
 /// it lasts, so each sort of stream has a bound of its own, below.
 inline constexpr int kThreadsMax = 48;
 
 /// What the messages of all calls together may hold as bytes, before they are parsed.
-inline constexpr std::size_t kCallBytesMax = 4 * std::size_t{kMessageBytesMax};
+inline constexpr std::size_t kCallBytesMax = 4 * std::size_t{rpc::kMessageBytesMax};
 
 /// Routes and rules on one page: with names of the longest kind (253 bytes and a backend's 50; a
 /// rule's 45) they fit the 4 MiB that gRPC clients take unless told otherwise.

@@ -104,8 +104,8 @@ Result<void> Server::open_tcp(ServerOptions& options) {
 
 Result<void> Server::listen(ServerOptions options) {
   grpc::ServerBuilder builder;
-  builder.SetMaxReceiveMessageSize(kMessageBytesMax);
-  builder.SetMaxSendMessageSize(kMessageBytesMax);
+  builder.SetMaxReceiveMessageSize(rpc::kMessageBytesMax);
+  builder.SetMaxSendMessageSize(rpc::kMessageBytesMax);
   builder.SetSyncServerOption(grpc::ServerBuilder::NUM_CQS, 1);
   builder.SetResourceQuota(
       grpc::ResourceQuota("admin").SetMaxThreads(kThreadsMax).Resize(kCallBytesMax));
@@ -212,8 +212,8 @@ void Server::follow_certificates() {
     return;
   }
   expiry_told_ = {};
-  log_.info("certificate renewed",
-            {{"subject", (*renewal)->subject}, {"expires", format_time((*renewal)->expires_at)}});
+  log_.info("certificate renewed", {{"subject", (*renewal)->subject},
+                                    {"expires", rpc::format_time((*renewal)->expires_at)}});
 }
 
 void Server::warn_of_expiry() {
@@ -226,7 +226,7 @@ void Server::warn_of_expiry() {
                       "certificate and key over the old files, no restart is needed"
                     : "the admin API's certificate expires soon",
             {{"subject", certificates_->subject()},
-             {"expires", format_time(certificates_->expires_at())}});
+             {"expires", rpc::format_time(certificates_->expires_at())}});
 }
 
 }  // namespace mc::admin

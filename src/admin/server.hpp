@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-#include "admin/certificates.hpp"
+#include "admin/certificate_files.hpp"
 #include "admin/draining_servers.hpp"
 #include "admin/draining_service.hpp"
 #include "admin/limits.hpp"
@@ -29,7 +29,7 @@ namespace mc::admin {
 
 struct ServerOptions {
   std::optional<SocketAddress> addr;  // TCP, with these certificates
-  CertificatePaths certificates;
+  rpc::CertificatePaths certificates;
   std::string socket;  // the path of the Unix socket, or empty
   std::string version;
   // Sockets that listen there already; nothing: they are opened.

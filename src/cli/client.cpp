@@ -14,8 +14,8 @@
 #include <cstdio>
 #include <utility>
 
-#include "admin/channel.hpp"
 #include "base/quote.hpp"
+#include "client/channel.hpp"
 #include "config/config.hpp"
 
 namespace mc::cli {
@@ -109,9 +109,9 @@ std::expected<Client, Client::Failure> Client::open(const ClientOptions& options
                    kUsage);
   }
   const char* const unit = options.config_path == kDefaultConfigPath ? kUnit : "";
-  auto channel = client.local_ ? admin::connect_local({socket, options.config_path, unit})
-                               : admin::connect_tls(client.where_,
-                                                    {options.ca, options.certificate, options.key});
+  auto channel = client.local_ ? client::connect_local({socket, options.config_path, unit})
+                               : client::connect_tls(
+                                     client.where_, {options.ca, options.certificate, options.key});
   if (!channel.has_value()) return give_up(channel.error().message, kUnreachable);
   client.stub_ = mc_proxy::v1::ProxyAdminService::NewStub(*channel);
   return client;
@@ -138,8 +138,9 @@ int Client::fail(const grpc::Status& status, const FieldName& name) const {
 }
 
 std::string Client::explain(const grpc::Status& status) const {
-  return local_ ? admin::explain(status, where_)
-                : admin::explain(status, where_, {options_.ca, options_.certificate, options_.key});
+  return local_
+             ? client::explain(status, where_)
+             : client::explain(status, where_, {options_.ca, options_.certificate, options_.key});
 }
 
 std::expected<std::string, int> Client::listener_or_only(const std::string& listener) {

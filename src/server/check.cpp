@@ -17,7 +17,6 @@
 #include <utility>
 #include <vector>
 
-#include "admin/certificates.hpp"
 #include "admin/local_socket.hpp"
 #include "base/descriptor_limit.hpp"
 #include "base/log.hpp"
@@ -35,6 +34,7 @@
 #include "policy/geoip.hpp"
 #include "proxy/limits.hpp"
 #include "ring/loop.hpp"
+#include "rpc/credentials.hpp"
 #include "server/bound_sockets.hpp"
 #include "server/commands.hpp"
 #include "server/findings.hpp"
@@ -247,7 +247,7 @@ void check_socket(Findings& findings, const std::string& path, const Running& ru
 void check_certificate(Findings& findings, const config::Grpc& grpc) {
   if (!grpc.addr.has_value()) return;
   const auto read =
-      admin::read_credentials({grpc.tls_cert, grpc.tls_key, grpc.client_ca}, admin::Side::kServer);
+      rpc::read_credentials({grpc.tls_cert, grpc.tls_key, grpc.client_ca}, rpc::Side::kServer);
   if (!read.has_value()) {
     findings.add("certificate", read.error().message, Finding::kBad);
     return;
@@ -255,7 +255,7 @@ void check_certificate(Findings& findings, const config::Grpc& grpc) {
   const bool expired = read->info.not_after <= std::chrono::system_clock::now();
   findings.add("certificate",
                fmt::format("{}, {} {}", read->info.subject, expired ? "expired" : "until",
-                           admin::format_time(read->info.not_after)),
+                           rpc::format_time(read->info.not_after)),
                expired ? Finding::kNote : Finding::kGood);
 }
 

@@ -19,14 +19,14 @@
 #include <string_view>
 #include <vector>
 
-#include "admin/channel.hpp"
+#include "client/channel.hpp"
 #include "support/catch.hpp"
-#include "unit/admin/workshop.hpp"
 #include "unit/control/control_fixture.hpp"
+#include "unit/rpc/workshop.hpp"
 
 using namespace mc;
 using namespace mc::admin;
-using namespace mc::admin::test;
+using namespace mc::rpc::test;
 
 namespace {
 
@@ -90,9 +90,11 @@ class Stage {
 
   /// A client of its own connection, with a certificate or, "", by the Unix socket.
   [[nodiscard]] std::shared_ptr<grpc::Channel> channel(const std::string& who) const {
-    auto made = who.empty()
-                    ? admin::connect_local({.socket = workshop.socket(), .config = ""})
-                    : connect_tls(fmt::format("localhost:{}", address().port()), workshop.tls(who));
+    auto made = who.empty() ? client::connect_local({.socket = workshop.socket(), .config = ""})
+                            : client::connect_tls(fmt::format("localhost:{}", address().port()),
+                                                  {.ca = workshop.pem("ca"),
+                                                   .certificate = workshop.pem(who),
+                                                   .key = workshop.key(who)});
     if (!made) FAIL(made.error().message);
     return *std::move(made);
   }

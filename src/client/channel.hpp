@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 // The client's way to a server, for the command line: connects, and says what is wrong when that
-// does not work, in words that a person can act on. Any thread.
+// does not work, and what to do. Any thread.
 
 #include <grpcpp/channel.h>
 #include <grpcpp/support/status.h>
@@ -10,8 +10,9 @@
 #include <string>
 
 #include "base/result.hpp"
+#include "client/handshake_probe.hpp"
 
-namespace mc::admin {
+namespace mc::client {
 
 /// A server on this machine. `config` is the configuration file that named the socket, and `unit`
 /// the systemd unit that runs a server with that file where it is installed, for the command that
@@ -20,11 +21,6 @@ struct LocalServer {
   std::string socket;
   std::string config = {};
   std::string unit = {};
-};
-
-/// PEM files: the CA that the server's certificate is verified by, and what the client shows.
-struct ClientTls {
-  std::string ca, certificate, key;
 };
 
 /// Connects to the Unix socket now, so that errors say why not: no server, one that was killed, no
@@ -46,4 +42,4 @@ std::string explain(const grpc::Status& status, const std::string& where);
 /// server itself stay unchanged.
 std::string explain(const grpc::Status& status, const std::string& address, const ClientTls& tls);
 
-}  // namespace mc::admin
+}  // namespace mc::client

@@ -2,7 +2,7 @@
 // The client's way to a server: real servers of gRPC, real certificates of the openssl program, and
 // for each thing that can be wrong the words that a person gets.
 
-#include "admin/channel.hpp"
+#include "client/channel.hpp"
 
 #include <fmt/format.h>
 #include <grpcpp/generic/async_generic_service.h>
@@ -26,21 +26,28 @@
 #include <string_view>
 #include <thread>
 
-#include "admin/certificates.hpp"
-#include "admin/limits.hpp"
+#include "admin/certificate_files.hpp"
 #include "admin/local_socket.hpp"
 #include "base/fd.hpp"
+#include "client/limits.hpp"
 #include "support/catch.hpp"
-#include "unit/admin/workshop.hpp"
+#include "unit/rpc/workshop.hpp"
 
 using namespace mc;
-using namespace mc::admin;
-using namespace mc::admin::test;
+using namespace mc::client;
+using namespace mc::rpc::test;
+using mc::admin::CertificateFiles;
+using mc::admin::LocalSocket;
 
 /// c-ares 1.18, which resolves names for gRPC, loses some bytes with each; not ours to mend.
 extern "C" const char* __lsan_default_suppressions() { return "leak:libcares"; }
 
 namespace {
+
+/// What the client shows to the servers of the workshop.
+ClientTls tls_of(const Workshop& workshop, std::string_view who, std::string_view ca = "ca") {
+  return {.ca = workshop.pem(ca), .certificate = workshop.pem(who), .key = workshop.key(who)};
+}
 
 constexpr uid_t kNobody = 65534;
 
@@ -109,7 +116,7 @@ class TlsServer {
   Server* operator->() { return &server_; }
 
  private:
-  static std::unique_ptr<CertificateFiles> load(const CertificatePaths& paths) {
+  static std::unique_ptr<CertificateFiles> load(const rpc::CertificatePaths& paths) {
     auto files = CertificateFiles::load(paths);
     if (!files) FAIL(files.error().message);
     return *std::move(files);
@@ -267,7 +274,7 @@ TEST_CASE("a local server that goes away leaves it open what it has done") {
 TEST_CASE("an address is host and port") {
   const Workshop workshop;
   const auto error = [&](const std::string& address) {
-    return error_of(connect_tls(address, workshop.tls("alice")));
+    return error_of(connect_tls(address, tls_of(workshop, "alice")));
   };
   for (const char* address : {"localhost", "[::1]", "", "localhost:", "localhost:0", "a:65536",
                               "a:1x", "::1:9090", ":9090", "[]:9090", "a/b:9090", "unix:/a:1"}) {
@@ -284,7 +291,7 @@ TEST_CASE("an address is host and port") {
 TEST_CASE("the client's own files are checked before it connects") {
   const Workshop workshop;
   workshop.issue({.name = "alice", .use = "clientAuth"});
-  const ClientTls tls = workshop.tls("alice");
+  const ClientTls tls = tls_of(workshop, "alice");
   const auto error = [](const ClientTls& files) {
     return error_of(connect_tls("localhost:1", files));
   };
@@ -297,13 +304,13 @@ TEST_CASE("the client's own files are checked before it connects") {
             {"client key \"", "the key does not belong to the certificate in \""});
 
   workshop.issue({.name = "server"});
-  check_has(error(workshop.tls("server")),
+  check_has(error(tls_of(workshop, "server")),
             {"it must not be used by a client", "extendedKeyUsage = clientAuth"});
   workshop.issue({.name = "old", .use = "clientAuth", .until = "20210102030405Z"});
-  check_has(error(workshop.tls("old")),
+  check_has(error(tls_of(workshop, "old")),
             {"client certificate \"", "it expired on 2021-01-02 03:04:05 UTC (CN=old); issue"});
   workshop.issue({.name = "early", .use = "clientAuth", .from = "20900101000000Z"});
-  check_has(error(workshop.tls("early")),
+  check_has(error(tls_of(workshop, "early")),
             {"it is not valid before 2090-01-01 00:00:00 UTC (CN=early); check this machine's"});
 }
 
@@ -314,9 +321,9 @@ TEST_CASE("a call goes through mutual TLS, and its answer may be large") {
   TlsServer server(workshop, "server");
   for (const std::string& address : {server->address, server->ip_address}) {
     INFO(address);
-    const auto answer = call(channel_of(connect_tls(address, workshop.tls("alice"))));
+    const auto answer = call(channel_of(connect_tls(address, tls_of(workshop, "alice"))));
     CHECK(answer.bytes == kBigBytes);
-    CHECK(explain(answer.status, address, workshop.tls("alice")) == "the server says no");
+    CHECK(explain(answer.status, address, tls_of(workshop, "alice")) == "the server says no");
   }
 }
 
@@ -326,14 +333,14 @@ TEST_CASE("the proxy for the web is not used") {
   workshop.issue({.name = "alice", .use = "clientAuth"});
   TlsServer server(workshop, "server");
   REQUIRE(::setenv("http_proxy", "http://127.0.0.1:1", 1) == 0);
-  const auto answer = call(channel_of(connect_tls(server->address, workshop.tls("alice"))));
+  const auto answer = call(channel_of(connect_tls(server->address, tls_of(workshop, "alice"))));
   REQUIRE(::unsetenv("http_proxy") == 0);
   CHECK(answer.bytes == kBigBytes);
 }
 
 TEST_CASE("the server's own words stay as they are") {
   const Workshop workshop;
-  const ClientTls tls = workshop.tls("alice");
+  const ClientTls tls = tls_of(workshop, "alice");
   using grpc::StatusCode;
   for (const auto code : {StatusCode::NOT_FOUND, StatusCode::UNAVAILABLE, StatusCode::INTERNAL,
                           StatusCode::DEADLINE_EXCEEDED}) {
@@ -348,7 +355,7 @@ TEST_CASE("the server's own words stay as they are") {
 TEST_CASE("a connection that is lost during a call leaves it open what the server has done") {
   const Workshop workshop;
   const grpc::Status lost(grpc::StatusCode::UNAVAILABLE, "Socket closed");
-  check_has(explain(lost, "localhost:1", workshop.tls("alice")),
+  check_has(explain(lost, "localhost:1", tls_of(workshop, "alice")),
             {"server \"localhost:1\": it has closed the connection (Socket closed)",
              "whether it has done what was asked before you try again"});
 }
@@ -357,7 +364,7 @@ TEST_CASE("why a server cannot be reached is told") {
   const Workshop workshop;
   workshop.issue({.name = "server"});
   workshop.issue({.name = "alice", .use = "clientAuth"});
-  const ClientTls tls = workshop.tls("alice");
+  const ClientTls tls = tls_of(workshop, "alice");
 
   SECTION("nobody listens") {
     std::string address;
@@ -420,7 +427,7 @@ TEST_CASE("why a server refuses the client is told, though gRPC's server does no
   SECTION("a certificate of a CA that it does not take") {
     workshop.issue({.name = "mallory", .ca = "other", .use = "clientAuth"});
     TlsServer server(workshop, "server");
-    check_has(explained(server->address, workshop.tls("mallory")),
+    check_has(explained(server->address, tls_of(workshop, "mallory")),
               {"it refused the client certificate \"/",
                "mallory.pem\" (CN=mallory), issued by "
                "CN=other-ca; use one that was issued by CN=ca (grpc.client_ca of the server)"});
@@ -429,7 +436,7 @@ TEST_CASE("why a server refuses the client is told, though gRPC's server does no
     workshop.make_ca("namesake", "ca");
     workshop.issue({.name = "mallory", .ca = "namesake", .use = "clientAuth"});
     TlsServer server(workshop, "server");
-    check_has(explained(server->address, workshop.tls("mallory")),
+    check_has(explained(server->address, tls_of(workshop, "mallory")),
               {"it refused the client certificate \"/", "(CN=mallory); its log says why"});
   }
 }
@@ -449,7 +456,7 @@ TEST_CASE("a server that hangs up at once is told from one that refuses the clie
     for (int fd = -1; (fd = ::accept(listener.get(), nullptr, nullptr)) >= 0;) ::close(fd);
   });
   const std::string explanation =
-      explained(fmt::format("127.0.0.1:{}", ntohs(address.sin_port)), workshop.tls("alice"));
+      explained(fmt::format("127.0.0.1:{}", ntohs(address.sin_port)), tls_of(workshop, "alice"));
   ::shutdown(listener.get(), SHUT_RDWR);
   server.join();
   check_has(explanation, {"it closed the connection during the handshake; check"});
@@ -461,7 +468,7 @@ TEST_CASE("a call without an answer in time is told, once the server is found we
   workshop.issue({.name = "alice", .use = "clientAuth"});
   TlsServer server(workshop, "server");
   server->service.is_silent = true;
-  const ClientTls tls = workshop.tls("alice");
+  const ClientTls tls = tls_of(workshop, "alice");
   const auto channel = channel_of(connect_tls(server->address, tls));
   const auto status = call(channel, std::chrono::milliseconds(200)).status;
   CHECK(status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED);

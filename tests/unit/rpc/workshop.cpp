@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "unit/admin/workshop.hpp"
+#include "unit/rpc/workshop.hpp"
 
 #include <fmt/format.h>
 #include <sys/stat.h>
@@ -11,7 +11,7 @@
 
 #include "support/catch.hpp"
 
-namespace mc::admin::test {
+namespace mc::rpc::test {
 
 std::string read_file(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
@@ -80,4 +80,4 @@ void Workshop::copy(const std::string& from, const std::string& to) const {
   write_file(file(to), read_file(file(from)));
 }
 
-}  // namespace mc::admin::test
+}  // namespace mc::rpc::test

@@ -6,10 +6,9 @@
 #include <string>
 #include <string_view>
 
-#include "admin/certificates.hpp"
-#include "admin/channel.hpp"
+#include "rpc/credentials.hpp"
 
-namespace mc::admin::test {
+namespace mc::rpc::test {
 
 std::string read_file(const std::string& path);
 void write_file(const std::string& path, std::string_view content);
@@ -39,9 +38,6 @@ class Workshop {
   [[nodiscard]] CertificatePaths paths(std::string_view name, std::string_view ca = "ca") const {
     return {.certificate = pem(name), .key = key(name), .client_ca = pem(ca)};
   }
-  [[nodiscard]] ClientTls tls(std::string_view client, std::string_view ca = "ca") const {
-    return {.ca = pem(ca), .certificate = pem(client), .key = key(client)};
-  }
 
   void openssl(const std::string& arguments) const;
   /// A CA whose certificate is NAME.pem and says "CN=subject"; empty: "CN=name".
@@ -53,4 +49,4 @@ class Workshop {
   std::string path_;
 };
 
-}  // namespace mc::admin::test
+}  // namespace mc::rpc::test

@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "client/channel.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <grpcpp/create_channel.h>
+#include <grpcpp/create_channel_posix.h>
+#include <grpcpp/security/credentials.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <string_view>
+#include <utility>
+
+#include "base/fd.hpp"
+#include "base/owner.hpp"
+#include "base/quote.hpp"
+#include "client/host_port.hpp"
+#include "client/limits.hpp"
+#include "rpc/credentials.hpp"
+#include "rpc/limits.hpp"
+
+namespace mc::client {
+namespace {
+
+// ---- the local socket
+
+/// Whether systemd runs here and has the unit: sd_booted(3), systemd.unit(5).
+bool is_installed(const std::string& unit) {
+  constexpr const char* kRunning = "/run/systemd/system";
+  constexpr const char* kUnitPaths[] = {"/etc/systemd/system", kRunning,
+                                        "/usr/local/lib/systemd/system", "/usr/lib/systemd/system",
+                                        "/lib/systemd/system"};
+  return ::access(kRunning, F_OK) == 0 && std::ranges::any_of(kUnitPaths, [&](const char* path) {
+           return ::access(fmt::format("{}/{}.service", path, unit).c_str(), F_OK) == 0;
+         });
+}
+
+/// By hand, root would start a server beside the service that is meant.
+std::string how_to_start(const LocalServer& server) {
+  if (!server.unit.empty() && is_installed(server.unit)) return "systemctl start " + server.unit;
+  return "mc-proxy server -c " + (server.config.empty() ? "FILE" : server.config);
+}
+
+std::unexpected<Error> fail_without_server(const LocalServer& server, std::string_view finding) {
+  return fail(
+      fmt::format("no server runs with this configuration: admin socket {}: {}; start it: {}",
+                  quote(server.socket), finding, how_to_start(server)));
+}
+
+/// "root", or the user that owns the socket and root.
+std::string who_may_connect(const std::string& path) {
+  struct stat status{};
+  if (::stat(path.c_str(), &status) != 0) return "the user that the server runs as, or root";
+  if (status.st_uid == 0) return "root";
+  return fmt::format("the user that owns it ({}), or root", user_text(status.st_uid));
+}
+
+bool is_socket(const std::string& path) {
+  struct stat status{};
+  return ::stat(path.c_str(), &status) != 0 || S_ISSOCK(status.st_mode);
+}
+
+std::unexpected<Error> fail_with_intruder(const LocalServer& server) {
+  return fail(
+      fmt::format("admin socket {}: there is something that is no socket; correct "
+                  "grpc.socket, or remove what is there and restart the server",
+                  quote(server.socket)));
+}
+
+std::unexpected<Error> fail_to_connect(const LocalServer& server, int error) {
+  const std::string socket = quote(server.socket);
+  switch (error) {
+    case ENOENT:
+    case ENOTDIR:
+      return fail_without_server(server, "there is no such file");
+    case ECONNREFUSED:
+      if (!is_socket(server.socket)) return fail_with_intruder(server);
+      return fail_without_server(server, "the server that made it has been killed");
+    case EACCES:
+    case EPERM:
+      return fail(
+          fmt::format("admin socket {}: the user with uid {} may not connect to it; run this as {}",
+                      socket, ::geteuid(), who_may_connect(server.socket)));
+    case EAGAIN:
+      return fail(fmt::format(
+          "admin socket {}: the server has not accepted the connection for {} s; it is overloaded "
+          "or stopped: see its log (journalctl -u mc-proxy), then try again",
+          socket, std::chrono::duration_cast<std::chrono::seconds>(kLocalConnectWaitMax).count()));
+    default:
+      return fail(
+          fmt::format("admin socket {}: {}; correct grpc.socket", socket, std::strerror(error)));
+  }
+}
+
+/// connect(2) waits while too many others do.
+bool limit_wait(int fd) {
+  const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(kLocalConnectWaitMax);
+  const timeval limit{.tv_sec = seconds.count(), .tv_usec = 0};
+  return ::setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) == 0;
+}
+
+// ---- what a status means
+
+/// Words of gRPC 1.51 itself, when it has no connection or loses it. Any other message is the
+/// server's.
+constexpr std::string_view kNotConnected = "failed to connect to all addresses";
+constexpr std::string_view kTransportWords[] = {
+    kNotConnected,
+    "DNS resolution failed",
+    "Socket closed",
+    "Endpoint read failed",
+    "Connection reset by peer",
+    "Broken pipe",
+    "GOAWAY received",
+    "keepalive watchdog timeout",
+    "Deadline Exceeded",
+    "Transport closed",
+    "channel is in state TRANSIENT_FAILURE",
+    "empty address list",
+};
+
+bool is_of_transport(const grpc::Status& status) {
+  if (status.error_code() != grpc::StatusCode::UNAVAILABLE &&
+      status.error_code() != grpc::StatusCode::DEADLINE_EXCEEDED) {
+    return false;
+  }
+  const std::string message = status.error_message();
+  return message.empty() || std::ranges::any_of(kTransportWords, [&](std::string_view words) {
+           return message.contains(words);
+         });
+}
+
+bool was_connected(const grpc::Status& status) {
+  return status.error_code() == grpc::StatusCode::UNAVAILABLE &&
+         !status.error_message().starts_with(kNotConnected);
+}
+
+std::string own_words(const grpc::Status& status) {
+  if (!status.error_message().empty()) return status.error_message();
+  return fmt::format("the call failed with gRPC code {}", static_cast<int>(status.error_code()));
+}
+
+std::string explain_lost(const grpc::Status& status, const std::string& where) {
+  if (status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED) {
+    return fmt::format(
+        "server {}: no answer in time; see its log (journalctl -u mc-proxy) and whether it has "
+        "done what was asked before you try again",
+        quote(where));
+  }
+  return fmt::format(
+      "server {}: it has closed the connection ({}), so it was stopped or has crashed; see its log "
+      "(journalctl -u mc-proxy) and whether it has done what was asked before you try again",
+      quote(where), printable(status.error_message()));
+}
+
+// ---- channels
+
+Result<void> check_dates(const ClientTls& tls, const rpc::CertificateInfo& certificate) {
+  const auto now = std::chrono::system_clock::now();
+  const auto fail_with = [&](std::string_view problem, std::chrono::sys_seconds time,
+                             std::string_view remedy) {
+    return fail(fmt::format("client certificate {}: {} {} ({}); {}", quote(tls.certificate),
+                            problem, rpc::format_time(time), certificate.subject, remedy));
+  };
+  if (now > certificate.not_after) {
+    return fail_with("it expired on", certificate.not_after, "issue a new one");
+  }
+  if (now < certificate.not_before) {
+    return fail_with("it is not valid before", certificate.not_before,
+                     "check this machine's clock (date -u)");
+  }
+  return {};
+}
+
+grpc::ChannelArguments arguments() {
+  grpc::ChannelArguments arguments;
+  arguments.SetMaxReceiveMessageSize(rpc::kMessageBytesMax);
+  arguments.SetMaxSendMessageSize(rpc::kMessageBytesMax);
+  // Else gRPC sends even what is for this machine to the proxy of $http_proxy.
+  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+  return arguments;
+}
+
+}  // namespace
+
+Result<std::shared_ptr<grpc::Channel>> connect_local(const LocalServer& server) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (server.socket.empty() || server.socket.size() >= sizeof(address.sun_path)) {
+    return fail_to_connect(server, ENAMETOOLONG);
+  }
+  server.socket.copy(address.sun_path, server.socket.size());
+  Fd connection(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (!connection || !limit_wait(connection.get()) ||
+      ::connect(connection.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) !=
+          0) {
+    return fail_to_connect(server, errno);
+  }
+  const int flags = ::fcntl(connection.get(), F_GETFL);
+  if (flags < 0 || ::fcntl(connection.get(), F_SETFL, flags | O_NONBLOCK) != 0) {
+    return fail_to_connect(server, errno);
+  }
+  return grpc::CreateCustomInsecureChannelFromFd("localhost", connection.release(), arguments());
+}
+
+Result<std::shared_ptr<grpc::Channel>> connect_tls(const std::string& address,
+                                                   const ClientTls& tls) {
+  const auto host_port = HostPort::parse(address);
+  if (!host_port) return std::unexpected(host_port.error());
+  auto credentials = rpc::read_credentials(
+      {.certificate = tls.certificate, .key = tls.key, .client_ca = tls.ca}, rpc::Side::kClient);
+  if (!credentials) return std::unexpected(std::move(credentials.error()));
+  if (const auto dates = check_dates(tls, credentials->info); !dates) {
+    return std::unexpected(dates.error());
+  }
+  const grpc::SslCredentialsOptions options{
+      .pem_root_certs = std::move(credentials->ca_pem),
+      .pem_private_key = std::move(credentials->key_pem),
+      .pem_cert_chain = std::move(credentials->certificate_pem)};
+  // A host may have the name of a scheme; an address in brackets is no part of a URI for gRPC.
+  const std::string target = address.starts_with('[') ? address : "dns:///" + address;
+  return grpc::CreateCustomChannel(target, grpc::SslCredentials(options), arguments());
+}
+
+std::string explain(const grpc::Status& status, const std::string& where) {
+  return is_of_transport(status) ? explain_lost(status, where) : own_words(status);
+}
+
+std::string explain(const grpc::Status& status, const std::string& address, const ClientTls& tls) {
+  if (!is_of_transport(status)) return own_words(status);
+  const auto host_port = HostPort::parse(address);
+  if (!host_port) return host_port.error().message;
+  const Endpoint endpoint{.address = address, .host_port = *host_port, .tls = tls};
+  if (status.error_message().starts_with("DNS resolution failed")) {
+    return explain_unresolved(endpoint, "DNS");
+  }
+  // Who once was connected may have been heard: then it matters more what has become of the call.
+  if (was_connected(status)) return explain_lost(status, address);
+  if (auto cause = probe_handshake(endpoint)) return *std::move(cause);
+  if (status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED) {
+    return explain_lost(status, address);
+  }
+  return say(endpoint,
+             fmt::format("gRPC could not connect ({}), but a handshake has just succeeded",
+                         printable(status.error_message())),
+             "try again");
+}
+
+}  // namespace mc::client

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// PEM files of certificates and keys. Errors name the role of the file, its path, what is wrong and
+// what to do. A passphrase is never asked for. Any thread.
+
+#include <fmt/format.h>
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/quote.hpp"
+#include "base/result.hpp"
+#include "rpc/openssl.hpp"
+
+namespace mc::rpc {
+
+/// A file as messages name it: `grpc.tls_key "/srv/key.pem"`.
+struct File {
+  std::string_view role;
+  const std::string& path;
+
+  [[nodiscard]] std::string name() const { return fmt::format("{} {}", role, quote(path)); }
+};
+
+/// All messages about these files have this form: `FILE: PROBLEM; REMEDY`.
+std::unexpected<Error> fail_with(const File& file, std::string_view problem,
+                                 std::string_view remedy);
+
+/// The last word of OpenSSL, "ee key too small", without its codes.
+std::string openssl_reason();
+
+/// The whole file, at most kCredentialBytesMax.
+Result<std::string> read_text(const File& file);
+
+/// All certificates of the file's text, at least one. Text between them is a comment.
+Result<std::vector<Certificate>> parse_certificates(const File& file, const std::string& text);
+
+/// The private key of the file's text.
+Result<Key> parse_key(const File& file, const std::string& text);
+
+}  // namespace mc::rpc
