@@ -13,6 +13,7 @@
 #include "admin/limits.hpp"
 #include "base/assert.hpp"
 #include "base/descriptor_limit.hpp"
+#include "net/unix_socket.hpp"
 
 namespace mc::admin {
 namespace {
@@ -22,12 +23,6 @@ bool is_out_of_resources(int error) {
 }
 
 }  // namespace
-
-std::uint64_t socket_cookie(int fd) {
-  std::uint64_t cookie = 0;
-  socklen_t size = sizeof(cookie);
-  return ::getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &size) == 0 ? cookie : 0;
-}
 
 std::unique_ptr<Acceptor> Acceptor::make(std::size_t connections_max) {
   Fd stop(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
@@ -72,7 +67,7 @@ Acceptor::Accepted Acceptor::accept_one(int listener) {
   });
   if (!connection) return is_out_of_resources(errno) ? Accepted::kPause : Accepted::kNone;
   // Before it is given away: whoever has it may close it at once.
-  const std::uint64_t cookie = socket_cookie(connection.get());
+  const std::uint64_t cookie = net::socket_cookie(connection.get());
   const int fd = handler_(std::move(connection));
   if (fd >= 0) connections_.push_back({.fd = fd, .cookie = cookie});
   return Accepted::kOne;
@@ -81,7 +76,7 @@ Acceptor::Accepted Acceptor::accept_one(int listener) {
 /// gRPC closes a connection without a word; the cookie of its descriptor tells.
 bool Acceptor::has_room() {
   std::erase_if(connections_,
-                [](const Connection& one) { return socket_cookie(one.fd) != one.cookie; });
+                [](const Connection& one) { return net::socket_cookie(one.fd) != one.cookie; });
   return connections_.size() < connections_max_;
 }
 

@@ -15,10 +15,6 @@
 
 namespace mc::admin {
 
-/// The kernel's name of a socket: tells it from a later one with the same descriptor. 0 if the
-/// descriptor is no socket. Any thread.
-std::uint64_t socket_cookie(int fd);
-
 class Acceptor {
  public:
   /// Takes a connection, non-blocking, on the acceptor's thread. Returns the connection's
@@ -45,7 +41,7 @@ class Acceptor {
   enum class Accepted { kOne, kNone, kPause };
   struct Connection {
     int fd = -1;
-    std::uint64_t cookie = 0;
+    std::uint64_t cookie = 0;  // tells it from a later socket with the same descriptor
   };
 
   Acceptor(Fd stop, std::size_t connections_max);

@@ -60,46 +60,36 @@ std::unexpected<Error> fail_with_errno(const std::string& path, int error) {
   }
 }
 
-std::optional<sockaddr_un> to_address(const std::string& path) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  if (path.empty() || path.size() >= sizeof(address.sun_path)) return std::nullopt;
-  path.copy(address.sun_path, path.size());
-  return address;
-}
-
-/// The process that connected or, seen from a client, that listens.
-std::optional<LocalPeer> peer_of(int fd) {
-  ucred credentials{};
-  socklen_t size = sizeof(credentials);
-  if (::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &size) != 0) return std::nullopt;
-  return LocalPeer{.uid = credentials.uid, .pid = credentials.pid};
-}
-
-std::unexpected<Error> fail_used(const std::string& path, const std::optional<LocalPeer>& user) {
+std::unexpected<Error> fail_used(const std::string& path,
+                                 const std::optional<net::UnixPeer>& user) {
   return fail_with(path,
                    fmt::format("another server uses it{}",
                                user ? fmt::format(" (pid {})", user->pid) : std::string()),
                    "stop that one first, or give this one another grpc.socket");
 }
 
+// Other programs connect to it too.
+bool has_fit_length(const std::string& path) {
+  return !path.empty() && path.size() <= net::kUnixPathMax;
+}
+
 std::unexpected<Error> fail_length(const std::string& path) {
-  return fail_with(path,
-                   fmt::format("a path has 1 to {} bytes here, this has {}",
-                               sizeof(sockaddr_un::sun_path) - 1, path.size()),
-                   "correct grpc.socket");
+  return fail_with(
+      path,
+      fmt::format("a path has 1 to {} bytes here, this has {}", net::kUnixPathMax, path.size()),
+      "correct grpc.socket");
 }
 
 /// What stands at the path of a socket that is to be made.
 struct Occupant {
   bool listens = false;
-  std::optional<LocalPeer> peer;  // if it listens and the kernel names it
+  std::optional<net::UnixPeer> peer;  // if it listens and the kernel names it
   dev_t device = 0;
   ino_t inode = 0;
 };
 
 /// Nothing: the path is free. An error: what is there is none of ours.
-Result<std::optional<Occupant>> find_occupant(const std::string& path, const sockaddr_un& address) {
+Result<std::optional<Occupant>> find_occupant(const std::string& path) {
   struct stat found{};
   if (::lstat(path.c_str(), &found) != 0) {
     if (errno == ENOENT) return std::nullopt;
@@ -109,14 +99,13 @@ Result<std::optional<Occupant>> find_occupant(const std::string& path, const soc
     return fail_with(path, "there is something that is no socket",
                      "correct grpc.socket, or remove what is there");
   }
-  const Fd probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  const Fd probe = net::new_unix_socket(SOCK_STREAM | SOCK_NONBLOCK);
   if (!probe) return fail_with_errno(path, errno);
-  const bool is_connected =
-      ::connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0;
+  const bool is_connected = net::connect_unix(probe.get(), path);
   const int error = is_connected ? 0 : errno;
   if (error == ENOENT) return std::nullopt;
   Occupant occupant{.listens = is_connected || error == EAGAIN,  // EAGAIN: its queue is full
-                    .peer = is_connected ? peer_of(probe.get()) : std::nullopt,
+                    .peer = is_connected ? net::peer_of(probe.get()) : std::nullopt,
                     .device = found.st_dev,
                     .inode = found.st_ino};
   if (occupant.listens || error == ECONNREFUSED) return occupant;
@@ -125,8 +114,8 @@ Result<std::optional<Occupant>> find_occupant(const std::string& path, const soc
 }
 
 /// Makes the way free for bind(2): removes a socket that nobody listens on.
-Result<void> clear_path(const std::string& path, const sockaddr_un& address) {
-  const auto occupant = find_occupant(path, address);
+Result<void> clear_path(const std::string& path) {
+  const auto occupant = find_occupant(path);
   if (!occupant.has_value()) return std::unexpected(occupant.error());
   if (!occupant->has_value()) return {};
   if ((*occupant)->listens) return fail_used(path, (*occupant)->peer);
@@ -142,7 +131,7 @@ Result<void> clear_path(const std::string& path, const sockaddr_un& address) {
 
 }  // namespace
 
-std::string describe(const LocalPeer& peer) {
+std::string describe(const net::UnixPeer& peer) {
   const std::string name = user_name(peer.uid);
   return fmt::format("uid={}{} pid={}", peer.uid, name.empty() ? "" : "(" + name + ")", peer.pid);
 }
@@ -157,18 +146,14 @@ LocalSocket::LocalSocket(std::string path, FileId file, Fd listener,
 LocalSocket::~LocalSocket() { close(); }
 
 Result<std::unique_ptr<LocalSocket>> LocalSocket::open(const std::string& path) {
-  const auto address = to_address(path);
-  if (!address) return fail_length(path);
+  if (!has_fit_length(path)) return fail_length(path);
   auto acceptor = Acceptor::make(kLocalConnectionsMax);
-  Fd listener(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  Fd listener = net::new_unix_socket(SOCK_STREAM | SOCK_NONBLOCK);
   if (acceptor == nullptr || !listener) return fail_with_errno(path, errno);
-  if (const auto cleared = clear_path(path, *address); !cleared) {
+  if (const auto cleared = clear_path(path); !cleared) {
     return std::unexpected(cleared.error());
   }
-  // The mode of the file that bind(2) makes is that of the socket: there is no moment in which
-  // others could connect.
-  if (::fchmod(listener.get(), kMode) != 0 ||
-      ::bind(listener.get(), reinterpret_cast<const sockaddr*>(&*address), sizeof(*address)) != 0) {
+  if (!net::bind_unix(listener.get(), path)) {
     if (errno == EADDRINUSE) {
       return fail_with(path, "another server has just taken it", "stop one of the two");
     }
@@ -192,9 +177,8 @@ Result<std::unique_ptr<LocalSocket>> LocalSocket::open(const std::string& path) 
 }
 
 Result<void> LocalSocket::rehearse(const std::string& path, pid_t but_for) {
-  const auto address = to_address(path);
-  if (!address) return fail_length(path);
-  const auto occupant = find_occupant(path, *address);
+  if (!has_fit_length(path)) return fail_length(path);
+  const auto occupant = find_occupant(path);
   if (!occupant.has_value()) return std::unexpected(occupant.error());
   if (occupant->has_value() && (*occupant)->listens) {
     const auto& peer = (*occupant)->peer;
@@ -239,13 +223,13 @@ void LocalSocket::close() {
 
 /// See Acceptor::Handler.
 int LocalSocket::hand_over(Fd connection, grpc::Server& server) {
-  const auto peer = peer_of(connection.get());
+  const auto peer = net::peer_of(connection.get());
   if (!peer) return -1;
   connection = renumber(std::move(connection));
   const int fd = connection.get();
   {
     const std::lock_guard lock(mutex_);
-    connections_[fd] = {.peer = *peer, .cookie = socket_cookie(fd)};
+    connections_[fd] = {.peer = *peer, .cookie = net::socket_cookie(fd)};
   }
   grpc::AddInsecureChannelFromFd(&server, connection.release());
   return fd;
@@ -260,7 +244,7 @@ Fd LocalSocket::renumber(Fd connection) {
     next_fd_ = kLocalFdBegin;
     const std::lock_guard lock(mutex_);
     std::erase_if(connections_, [](const auto& entry) {
-      return socket_cookie(entry.first) != entry.second.cookie;
+      return net::socket_cookie(entry.first) != entry.second.cookie;
     });
   }
   --numbers_left_;
@@ -270,7 +254,7 @@ Fd LocalSocket::renumber(Fd connection) {
   return renumbered;
 }
 
-std::optional<LocalPeer> LocalSocket::peer(const std::string& grpc_peer) const {
+std::optional<net::UnixPeer> LocalSocket::peer(const std::string& grpc_peer) const {
   if (!grpc_peer.starts_with(kFdPrefix)) return std::nullopt;
   const char* const begin = grpc_peer.data() + kFdPrefix.size();
   const char* const end = grpc_peer.data() + grpc_peer.size();

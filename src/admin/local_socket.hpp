@@ -18,17 +18,12 @@
 #include "admin/limits.hpp"
 #include "base/fd.hpp"
 #include "base/result.hpp"
+#include "net/unix_socket.hpp"
 
 namespace mc::admin {
 
-/// The process at the other end of a local connection, as it was when it connected.
-struct LocalPeer {
-  uid_t uid = 0;
-  pid_t pid = 0;
-};
-
 /// `uid=0(root) pid=1234`; without the name where the system knows none. Any thread.
-std::string describe(const LocalPeer& peer);
+std::string describe(const net::UnixPeer& peer);
 
 /// A listening Unix socket with mode 0600, which goes with its owner. One that root makes belongs
 /// to the owner of its directory, like all that a server of root leaves (base/owner.hpp).
@@ -54,7 +49,7 @@ class LocalSocket {
 
   /// Who makes the call of which grpc::ServerContext::peer() is `grpc_peer`; nothing for calls that
   /// did not come through this socket. To be asked when the call begins. Any thread.
-  [[nodiscard]] std::optional<LocalPeer> peer(const std::string& grpc_peer) const;
+  [[nodiscard]] std::optional<net::UnixPeer> peer(const std::string& grpc_peer) const;
 
   [[nodiscard]] int fd() const { return listener_.get(); }
 
@@ -71,8 +66,8 @@ class LocalSocket {
 
  private:
   struct Connection {
-    LocalPeer peer;
-    std::uint64_t cookie = 0;  // see socket_cookie()
+    net::UnixPeer peer;
+    std::uint64_t cookie = 0;  // see net::socket_cookie()
   };
   /// Which file a path leads to.
   struct FileId {

@@ -3,7 +3,6 @@
 
 #include <fmt/format.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <sys/socket.h>
 
 #include <cerrno>
@@ -13,6 +12,7 @@
 
 #include "admin/limits.hpp"
 #include "base/quote.hpp"
+#include "net/sockets.hpp"
 
 namespace mc::admin {
 namespace {
@@ -27,29 +27,6 @@ std::unexpected<Error> fail_with_errno(const SocketAddress& address, int error) 
     return fail(name + ": this machine has no such address; `ip address` shows those it has");
   }
   return fail(fmt::format("{}: {}", name, std::strerror(error)));
-}
-
-bool set_option(const Fd& fd, int level, int option, int value) {
-  return ::setsockopt(fd.get(), level, option, &value, sizeof(value)) == 0;
-}
-
-/// A socket that listens; nothing, with errno, if it cannot.
-Fd listen_at(const SocketAddress& address) {
-  Fd fd(::socket(address.family(), SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  // What is accepted inherits TCP_NODELAY, which gRPC sets on sockets of its own only.
-  bool is_ready = fd && set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1) &&
-                  set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-  if (address.family() == AF_INET6) {
-    const bool is_any = address.ip() == IpAddress();
-    is_ready = is_ready && set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, is_any ? 0 : 1);
-  }
-  is_ready = is_ready && ::bind(fd.get(), address.data(), address.size()) == 0 &&
-             ::listen(fd.get(), kBacklog) == 0;
-  if (is_ready) return fd;
-  const int error = errno;
-  fd.reset();
-  errno = error;
-  return {};
 }
 
 /// Hands a connection on; see Acceptor::Handler.
@@ -82,7 +59,7 @@ Result<std::unique_ptr<TcpListener>> TcpListener::open(const SocketAddress& addr
 }
 
 Result<Fd> TcpListener::listen(const SocketAddress& address) {
-  Fd listener = listen_at(address);
+  Fd listener = net::open_listener(address, kBacklog);
   if (!listener) return fail_with_errno(address, errno);
   return listener;
 }

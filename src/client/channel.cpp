@@ -23,6 +23,7 @@
 #include "base/quote.hpp"
 #include "client/host_port.hpp"
 #include "client/limits.hpp"
+#include "net/unix_socket.hpp"
 #include "rpc/credentials.hpp"
 #include "rpc/limits.hpp"
 
@@ -97,13 +98,6 @@ std::unexpected<Error> fail_to_connect(const LocalServer& server, int error) {
       return fail(
           fmt::format("admin socket {}: {}; correct grpc.socket", socket, std::strerror(error)));
   }
-}
-
-/// connect(2) waits while too many others do.
-bool limit_wait(int fd) {
-  const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(kLocalConnectWaitMax);
-  const timeval limit{.tv_sec = seconds.count(), .tv_usec = 0};
-  return ::setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) == 0;
 }
 
 // ---- what a status means
@@ -191,16 +185,11 @@ grpc::ChannelArguments arguments() {
 }  // namespace
 
 Result<std::shared_ptr<grpc::Channel>> connect_local(const LocalServer& server) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  if (server.socket.empty() || server.socket.size() >= sizeof(address.sun_path)) {
+  if (server.socket.empty() || server.socket.size() > net::kUnixPathMax) {
     return fail_to_connect(server, ENAMETOOLONG);
   }
-  server.socket.copy(address.sun_path, server.socket.size());
-  Fd connection(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  if (!connection || !limit_wait(connection.get()) ||
-      ::connect(connection.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) !=
-          0) {
+  Fd connection = net::new_unix_socket(SOCK_STREAM, kLocalConnectWaitMax);
+  if (!connection || !net::connect_unix(connection.get(), server.socket)) {
     return fail_to_connect(server, errno);
   }
   const int flags = ::fcntl(connection.get(), F_GETFL);

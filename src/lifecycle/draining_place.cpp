@@ -64,7 +64,7 @@ std::string path_of_draining_place(const std::string& database_path, const Fd& p
   sockaddr_un address{};
   socklen_t size = sizeof address;
   if (::getsockname(place.get(), reinterpret_cast<sockaddr*>(&address), &size) != 0) return {};
-  // The directory's name was short-lived (listen_at()).
+  // The directory of a long path has a name that was short-lived (net::bind_unix()).
   const std::string_view bound(address.sun_path,
                                ::strnlen(address.sun_path, sizeof address.sun_path));
   const auto dot = bound.rfind('.');

@@ -1,12 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "lifecycle/handover_wire.hpp"
 
-#include <fcntl.h>
-#include <fmt/format.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/time.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -16,37 +12,10 @@
 #include <filesystem>
 
 #include "lifecycle/limits.hpp"
+#include "net/unix_socket.hpp"
 
 namespace mc::lifecycle {
 namespace {
-
-// A path of any length, as sun_path with its 108 bytes cannot hold it: through a descriptor of its
-// directory.
-struct ShortPath {
-  explicit ShortPath(const std::filesystem::path& path)
-      : directory(::open(path.has_parent_path() ? path.parent_path().c_str() : ".",
-                         O_PATH | O_DIRECTORY | O_CLOEXEC)) {
-    const std::string text =
-        fmt::format("/proc/self/fd/{}/{}", directory.get(), path.filename().string());
-    fits = directory && text.size() < sizeof address.sun_path;
-    if (fits) text.copy(address.sun_path, text.size());
-    if (directory && !fits) errno = ENAMETOOLONG;
-  }
-  [[nodiscard]] const sockaddr* data() const { return reinterpret_cast<const sockaddr*>(&address); }
-
-  Fd directory;
-  sockaddr_un address{.sun_family = AF_UNIX, .sun_path = {}};
-  bool fits = false;
-};
-
-// connect(2) too waits no longer than that, where nobody takes those who wait.
-Fd new_socket(int type) {
-  Fd fd(::socket(AF_UNIX, type | SOCK_CLOEXEC, 0));
-  const timeval patience{.tv_sec = kConnectMax.count(), .tv_usec = 0};
-  if (fd)
-    static_cast<void>(::setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience));
-  return fd;
-}
 
 using Control = std::array<char, CMSG_SPACE(kDescriptorsPerMessage * sizeof(int))>;
 
@@ -119,9 +88,8 @@ std::optional<Message> receive_message(int socket) {
 }
 
 Fd connect_at(const std::string& path, int type) {
-  const ShortPath place(path);
-  Fd fd = place.fits ? new_socket(type) : Fd();
-  if (fd && ::connect(fd.get(), place.data(), sizeof place.address) == 0) return fd;
+  Fd fd = net::new_unix_socket(type, kConnectMax);
+  if (fd && net::connect_unix(fd.get(), path)) return fd;
   const int error = errno;
   fd.reset();
   errno = error;
@@ -131,14 +99,8 @@ Fd connect_at(const std::string& path, int type) {
 Fd listen_at(const std::string& path, int type) {
   struct stat found{};
   if (::lstat(path.c_str(), &found) == 0 && S_ISSOCK(found.st_mode)) ::unlink(path.c_str());
-  const ShortPath place(path);
-  Fd fd = place.fits ? new_socket(type) : Fd();
-  // The mode of the file that bind(2) makes is that of the socket.
-  if (fd && ::fchmod(fd.get(), 0600) == 0 &&
-      ::bind(fd.get(), place.data(), sizeof place.address) == 0 &&
-      ::listen(fd.get(), kHandoverBacklog) == 0) {
-    return fd;
-  }
+  Fd fd = net::new_unix_socket(type, kConnectMax);
+  if (fd && net::bind_unix(fd.get(), path) && ::listen(fd.get(), kHandoverBacklog) == 0) return fd;
   const int error = errno;
   fd.reset();
   errno = error;

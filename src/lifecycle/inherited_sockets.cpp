@@ -10,6 +10,8 @@
 #include <cstdint>
 #include <utility>
 
+#include "net/unix_socket.hpp"
+
 namespace mc::lifecycle {
 namespace {
 
@@ -32,13 +34,6 @@ bool listens(int fd) {
   return ::getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &answer, &size) == 0 && answer != 0;
 }
 
-// The same for all descriptors of a socket, in whatever process.
-std::uint64_t identity_of(int fd) {
-  std::uint64_t cookie = 0;
-  socklen_t size = sizeof cookie;
-  return ::getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &size) == 0 ? cookie : 0;
-}
-
 }  // namespace
 
 InheritedSockets InheritedSockets::from_systemd() {
@@ -58,7 +53,7 @@ InheritedSockets InheritedSockets::from_systemd() {
 void InheritedSockets::add(std::vector<Fd> sockets) {
   for (Fd& fd : sockets) {
     const bool known = std::ranges::any_of(sockets_, [&fd](const Fd& other) {
-      return identity_of(other.get()) == identity_of(fd.get());
+      return net::socket_cookie(other.get()) == net::socket_cookie(fd.get());
     });
     if (known || !listens(fd.get())) continue;
     const int flags = ::fcntl(fd.get(), F_GETFL);

@@ -19,6 +19,7 @@
 #include "lifecycle/draining_place.hpp"
 #include "lifecycle/handover_wire.hpp"
 #include "lifecycle/limits.hpp"
+#include "net/unix_socket.hpp"
 
 namespace mc::lifecycle {
 
@@ -59,14 +60,12 @@ Result<std::unique_ptr<Predecessor>> Predecessor::find(const std::string& databa
     return fail(fmt::format("the running server cannot be asked at {}: {}", quote(path),
                             std::strerror(errno)));
   }
-  ucred peer{};
-  socklen_t size = sizeof peer;
-  if (::getsockopt(socket.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0 ||
-      !limit_wait(socket.get(), patience.step)) {
+  const auto peer = net::peer_of(socket.get());
+  if (!peer.has_value() || !limit_wait(socket.get(), patience.step)) {
     return fail(fmt::format("{}: {}", quote(path), std::strerror(errno)));
   }
   return std::unique_ptr<Predecessor>(
-      new Predecessor(database_path, std::move(socket), peer.pid, patience));
+      new Predecessor(database_path, std::move(socket), peer->pid, patience));
 }
 
 std::unexpected<Error> Predecessor::gone(std::string_view what) const {

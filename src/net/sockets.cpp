@@ -205,6 +205,15 @@ Result<std::vector<Fd>> adopt_listeners(std::vector<Fd> inherited, const ListenA
   return inherited;
 }
 
+Fd open_listener(const SocketAddress& address, int backlog) {
+  Fd fd = open_bound({.address = address, .name = {}, .freebind = false}, Sharing::kAlone);
+  if (fd && ::listen(fd.get(), backlog) == 0) return fd;
+  const int code = errno;
+  fd.reset();
+  errno = code;
+  return {};
+}
+
 Fd open_backend_socket(const SocketAddress& address) {
   Fd fd(::socket(address.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (fd && !set_stream_options(fd.get())) fd.reset();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// TCP sockets, with their options in one place. Options set on a
-// listening socket are inherited by what it accepts, so a client costs no setsockopt(2).
+// TCP sockets, with their options in one place. Options set on a listening socket are inherited by
+// what it accepts, so a client costs no setsockopt(2).
 
 #include <cstddef>
 #include <cstdint>
@@ -41,6 +41,9 @@ Result<std::vector<Fd>> open_listeners(const ListenAddress& where, std::size_t c
 /// else by descriptors of the same. None is ever closed: who waits in its queue would be reset.
 Result<std::vector<Fd>> adopt_listeners(std::vector<Fd> inherited, const ListenAddress& where,
                                         std::size_t count);
+
+/// One socket that listens alone at its address. Nothing, with errno, if it cannot.
+Fd open_listener(const SocketAddress& address, int backlog);
 
 /// An unconnected socket of the address's family, non-blocking; nothing, with errno, if there is
 /// none to be had.

@@ -217,16 +217,3 @@ TEST_CASE("it stops at once, while it rests too, and connections stay") {
   pollfd event{.fd = clients.back().get(), .events = POLLIN, .revents = 0};
   CHECK(::poll(&event, 1, 0) == 0);
 }
-
-TEST_CASE("a socket's cookie tells it from a later one with its number") {
-  Fd first(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  const int number = first.get();
-  const std::uint64_t cookie = socket_cookie(number);
-  CHECK(cookie != 0);
-  CHECK(socket_cookie(number) == cookie);
-  first.reset();
-  CHECK(socket_cookie(number) == 0);
-  const Fd second(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  REQUIRE(second.get() == number);
-  CHECK(socket_cookie(number) != cookie);
-}
