@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Which address blocks hold an address: an immutable index over up to millions of CIDR blocks. It
-// is built in one go, a million blocks in a fraction of a second, and looked up by every
-// connection.
+// Which address blocks hold an address: an immutable index of up to millions of CIDR blocks. A
+// million blocks are indexed in a fraction of a second; every connection does one lookup.
 
 #include <cstddef>
 #include <optional>
@@ -14,8 +13,8 @@
 
 namespace mc::policy {
 
-/// An immutable set of address blocks. The families are apart: ::/0 holds no IPv4 address, in
-/// mapped form or not, just as IpPrefix::contains() has it. Any thread.
+/// An immutable set of address blocks. The families are separate: ::/0 holds no IPv4 address, in
+/// mapped form or not, as in IpPrefix::contains(). Any thread.
 class CidrIndex {
  public:
   /// No blocks.

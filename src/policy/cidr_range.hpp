@@ -18,7 +18,7 @@ using BlockLength = std::uint8_t;
 inline constexpr BlockLength kNoBlock = 0xff;
 
 /// Addresses from `first` on, up to the next range: the longest block that holds each of them has
-/// `length` bits. The length says it all: the block is the address cut to that many bits.
+/// `length` bits. The length is enough: the block is the address cut to that many bits.
 template <class Address>
 struct CidrRange {
   Address first;
@@ -57,7 +57,7 @@ class CidrFlattener {
     while (!open_.empty() && open_.back().last() < address) close_innermost();
   }
 
-  /// Behind the end of a block the one around it goes on.
+  /// Behind the end of a block, the block around it continues.
   void close_innermost() {
     const Address last = open_.back().last();
     open_.pop_back();
@@ -66,8 +66,8 @@ class CidrFlattener {
   }
 
   void begin_range(const Address& first, BlockLength length) {
-    // What began at the same address has no extent, and what goes on with the same length is not
-    // worth a range of its own.
+    // A range that began at the same address is empty, and one that continues with the same length
+    // needs no range of its own.
     if (ranges_.back().first == first) ranges_.pop_back();
     if (ranges_.empty() || ranges_.back().length != length) ranges_.push_back({first, length});
   }
@@ -77,7 +77,7 @@ class CidrFlattener {
 };
 
 /// The ranges that the blocks make, by address; the first begins at address 0. Blocks may repeat
-/// and nest; at most two ranges come out for each, and one.
+/// and nest; n blocks make at most 2n + 1 ranges.
 template <class Address>
 std::vector<CidrRange<Address>> flatten(std::vector<CidrBlock<Address>> blocks) {
   std::ranges::sort(blocks, [](const auto& a, const auto& b) {

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// A country as ISO 3166-1 alpha-2 writes it: what firewall rules name and the GeoIP database
-// answers. Any two capital letters are a code: which of them stand for a country changes with the
-// world.
+// A country as ISO 3166-1 alpha-2 writes it: firewall rules name it, the GeoIP database returns it.
+// Any two capital letters are a code, because the set of countries changes.
 
 #include <array>
 #include <compare>

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Whom the proxy does not serve: addresses, blocks and countries, as one immutable value. It
-// decides by the peer's address alone, before any session exists. Rules come in validated; a
-// changed firewall shares with the one before it the parts that did not change.
+// The clients that the proxy does not serve: addresses, blocks and countries, as one immutable
+// value. It decides by the peer's address alone, before any session exists. Rules come in
+// validated; a changed firewall shares the unchanged parts with the one before it.
 
 #include <bitset>
 #include <cstdint>
@@ -20,8 +20,8 @@
 
 namespace mc::policy {
 
-/// What the firewall says of an address. The first kind of rule that matches, in this order, names
-/// the verdict.
+/// The firewall's verdict on an address. The first kind of rule that matches, in this order, names
+/// it.
 enum class Verdict : std::uint8_t { kAllowed, kBlockedIp, kBlockedCidr, kBlockedCountry };
 
 /// "allowed", "blocked_ip", "blocked_cidr" or "blocked_country".
@@ -50,8 +50,8 @@ class Firewall {
   [[nodiscard]] Firewall with_countries(std::span<const std::string> countries) const;
   [[nodiscard]] Firewall with_geoip(std::shared_ptr<const GeoIp> geoip) const;
 
-  /// Whether a client with this address is served. An address that the database does not place in a
-  /// country is not in a blocked one.
+  /// Whether a client with this address is served. Country rules do not block an address for which
+  /// the database has no country.
   [[nodiscard]] Verdict check(const IpAddress& address) const;
 
   /// The longest blocked CIDR that holds the address, for logs: much dearer than check().

@@ -65,10 +65,10 @@ Result<Fd> open_file(const std::string& path) {
   return file;
 }
 
-// libmaxminddb maps the file that it is given. Operators replace that file in place (`cp new.mmdb
-// old.mmdb` truncates it and writes it again, and only then comes the SIGHUP): with the mapping on
-// the file itself, a lookup in the meantime would read a half-written tree or die of SIGBUS. So it
-// gets a copy that nobody else can reach and nothing can change any more.
+// libmaxminddb maps the file. Operators replace that file in place: `cp new.mmdb old.mmdb`
+// truncates it, writes it again, and only then comes the SIGHUP. With the mapping on the file
+// itself, a lookup meanwhile would read a half-written tree or die of SIGBUS. So the library gets a
+// sealed copy, which nothing can reach or change.
 Result<Fd> sealed_copy(const std::string& path, const Fd& file) {
   const auto fail_to_copy = [&path](int error) {
     return fail_with(path, fmt::format("cannot be copied into memory: {}", std::strerror(error)),
@@ -100,16 +100,16 @@ std::optional<CountryCode> iso_code(MMDB_entry_s entry, const char* field) {
   return CountryCode::from({data.utf8_string, data.data_size});
 }
 
-// `country` is where the address is used. Where MaxMind cannot tell (satellite links, anycast, some
-// mobile networks) it is absent, and the country in which the block is registered is the best
-// there is: better than letting those through that a country rule is most often meant for.
+// `country` is where the address is used. It is absent where MaxMind does not know (satellite
+// links, anycast, some mobile networks). The country in which the block is registered is the next
+// best: a country rule is most often meant for those addresses too.
 std::optional<CountryCode> country_of(const MMDB_entry_s& entry) {
   if (const auto country = iso_code(entry, "country")) return country;
   return iso_code(entry, "registered_country");
 }
 
-/// Whether any record has a country. Goes by the data and not by the name that the database gives
-/// itself: publishers choose names freely. A damaged tree may lead in circles, hence the bound.
+/// Whether any record has a country. Reads the data, not the database's name for itself, which
+/// publishers choose freely. A damaged tree may lead in circles, hence the bound.
 bool knows_countries(const MMDB_s& database) {
   std::vector<std::uint32_t> nodes{0};
   for (std::size_t seen = 0; !nodes.empty() && seen < kGeoIpProbeNodesMax; ++seen) {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 // The country of an address, from a database in MaxMind's format (.mmdb). A GeoIp is the database
-// as it was when it was opened: what happens to the file afterwards does not reach it, and a reload
-// opens another one.
+// as it was when it was opened: later changes of the file do not reach it, and a reload opens
+// another one.
 
 #include <chrono>
 #include <memory>
@@ -28,7 +28,7 @@ class GeoIp {
   GeoIp(const GeoIp&) = delete;
   GeoIp& operator=(const GeoIp&) = delete;
 
-  /// Where the address is, as far as the database knows. Damaged records answer nothing.
+  /// The country of the address, if the database has one. Damaged records return nothing.
   [[nodiscard]] std::optional<CountryCode> country(const IpAddress& address) const;
 
   /// What the database calls itself: "GeoLite2-Country".

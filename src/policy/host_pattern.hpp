@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Which host names a route takes: one name, all names below a host, or all names. The one place
+// Which host names a route takes: one name, all names below a host, or all names. The only place
 // that knows how such a pattern is written.
 
 #include <compare>

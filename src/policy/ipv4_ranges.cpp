@@ -25,8 +25,8 @@ BlockLength Ipv4Ranges::length_at(std::uint32_t address) const {
   const std::size_t upper = address >> 16;
   const auto lower = static_cast<std::uint16_t>(address);
 
-  // The answer stands in front of the first range that begins behind the address; that may be the
-  // last range of an earlier upper half, and there always is one because a range begins at 0.
+  // The result is the range before the first one that begins behind the address. That may be the
+  // last range of an earlier upper half. There always is one, because a range begins at 0.
   std::size_t behind = begin_[upper];
   std::size_t count = begin_[upper + 1] - behind;
   __builtin_prefetch(&lengths_[behind - (behind != 0)]);

@@ -47,11 +47,11 @@ std::size_t Ipv6Ranges::last_range_up_to(std::uint64_t upper) const {
   // Nodes are filled up with keys like this one, which must not count.
   if (upper == kLastUpper) return lengths_.size() - 1;
 
-  // The first key of a node on the way is never above `upper`: the parent chose the node by it, and
-  // in the root it is 0. The number of the last such key is that of the child.
+  // The first key of each node on the way is never above `upper`: the parent chose the node by it,
+  // and in the root it is 0. The index of the last key not above `upper` is the child's.
   std::size_t position = 0;
   for (const std::vector<Node>& layer : layers_) {
-    // The labels that may be asked for are fetched along with the last node, not after it.
+    // Fetches the labels that may be read next along with the last node, not after it.
     if (&layer == &layers_.back()) __builtin_prefetch(&lengths_[position * kFanout]);
     const auto& keys = layer[position].keys;
     std::size_t rank = 0;
@@ -63,8 +63,8 @@ std::size_t Ipv6Ranges::last_range_up_to(std::uint64_t upper) const {
   return position;
 }
 
-/// The last range, at `bound` or before, that begins at this address or before. `bound` begins in
-/// the /64 of the address, but behind it.
+/// The last range, not after `bound`, that begins at this address or before. `bound` is in the /64
+/// of the address, but behind the address.
 std::size_t Ipv6Ranges::last_range_up_to(std::uint64_t upper, std::uint64_t lower,
                                          std::size_t bound) const {
   const auto begins_behind = [&](std::size_t range) {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// CIDR ranges of IPv6, laid out for lookup: a static search tree over the upper halves of where the
-// ranges begin. Blocks are seldom longer than /64, so the lower halves are kept aside and seldom
-// read. Two million ranges take 36 MB, and a lookup misses the caches once or twice.
+// CIDR ranges of IPv6, laid out for lookup: a static search tree over the upper halves of the first
+// addresses. Blocks are seldom longer than /64, so the lower halves are kept apart and seldom read.
+// Two million ranges take 36 MB, and a lookup misses the caches once or twice.
 
 #include <absl/numeric/int128.h>
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 // Everything that a worker decides by, as one immutable value: the firewall and the routes of every
-// listener. The control plane builds the next one, sharing what did not change, and publishes it;
-// workers read it without taking a reference count, and never across a suspension.
+// listener. The control plane builds the next one, sharing the unchanged parts, and publishes it.
+// Workers read it without a reference count, and never across a suspension.
 
 #include <cstddef>
 #include <cstdint>

@@ -42,8 +42,8 @@ class Published {
   /// The reader with this index; each belongs to one thread.
   [[nodiscard]] Reader& reader(std::size_t index) { return *readers_.at(index); }
 
-  /// Makes `next` the current value. Returns when every reader works with it or is offline; by then
-  /// the value before it is gone. That takes as long as the longest turn of a reader; the caller
+  /// Makes `next` the current value. Returns when every reader uses it or is offline; the value
+  /// before it is freed by then. That takes as long as the longest turn of a reader; the caller
   /// sleeps meanwhile. One thread at a time, and never a reader's: it would wait for itself.
   void publish(std::unique_ptr<const T> next) {
     MC_ASSERT(next, "there is always a value to read");

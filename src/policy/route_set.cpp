@@ -12,8 +12,8 @@
 namespace mc::policy {
 namespace {
 
-// A change copies one shard and the list of shards, so the cheapest number is where both cost the
-// same: at 100,000 routes that is 200 routes copied beside 512 reference counts taken.
+// A change copies one shard and the list of shards. The cheapest number of shards makes both cost
+// the same: at 100,000 routes, 200 routes copied and 512 reference counts taken.
 constexpr unsigned kShardBits = 9;
 constexpr std::size_t kShardCount = std::size_t{1} << kShardBits;
 

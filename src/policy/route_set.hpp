@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 // An immutable set of routes, looked up by host, of which a changed copy is cheap: the routes are
-// spread over a fixed number of hash tables ("shards") that successive sets share, and a change
+// spread over a fixed number of hash tables ("shards"), successive sets share shards, and a change
 // copies only the shards that it touches. RouteTable is made of two of these; nothing else should
 // need one.
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 // Which backend a host name goes to, for one listener: an immutable table. A change makes another
-// table that shares nearly everything with the one before it.
+// table, which shares nearly everything with the one before it.
 
 #include <cstddef>
 #include <cstdint>
@@ -35,7 +35,7 @@ class RouteTable {
   /// The route with exactly this pattern, or nullptr. Lives as long as the table or a copy of it.
   [[nodiscard]] const LiveRoute* by_pattern(const HostPattern& pattern) const;
 
-  /// This table with the route added, or put in the place of the one with its pattern.
+  /// This table with the route added; it replaces the one with the same pattern.
   [[nodiscard]] RouteTable with(LiveRoute route) const;
   /// This table without the route that has this pattern, if there is one.
   [[nodiscard]] RouteTable without(const HostPattern& pattern) const;
@@ -57,13 +57,13 @@ class RouteTable {
   std::shared_ptr<const LiveRoute> fallback_;
 };
 
-/// A batch of changes on the way from one table to the next: far cheaper than as many with() and
-/// without(). The table it started from stays as it is. Belongs to one thread.
+/// A batch of changes from one table to the next: far cheaper than as many with() and without().
+/// The original table stays as it is. Belongs to one thread.
 class RouteTable::Edit {
  public:
   explicit Edit(const RouteTable& base);
 
-  /// Adds the route, or puts it in the place of the one with its pattern.
+  /// Adds the route; it replaces the one with the same pattern.
   void put(LiveRoute route);
   /// Removes the route with this pattern. False if there was none.
   bool remove(const HostPattern& pattern);

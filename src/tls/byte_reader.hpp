@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// The one way in which this room reads a peer's bytes: front to back, never past the end, numbers
-// in network byte order. It does not own the bytes. A read that asks for more than is left yields
-// zero or nothing, and leaves the reader failed and empty: a caller reads a whole structure, then
-// asks once.
+// How this room reads a peer's bytes: front to back, never past the end, numbers in network byte
+// order. Does not own the bytes. A read of more than is left returns zero or nothing, and leaves
+// the reader failed and empty: a caller reads a whole structure, then checks once.
 
 #include <cstddef>
 #include <cstdint>
@@ -16,11 +15,11 @@ class ByteReader {
  public:
   explicit ByteReader(std::span<const std::uint8_t> bytes) : rest_(bytes) {}
 
-  /// True when nothing is left, which is also so after a failure: loops until empty() always end.
+  /// True when nothing is left, also after a failure: loops until empty() always end.
   [[nodiscard]] bool empty() const { return rest_.empty(); }
-  /// True once a read has asked for more than was left.
+  /// True once a read wanted more than was left.
   [[nodiscard]] bool failed() const { return failed_; }
-  /// True when every read was answered and no byte is left over.
+  /// True when every read succeeded and no byte is left over.
   [[nodiscard]] bool finished() const { return !failed_ && rest_.empty(); }
   [[nodiscard]] std::span<const std::uint8_t> rest() const { return rest_; }
 

@@ -35,7 +35,7 @@ constexpr bool is_tls(std::uint16_t version) {
 constexpr std::size_t kSslV2HeadSize = 5;
 
 // What a stream is that does not begin like a handshake record. An SSLv2 CLIENT-HELLO has a length
-// of two bytes with the high bit set, then the message type, then the version on offer.
+// of two bytes with the high bit set, then the message type, then the offered version.
 ParseResult judge_other(Bytes stream) {
   ByteReader reader(stream);
   if ((reader.u8() & 0x80) == 0) return Reject::kNotTls;
@@ -55,7 +55,8 @@ struct Record {
 };
 
 // Reads the record at the front of `bytes`, or nothing while its header is incomplete. Only
-// handshake records may come before the end of the hello: an alert or anything else there ends it.
+// handshake records may come before the end of the hello: any other record, such as an alert, ends
+// it.
 std::expected<std::optional<Record>, Reject> read_record(Bytes bytes) {
   ByteReader reader(bytes);
   const auto type = reader.u8();
@@ -102,14 +103,14 @@ class MessageHeader {
   std::size_t size_ = 0;
 };
 
-// The fewest raw bytes in which so much of a message can arrive: in records as full as may be.
+// The fewest raw bytes that can carry so much of a message: in the fullest records.
 constexpr std::size_t raw_size_min(std::size_t message_bytes) {
   const auto records = (message_bytes + kRecordPayloadMax - 1) / kRecordPayloadMax;
   return message_bytes + (records * kRecordHeaderSize);
 }
 
-// Walks from record to record, touching no payload but the handshake header. Returns the size of
-// the message once all its records are there, else the answer.
+// Walks from record to record; reads no payload but the handshake header. Returns the size of the
+// message once all its records are there, else the result of parse().
 std::expected<std::size_t, ParseResult> find_message(Bytes stream) {
   MessageHeader header;
   std::size_t message_bytes = 0;  // In the records before `offset`.
@@ -127,8 +128,8 @@ std::expected<std::size_t, ParseResult> find_message(Bytes stream) {
 
     message_bytes += payload_size;
     offset += kRecordHeaderSize + payload_size;
-    // A ClientHello must end with its record, since a key change may follow (RFC 8446 section 5.1),
-    // and before TLS 1.3 no client has anything to say before the server's answer.
+    // A ClientHello must end with its record, since a key change may follow (RFC 8446 section 5.1).
+    // Before TLS 1.3 no client sends anything more before the ServerHello.
     if (header.complete() && message_bytes > *message_size) {
       return std::unexpected(Reject::kMalformedHandshake);
     }
@@ -142,7 +143,7 @@ std::expected<std::size_t, ParseResult> find_message(Bytes stream) {
 
 // ---- The message ----
 
-// What the extensions say, before it is known whether they name a host.
+// What the extensions contain, before it is known whether they name a host.
 struct Extensions {
   std::optional<Bytes> server_name;
   AlpnList alpn;
@@ -150,8 +151,8 @@ struct Extensions {
   bool ech_offered = false;
 };
 
-// A list of names of which each type may be there once. host_name is the only type there is, so the
-// list holds one name; another type could only hide what a less strict backend would read.
+// A list of names with at most one of each type. host_name is the only defined type, so the list
+// holds one name; another type could only hide what a less strict backend would read.
 std::optional<Bytes> read_server_name(ByteReader body) {
   auto list = body.vector16();
   const auto type = list.u8();
@@ -179,8 +180,9 @@ std::optional<std::uint16_t> read_highest_version(ByteReader body) {
 std::expected<Extensions, Reject> read_extensions(ByteReader block) {
   constexpr auto kMalformed = std::unexpected(Reject::kMalformedExtension);
   Extensions found;
-  // Every type there can be, so that the check costs the same for each of the 16 K extensions that
-  // fit in a hello. To clear these 8 KiB takes less than 100 ns, and needs no state between hellos.
+  // One bit for every possible type, so that the check costs the same for each of the 16 K
+  // extensions that fit in a hello. Clearing these 8 KiB takes less than 100 ns, and needs no state
+  // between hellos.
   std::bitset<65536> seen;
   while (!block.empty()) {
     const auto type = block.u16();
@@ -212,7 +214,7 @@ std::expected<Extensions, Reject> read_extensions(ByteReader block) {
   return found;
 }
 
-// `refused` becomes the name that is no host name.
+// `refused` is set to the name that is no host name.
 std::expected<ClientHello, Reject> read_message(Bytes message, Bytes& refused) {
   ByteReader reader(message);
   reader.bytes(kHandshakeHeaderSize);
@@ -221,8 +223,7 @@ std::expected<ClientHello, Reject> read_message(Bytes message, Bytes& refused) {
   const auto session_id = reader.vector8().rest();
   const auto cipher_suites = reader.vector16().rest();
   const auto compression_methods = reader.vector8().rest();
-  // A version that is newer than any that we know is the backend's to answer (RFC 5246 appendix
-  // E.1).
+  // A version newer than all that we know is left to the backend (RFC 5246 appendix E.1).
   if (reader.failed() || legacy_version < 0x0300 || session_id.size() > kSessionIdMax ||
       cipher_suites.empty() || cipher_suites.size() % 2 != 0 || compression_methods.empty()) {
     return std::unexpected(Reject::kMalformedHandshake);
@@ -298,8 +299,8 @@ ParseResult ClientHelloParser::parse(Bytes stream_start) {
   return *hello;
 }
 
-// The message of the size that find_message() found: in place if one record holds it, else joined.
-// It has checked that the payloads add up to just this size, and that none of them is empty.
+// The message of the size that find_message() returned: in place if one record holds it, else
+// joined. find_message() has checked that the payloads add up to this size, and that none is empty.
 Bytes ClientHelloParser::message_in(Bytes stream, std::size_t size) {
   ByteReader records(stream);
   std::size_t joined = 0;

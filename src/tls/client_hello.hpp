@@ -2,9 +2,8 @@
 #pragma once
 // Reads the ClientHello at the start of a TCP stream, from bytes that were peeked and stay where
 // they are. A pure function of those bytes: no sockets, no time, no routes, and no trust. It checks
-// what the route decision rests on, and that the hello can only be read in one way; the rest is the
-// backend's business. What it cannot read in one way it rejects, so that no doubt ever becomes a
-// route.
+// what the route decision depends on, and that the hello has only one reading; it rejects a hello
+// with more than one, so that no route depends on a doubt. The rest is left to the backend.
 
 #include <cstddef>
 #include <cstdint>
@@ -81,7 +80,7 @@ class AlpnList {
 
 static_assert(std::forward_iterator<AlpnList::Iterator>);
 
-/// What a hello says that a route may depend on.
+/// The parts of a hello that a route may depend on.
 struct ClientHello {
   /// With ECH this is the outer name: the one that the client shows to the network on purpose.
   HostName server_name;
@@ -95,10 +94,10 @@ struct ClientHello {
   bool ech_offered = false;
 };
 
-/// The bytes are a good beginning. No ClientHello can be complete before the stream is `needed`
-/// bytes long, counted from its start; always more than there were, never more than
-/// kHelloStreamMax. A Reject may be provable sooner: whoever waits for `needed` (SO_RCVLOWAT) has a
-/// deadline as well.
+/// So far the bytes are valid. No ClientHello can be complete before the stream is `needed` bytes
+/// long, counted from its start; always more than there are, never more than kHelloStreamMax. A
+/// Reject may be provable sooner, so a caller that waits for `needed` bytes (SO_RCVLOWAT) also
+/// needs a deadline.
 struct Incomplete {
   std::size_t needed = 0;
 };
@@ -113,13 +112,13 @@ class ClientHelloParser {
   ClientHelloParser(const ClientHelloParser&) = delete;
   ClientHelloParser& operator=(const ClientHelloParser&) = delete;
 
-  /// Judges the first bytes of a stream; whatever follows the hello is ignored. For a stream that
-  /// grows the answer is Incomplete until it is final. `alpn` lives until the next call, and no
-  /// longer than the bytes. RFC 8446 sections 4.1.2, 4.2 and 5.1, RFC 5246 section 7.4.1.2, RFC
-  /// 6066 section 3, RFC 7301.
+  /// Judges the first bytes of a stream; ignores what follows the hello. Returns Incomplete for a
+  /// growing stream until the result is final. `alpn` lives until the next call, and no longer than
+  /// the bytes. RFC 8446 sections 4.1.2, 4.2 and 5.1, RFC 5246 section 7.4.1.2, RFC 6066 section 3,
+  /// RFC 7301.
   [[nodiscard]] ParseResult parse(std::span<const std::uint8_t> stream_start);
-  /// The server name of the hello that parse() has just refused with kNameInvalid: any bytes. Lives
-  /// as `alpn` does.
+  /// The server name of the hello that parse() has just refused with kNameInvalid: any bytes. Has
+  /// the lifetime of `alpn`.
   [[nodiscard]] std::span<const std::uint8_t> refused_name() const { return refused_name_; }
 
  private:

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 // DNS host names in one normal form, so that the name a client sends and the name an operator typed
-// are equal exactly when they mean the same host. Used by the hello parser, by the configuration
-// and by the route table. It knows nothing of wildcards: "*.example.com" is the route table's
-// business, and what follows the "*." is a HostName.
+// are equal exactly when they mean the same host. Used by the hello parser, the configuration and
+// the route table. Does not know wildcards: "*.example.com" belongs to the route table; the text
+// after "*." is a HostName.
 
 #include <array>
 #include <compare>
@@ -14,7 +14,7 @@
 
 namespace mc::tls {
 
-/// Which rule a text breaks that is not a host name.
+/// The rule that a text breaks when it is not a host name.
 enum class HostNameError : std::uint8_t {
   kEmpty,
   kTooLong,
@@ -38,7 +38,7 @@ class HostName {
 
   /// Normalises and checks: ASCII letters become lower case, one trailing dot is dropped; then 1 to
   /// 253 characters in labels of 1 to 63 letters, digits, hyphens and underscores. A hyphen at an
-  /// end of a label is none of RFC 1123 section 2.1's, but in use below wildcards of DNS. IP
+  /// end of a label is accepted: not by RFC 1123 section 2.1, but in use below DNS wildcards. IP
   /// addresses are not host names (RFC 6066 section 3): neither is anything with a colon, nor a
   /// name whose last label is a number, which inet_aton(3) and browsers read as IPv4. A-labels
   /// ("xn--...") are taken as they are; U-labels are not ASCII.

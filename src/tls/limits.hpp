@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// How much of a stranger's bytes the proxy looks at before it knows where they want to go. A hello
-// past a limit is refused as too_large as soon as one of its headers announces it, so that nobody
-// makes a worker wait for, or hold, more than these.
+// How much of a stranger's bytes the proxy reads before it knows the destination. A hello past a
+// limit is refused as too_large as soon as one of its headers announces it, so that no client makes
+// a worker wait for, or hold, more than these.
 
 #include <cstddef>
 
@@ -14,8 +14,7 @@ inline constexpr std::size_t kRecordHeaderSize = 5;
 inline constexpr std::size_t kHandshakeHeaderSize = 4;
 
 /// The longest ClientHello message, with its handshake header. A browser's with post-quantum key
-/// shares is about 2 KiB; what makes hellos large are session tickets, whose length field ends at
-/// 64 KiB.
+/// shares is about 2 KiB; session tickets make hellos large, and their length field ends at 64 KiB.
 inline constexpr std::size_t kHelloMessageMax = 65536;
 
 /// The most raw bytes, record headers included, that a hello may take. Twice the message: a hello
