@@ -11,8 +11,8 @@
 
 namespace mc::internal {
 
-/// Says where and why, and ends the process with SIGABRT. Uses no heap, no lock and no logger,
-/// because any of them may be what is broken.
+/// Prints where and why, and ends the process with SIGABRT. Uses no heap, no lock and no logger,
+/// because any of them may be broken.
 [[noreturn, gnu::cold, gnu::noinline]] inline void assertion_failed(const char* condition,
                                                                     const char* why,
                                                                     const char* file, int line) {

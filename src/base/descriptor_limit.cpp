@@ -29,7 +29,7 @@ rlim_t without_those_of_operators(rlim_t hard) {
 
 std::uint64_t raise_descriptor_limit() {
   rlimit limit{};
-  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return 1024;  // what POSIX systems give at the least
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return 1024;  // what POSIX systems give at least
   is_shared_out = set_soft_limit(without_those_of_operators(limit.rlim_max));
   return is_shared_out ? limit.rlim_max : limit.rlim_cur;
 }

@@ -42,8 +42,7 @@ std::optional<std::int64_t> scaled(std::string_view digits, std::int64_t scale) 
   return value;
 }
 
-/// The digits after a decimal point as milliseconds, exactly; nothing when they do not come out
-/// even.
+/// The digits after a decimal point as milliseconds, exactly; nothing if the result is not whole.
 std::optional<std::int64_t> scaled_fraction(std::string_view digits, std::int64_t scale) {
   while (digits.ends_with('0')) digits.remove_suffix(1);
   // 10^k divides digits * 86,400,000 (2^10 * 3^3 * 5^5) for no k beyond 10, because digits ends in

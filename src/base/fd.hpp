@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// The owner of one file descriptor. Closing is its only destructor effect; what must happen before
-// a close (cancelling what a ring still holds, linger options) is the business of whoever owns the
-// Fd.
+// The owner of one file descriptor. The destructor only closes it; what must happen before a close
+// (cancelling what a ring still holds, linger options) is the duty of the Fd's owner.
 
 #include <unistd.h>
 

@@ -33,10 +33,10 @@ namespace {
 
 using Clock = std::chrono::system_clock;
 
-/// How often a line that cannot be written looks whether the log has given up on it.
+/// How often a line that cannot be written checks whether the log has given up on it.
 constexpr std::chrono::milliseconds kStuckPoll{100};
 
-/// In a storm the count of lost lines is told this often, not with each line.
+/// In a storm the count of lost lines is logged this often, not with each line.
 constexpr std::chrono::seconds kDropReportInterval{1};
 
 enum class Priorities : std::uint8_t { kNone, kSyslog };
@@ -77,7 +77,7 @@ void append_time(std::string& out, Clock::time_point time) {
                  clock.seconds().count(), clock.subseconds().count());
 }
 
-/// Writes a text that may be anything, with `append` for its quoting, and cuts it to size.
+/// Writes any text, with `append` for its quoting, and cuts it to size.
 template <class Append>
 void append_bounded(std::string& out, std::string_view text, Append append) {
   if (text.size() <= kLogValueBytesMax) return append(out, text);
@@ -95,7 +95,7 @@ struct JsonValue {
   std::string& out;
   void operator()(std::string_view text) const { append_bounded(out, text, append_json_string); }
   void operator()(std::chrono::milliseconds duration) const {
-    // Six zeros more are nanoseconds, without the overflow that a conversion could have.
+    // Six more zeros make nanoseconds, without the overflow that a conversion could have.
     fmt::format_to(std::back_inserter(out), "{}{}", duration.count(),
                    duration.count() == 0 ? "" : "000000");
   }
@@ -178,7 +178,7 @@ Priorities decide(LogPriorities wanted, int fd) {
   return is_journal(fd) ? Priorities::kSyslog : Priorities::kNone;
 }
 
-/// The descriptor that lines go to. Belongs to the writer's thread, but for give_up().
+/// The descriptor that lines go to. Belongs to the writer's thread, except give_up().
 class Output {
  public:
   explicit Output(int fd) : fd_(fd) {
@@ -186,8 +186,7 @@ class Output {
     is_socket_ = fstat(fd, &status) == 0 && S_ISSOCK(status.st_mode);
   }
 
-  /// Writes the whole line, waiting for the reader if need be. False when it was not or not wholly
-  /// written.
+  /// Writes the whole line, waiting for the reader if necessary. False if any part was not written.
   bool write(std::string_view line) {
     // After a line that was cut off the next one starts on a line of its own.
     if (is_torn_ && !write_bytes("\n")) return false;
@@ -202,10 +201,10 @@ class Output {
   bool write_bytes(std::string_view bytes) {
     while (!bytes.empty()) {
       if (!wait_until_writable()) return false;
-      // A pipe that polls as writable takes PIPE_BUF bytes without blocking, a socket is told not
-      // to block. So give_up() always gets through, whatever the reader does. (O_NONBLOCK is no
-      // way: it would belong to everyone who shares the descriptor, the operator's shell among
-      // them.)
+      // A pipe that polls as writable takes PIPE_BUF bytes without blocking; a socket gets
+      // MSG_DONTWAIT. So give_up() always takes effect, whatever the reader does. (O_NONBLOCK does
+      // not serve: it would apply to everyone who shares the descriptor, such as the operator's
+      // shell.)
       const std::string_view piece = bytes.substr(0, PIPE_BUF);
       const ssize_t written =
           is_socket_ ? ::send(fd_, piece.data(), piece.size(), MSG_DONTWAIT | MSG_NOSIGNAL)
@@ -225,7 +224,7 @@ class Output {
     while (true) {
       const bool is_last = given_up_.load(std::memory_order_relaxed);
       const int ready = ::poll(&waiting, 1, is_last ? 0 : static_cast<int>(kStuckPoll.count()));
-      // A broken descriptor counts as ready: the write says what is wrong with it.
+      // A broken descriptor counts as ready: the write returns what is wrong with it.
       if (ready > 0) return true;
       if (is_last || (ready < 0 && errno != EINTR)) return false;
     }
@@ -237,8 +236,8 @@ class Output {
   std::atomic<bool> given_up_ = false;
 };
 
-/// Keeps every signal from the threads that are started while it lives: signals are main()'s, and a
-/// SIGPIPE from a broken stderr is nobody's.
+/// Blocks every signal in the threads that are started while it lives: signals belong to main(),
+/// and a SIGPIPE from a broken stderr to no thread.
 class SignalsBlocked {
  public:
   SignalsBlocked() {
@@ -271,16 +270,16 @@ std::shared_ptr<Pool> start_pool() {
 
 }  // namespace
 
-/// The queue, its thread, and what that thread does with a line. spdlog's levels, patterns and
-/// registry stay out of it: it is handed finished lines.
+/// The queue, its thread, and what that thread does with a line. Does not use spdlog's levels,
+/// patterns and registry: it gets finished lines.
 class Log::Writer final : public spdlog::sinks::sink {
  public:
   explicit Writer(const Options& options)
       : style_{options.format, decide(options.priorities, options.fd)},
         output_(options.fd),
         pool_(start_pool()),
-        // An alias without ownership: the pool, and with it every user of the sink, goes before the
-        // sink.
+        // An alias without ownership: the pool, and with it every user of the sink, is destroyed
+        // before the sink.
         logger_(std::make_shared<spdlog::async_logger>(
             "mc-proxy", spdlog::sink_ptr(std::shared_ptr<void>(), this), pool_,
             spdlog::async_overflow_policy::overrun_oldest)) {
@@ -335,8 +334,8 @@ class Log::Writer final : public spdlog::sinks::sink {
   void set_formatter(std::unique_ptr<spdlog::formatter>) override {}
 
  private:
-  /// Says how many lines were lost since it last did: when the queue has drained, or in a long
-  /// storm now and then.
+  /// Logs how many lines were lost since the last report: when the queue has drained, or at
+  /// intervals in a long storm.
   void report_lost() {
     const std::uint64_t total = lost();
     if (total == reported_) return;
@@ -361,12 +360,12 @@ class Log::Writer final : public spdlog::sinks::sink {
   std::mutex mutex_;
   std::condition_variable progress_;
   // Under mutex_: how many lines have left the queue for good. Lines leave it in order, so the
-  // first `settled_` ones are written or lost. Counted when none is in the thread's hands.
+  // first `settled_` ones are written or lost. Counted when the thread holds none.
   std::uint64_t settled_ = 0;
 
   std::shared_ptr<Pool> pool_;
-  // The same: ~Writer empties the pointer first and then joins the thread, which looks here
-  // meanwhile.
+  // The same pool, for the thread: ~Writer empties pool_ first and then joins the thread, which
+  // still uses this.
   Pool& queue_ = *pool_;
   std::shared_ptr<spdlog::async_logger> logger_;
 };

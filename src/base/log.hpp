@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// The process's log: one line per event, as Go's slog writes them (logfmt or JSON), to stderr.
-// Lines are formatted by the thread that logs and written by a thread of the Log's own, with a
-// bounded queue between: whoever logs never waits for a slow reader of stderr. When the queue is
-// full the oldest lines go, are counted, and the log says how many. There is no global log: main()
-// owns one and passes it by reference. Any thread may log.
+// The process's log: one line per event, as Go's slog writes them (logfmt or JSON), to stderr. The
+// logging thread formats a line, and a thread of the Log writes it, with a bounded queue between:
+// logging never waits for a slow reader of stderr. When the queue is full, the oldest lines are
+// dropped and counted, and the log reports the count. There is no global log: main() owns one and
+// passes it by reference. Any thread may log.
 
 #include <atomic>
 #include <chrono>
@@ -28,18 +28,19 @@ std::string_view to_string(LogLevel level);
 /// filters.
 enum class LogPriorities : std::uint8_t { kWhenJournal, kAlways, kNever };
 
-/// Lines that may wait for the writer: 3 MB when they are short, and 0.8 s of what a proxy logs
-/// that ends 10,000 sessions a second.
+/// Lines that may wait for the writer: 3 MB of short lines, and 0.8 s of the log of a proxy that
+/// ends 10,000 sessions a second.
 inline constexpr std::size_t kLogQueueLinesMax = 8192;
 
-/// The longest value a line holds. What is longer is cut and ends in "...": the queue is bounded in
+/// The longest value in a line. A longer one is cut and ends in "...": the queue is bounded in
 /// lines, and with this in bytes.
 inline constexpr std::size_t kLogValueBytesMax = 4096;
 
 /// How long flush(), and with it the end of the process, waits for a stderr that nobody reads.
 inline constexpr std::chrono::milliseconds kLogFlushWaitMax{2000};
 
-/// A key and a value of a log line. Borrows its texts: made where the line is logged, gone with it.
+/// A key and a value of a log line. Borrows its texts: made where the line is logged, destroyed
+/// with it.
 class LogField {
  public:
   using Value = std::variant<std::string_view, std::int64_t, std::uint64_t, double, bool,
@@ -72,7 +73,7 @@ class LogField {
 };
 
 /// Writes log lines to a descriptor that it does not own. A descriptor that is broken, closed or
-/// stuck loses lines, and nothing else: it neither blocks a caller nor ends the process.
+/// stuck only loses lines: it neither blocks a caller nor ends the process.
 class Log {
  public:
   struct Options {
@@ -84,12 +85,12 @@ class Log {
 
   /// Starts the writer's thread; without threads the process ends here, with a message.
   explicit Log(Options options);
-  /// Flushes, gives up what a stuck descriptor did not take by then, and joins the writer.
+  /// Flushes, drops what a stuck descriptor did not take by then, and joins the writer.
   ~Log();
   Log(const Log&) = delete;
   Log& operator=(const Log&) = delete;
 
-  /// Whether a line of this level is written: to save the making of costly fields.
+  /// Whether a line of this level is written; check it before making costly fields.
   [[nodiscard]] bool enabled(LogLevel level) const {
     return level >= level_.load(std::memory_order_relaxed);
   }

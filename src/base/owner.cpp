@@ -27,8 +27,8 @@ std::optional<Owner> owner_beside(const std::string& path) {
 }
 
 void give_socket(const std::string& path, Owner owner) {
-  // The owner of the directory could put something else in its place at any moment: what is looked
-  // at and what is given away are one descriptor.
+  // The owner of the directory could replace the file at any moment, so one descriptor serves both
+  // the check and the chown.
   const Fd socket(::open(path.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
   struct stat found{};
   if (!socket || ::fstat(socket.get(), &found) != 0) return;

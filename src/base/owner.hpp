@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Whose the files are that a server makes. One that root starts by hand must not leave any that the
-// service's user cannot use: a killed server removes nothing. Any thread.
+// Who owns the files that a server makes. A server that root starts by hand must not leave files
+// that the service's user cannot use: a killed server removes nothing. Any thread.
 
 #include <sys/types.h>
 
@@ -16,20 +16,20 @@ struct Owner {
   gid_t group = 0;
 };
 
-/// For whom a process of root makes a file beside the one at `path`: its owner, or the owner of the
-/// directory while there is no such file. Nothing for other users, who can give nothing away, and
-/// where there is no directory.
+/// The owner to give to a file that a root process makes beside the one at `path`: that file's
+/// owner, or the owner of the directory while there is no such file. Nothing for other users, who
+/// cannot change owners, and where there is no directory.
 std::optional<Owner> owner_beside(const std::string& path);
 
-/// Gives the Unix socket at `path`, which this process has just made, to `owner`. Whatever else may
-/// be there by now, such as a link to another file, stays as it is. Where it fails, the next
-/// server says so.
+/// Gives the Unix socket at `path`, which this process has just made, to `owner`. Anything else
+/// found there, such as a link to another file, is not changed. If it fails, the next server
+/// reports it.
 void give_socket(const std::string& path, Owner owner);
 
-/// The most memory for the system's entry of a user, of which the name is wanted.
+/// The most memory for the system's entry of a user, which has the name.
 inline constexpr std::size_t kUserEntryBytesMax = std::size_t{64} * 1024;
 
-/// The name of a user, made printable; empty where the system knows none.
+/// The name of a user, made printable; empty where the system has none.
 std::string user_name(uid_t uid);
 
 /// The same for a message: "mc-proxy", or "uid 123" where there is none.

@@ -22,9 +22,9 @@ struct Range {
   char32_t first, last;
 };
 
-// What is not printed as it is beyond ASCII: controls, spaces other than ' ', format characters
-// (which can reorder or hide text), private use and non-characters. Unicode's unassigned code
-// points are not listed: they are harmless, and the list would age.
+// What is escaped beyond ASCII: controls, spaces other than ' ', format characters (which can
+// reorder or hide text), private use and non-characters. Unicode's unassigned code points are not
+// listed: they are harmless, and the list would age.
 constexpr Range kHidden[] = {
     {0x80, 0xa0},       {0xad, 0xad},       {0x600, 0x605},     {0x61c, 0x61c},
     {0x6dd, 0x6dd},     {0x70f, 0x70f},     {0x890, 0x891},     {0x8e2, 0x8e2},
@@ -156,7 +156,7 @@ void append_json_string(std::string& out, std::string_view text) {
     } else if (c.code < 0x10000) {
       fmt::format_to(std::back_inserter(out), "\\u{:04x}", static_cast<std::uint32_t>(c.code));
     } else {
-      // Beyond the basic plane JSON knows no single escape; the character itself is always allowed.
+      // JSON has no single escape beyond the basic plane; the character itself is always allowed.
       out += rest.substr(0, c.size);
     }
     at += c.size;

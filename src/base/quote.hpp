@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Foreign text made safe to print: in messages to people, in log lines, in JSON. Whatever bytes a
-// peer or a file holds, what comes out is printable, stays on one line and cannot pass for
-// something else. Pure functions; any thread.
+// Makes foreign text safe to print: in messages to people, in log lines, in JSON. For any bytes of
+// a peer or a file the result is printable, stays on one line and cannot be mistaken for something
+// else. Pure functions; any thread.
 
 #include <cstddef>
 #include <string>
@@ -18,18 +18,18 @@ inline constexpr std::size_t kQuotedBytesMax = 128;
 /// "..." after kQuotedBytesMax bytes.
 std::string quote(std::string_view text);
 
-/// The text without quotes, and with escapes only for what does not print: for the words of a
-/// library that may repeat foreign text.
+/// The text without quotes, with escapes only for what does not print: for messages of a library
+/// that may repeat foreign text.
 std::string printable(std::string_view text);
 
-/// Appends the text in double quotes, whole, with the escapes of Go's strconv.Quote: \n, \t, \",
-/// \\ and the like by name, other control characters and bytes that are no UTF-8 as \xNN,
-/// characters that do not print as \uNNNN. Text in any script stays readable.
+/// Appends the whole text in double quotes, with the escapes of Go's strconv.Quote: \n, \t, \", \\
+/// and the like by name, other control characters and bytes that are no UTF-8 as \xNN, characters
+/// that do not print as \uNNNN. Text in any script stays readable.
 void append_quoted(std::string& out, std::string_view text);
 
 /// Appends the text as a log value: bare when that is unambiguous, else as append_quoted(). The
-/// rule is that of Go's slog: quotes for the empty text, spaces, '=', '"' and whatever does not
-/// print.
+/// rule is that of Go's slog: quotes for the empty text, spaces, '=', '"' and anything that does
+/// not print.
 void append_log_value(std::string& out, std::string_view text);
 
 /// Appends the text as a JSON string (RFC 8259), quotes included. Bytes that are no UTF-8 become

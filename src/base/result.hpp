@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// How fallible functions answer outside the data plane: a value, or an Error that a person can act
+// What fallible functions return outside the data plane: a value, or an Error that a person can act
 // on. The data plane itself uses closed enums and errno values, which cost nothing to make.
 
 #include <expected>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Whether this build has ASan or TSan in it, for the few places that must let a sanitizer work: it
-// looks for leaks by ptrace(2) from a process of its own, and runs a symbolizer.
+// Whether this build has ASan or TSan in it, for the few places that must permit what a sanitizer
+// does: it looks for leaks by ptrace(2) from a process of its own, and runs a symbolizer.
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define MC_SANITIZED 1

@@ -32,7 +32,7 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
 }  // namespace
 
 std::string_view closest(std::string_view word, std::span<const std::string_view> known) {
-  // A third of the letters may differ, and at least one; or one word goes on where the other ends.
+  // A third of the letters may differ, and at least one; or one word is the beginning of the other.
   constexpr std::size_t kWordMax = 64;
   if (word.size() > kWordMax) return {};
   std::string_view best;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 // Where a route leads: an address to connect to, with the name of a network interface where the
-// address is link-local. The name stays a name: an interface may come later, go, or come back under
-// another number, so the system is asked for the number at each connect. A value; any thread.
+// address is link-local. The name is resolved at each connect, because an interface may appear
+// later, disappear, or return with another number. A value; any thread.
 
 #include <cstdint>
 #include <optional>
@@ -20,11 +20,11 @@ class BackendAddress {
   /// An address that needs no interface, or that has the number of one already.
   BackendAddress(const SocketAddress& address) : address_(address) {}  // NOLINT: it is one
 
-  /// Reads "192.0.2.1:443", "[2001:db8::1]:443" or "[fe80::1%eth0]:443". Asks the system nothing.
-  /// Errors name the text and what would be right.
+  /// Reads "192.0.2.1:443", "[2001:db8::1]:443" or "[fe80::1%eth0]:443". Makes no system call.
+  /// Errors name the text and the correct form.
   static Result<BackendAddress> parse(std::string_view text);
 
-  /// The address to connect to now; nothing: there is no interface of that name.
+  /// The address to connect to now; nothing if no interface has that name.
   [[nodiscard]] std::optional<SocketAddress> resolve() const;
 
   /// Without the interface, if it is known by name.

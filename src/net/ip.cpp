@@ -15,10 +15,10 @@
 namespace mc {
 namespace {
 
-/// What inet_pton(3) makes of the text, or nothing. It is as strict as we want to be: no leading
-/// zeros, no short forms ("127.1"), no zone.
+/// The text as inet_pton(3) reads it, or nothing. It is as strict as we want: no leading zeros, no
+/// short forms ("127.1"), no zone.
 std::optional<IpAddress> parse_plain(std::string_view text) {
-  // inet_pton wants a C string: a text with a NUL inside must not pass for what stands before it.
+  // inet_pton reads a C string: a text with a NUL inside would be read only up to it.
   char buffer[INET6_ADDRSTRLEN] = {};
   if (text.size() >= sizeof(buffer) || text.contains('\0')) return std::nullopt;
   std::ranges::copy(text, buffer);
@@ -89,7 +89,7 @@ Result<IpPrefix> IpPrefix::parse(std::string_view text) {
                     quote(text), text, address->is_v4() ? 32 : 128));
   }
 
-  // "::ffff:10.0.0.0/104" counts in the common space what "10.0.0.0/8" counts in that of IPv4.
+  // "::ffff:10.0.0.0/104" counts in the common space, "10.0.0.0/8" in that of IPv4.
   const bool is_dotted_quad = !text.substr(0, slash).contains(':');
   const int length_max = is_dotted_quad ? 32 : 128;
   const auto length = parse_length(text.substr(slash + 1));
@@ -112,8 +112,7 @@ IpPrefix IpPrefix::around(const IpAddress& address, int length) {
 }
 
 bool IpPrefix::contains(const IpAddress& address) const {
-  // Without this ::/0, all of IPv6, would hold every IPv4 address too: they live in one of its
-  // corners.
+  // IPv4 addresses are held in a corner of IPv6: without this, ::/0 would hold them all.
   if (address.is_v4() != network_.is_v4()) return false;
   return masked(address, mapped_length()) == network_;
 }

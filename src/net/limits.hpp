@@ -15,8 +15,8 @@ inline constexpr int kBacklog = 4096;
 inline constexpr std::size_t kSegmentMax = 64 * 1024;
 inline constexpr std::size_t kLowWaterWithoutRoom = 32 * 1024;
 
-// A port that a killed predecessor held is free again some 10 ms after its death (rings are torn
-// down asynchronously); a start tries for this long before it calls the address in use.
+// A port that a killed predecessor held is free some 10 ms after its death (rings are torn down
+// asynchronously); a start retries for this long before it reports the address as in use.
 inline constexpr std::chrono::milliseconds kBindRetry{500};
 inline constexpr std::chrono::milliseconds kBindRetryPause{10};
 

@@ -31,8 +31,8 @@ std::optional<std::uint16_t> parse_port(std::string_view text) {
   return port;
 }
 
-/// Why a text without a readable "host:port" shape is wrong. The commonest slips get their own
-/// advice.
+/// Why a text without a readable "host:port" shape is wrong. The commonest slips get advice of
+/// their own.
 std::unexpected<Error> explain_shape(std::string_view text) {
   if (text.starts_with('[')) {
     if (text.ends_with(']')) {
@@ -45,7 +45,7 @@ std::unexpected<Error> explain_shape(std::string_view text) {
     return fail(fmt::format("{}: the address is missing; write ip:port like \"192.0.2.1:443\"",
                             quote(text)));
   }
-  // "2001:db8::1:443" is an address of its own, but was hardly meant as one.
+  // "2001:db8::1:443" is an address itself, but was probably meant as address and port.
   const auto last_colon = text.rfind(':');
   if (last_colon != text.npos && parse_port(text.substr(last_colon + 1)) &&
       IpAddress::parse(text.substr(0, last_colon))) {
@@ -95,7 +95,7 @@ std::optional<std::uint32_t> parse_zone(std::string_view zone) {
   return index;
 }
 
-/// That the text may name the interface of this address.
+/// Requires that the text may name the interface of this address.
 Result<void> require_zone(std::string_view text, const SocketAddress& address,
                           std::string_view zone) {
   if (!address.ip().is_link_local()) {
@@ -138,7 +138,7 @@ Result<SocketAddress::Zoned> parse_with(std::string_view text, PortZero zero) {
   return result;
 }
 
-/// On the interface that is there now.
+/// Resolves the interface as it is now.
 Result<SocketAddress> resolve(std::string_view text, Result<SocketAddress::Zoned> parsed) {
   if (!parsed.has_value()) return std::unexpected(parsed.error());
   if (parsed->zone.empty()) return parsed->address;
@@ -240,7 +240,7 @@ std::string SocketAddress::to_string() const {
   const IpAddress address = ip();
   if (address.is_v4()) return fmt::format("{}:{}", address.to_string(), port());
   if (v6_.sin6_scope_id == 0) return fmt::format("[{}]:{}", address.to_string(), port());
-  // An interface that went away since has no name any more, but still its number.
+  // An interface that was removed since has no name any more, but still its number.
   char name[IF_NAMESIZE];
   if (if_indextoname(v6_.sin6_scope_id, name) != nullptr) {
     return fmt::format("[{}%{}]:{}", address.to_string(), name, port());

@@ -33,10 +33,9 @@ class SocketAddress {
   static Result<SocketAddress> parse(std::string_view text);
 
   struct Zoned;
-  /// The same, without asking the system for the interface of a link-local address.
+  /// The same, but makes no system call for the interface of a link-local address.
   static Result<Zoned> parse_zoned(std::string_view text);
-  /// This IPv6 address on the interface with that name or number; nothing: there is no such
-  /// interface.
+  /// This IPv6 address on the interface with that name or number; nothing if there is none.
   [[nodiscard]] std::optional<SocketAddress> in_zone(std::string_view zone) const;
 
   /// Reads where to listen: as parse(), also ":443" (every address of both families: [::] with

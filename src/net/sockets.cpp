@@ -32,8 +32,8 @@ bool set_option(int fd, int level, int option, int value) {
   return ::setsockopt(fd, level, option, &value, sizeof value) == 0;
 }
 
-// TCP_NODELAY: bytes go on as they come, the ends decide how they are batched. SO_OOBINLINE: an
-// urgent byte is a byte of the stream here.
+// TCP_NODELAY: bytes are passed on as they come; the ends decide how to batch them. SO_OOBINLINE:
+// an urgent byte is a byte of the stream here.
 bool set_stream_options(int fd) {
   return set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1) && set_option(fd, SOL_SOCKET, SO_OOBINLINE, 1);
 }
@@ -48,8 +48,8 @@ Fd open_bound(const ListenAddress& where, Sharing sharing) {
   bool ready = set_option(fd.get(), SOL_SOCKET, SO_REUSEADDR, 1) && set_stream_options(fd.get());
   if (sharing == Sharing::kWithSiblings)
     ready = ready && set_option(fd.get(), SOL_SOCKET, SO_REUSEPORT, 1);
-  // Only the unspecified IPv6 address is dual-stack: an operator who writes one address means that
-  // one.
+  // Only the unspecified IPv6 address is dual-stack: an operator who writes a specific address
+  // means that one.
   const bool any_address = address.ip() == IpAddress();
   if (address.family() == AF_INET6) {
     ready = ready && set_option(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, any_address ? 0 : 1);
@@ -91,8 +91,8 @@ std::string as_listed(const SocketAddress& address) {
   return fmt::format("{}:{:04X}", text, address.port());
 }
 
-// Whether any socket listens at just this address: lines are "sl local remote state ...", and 0A is
-// TCP_LISTEN.
+// Whether any socket listens at exactly this address: lines are "sl local remote state ...", and 0A
+// is TCP_LISTEN.
 bool is_listed(const SocketAddress& address) {
   const std::string wanted = as_listed(address);
   std::ifstream table(address.family() == AF_INET6 ? "/proc/self/net/tcp6" : "/proc/self/net/tcp");
@@ -227,15 +227,14 @@ SocketAddress bound_address(int fd) {
 }
 
 void set_receive_low_water(int fd, std::size_t bytes) {
-  // The kernel makes the receive buffer just large enough for the mark, and then keeps the window
-  // shut before the last segment, for it opens it by whole segments only. A higher mark first makes
-  // room for one more (on loopback 64 KiB).
+  // The kernel makes the receive buffer just large enough for the mark. It then keeps the window
+  // shut before the last segment, because it opens it by whole segments only. A higher mark first
+  // makes room for one more (on loopback 64 KiB).
   if (bytes > kLowWaterWithoutRoom) {
     static_cast<void>(
         set_option(fd, SOL_SOCKET, SO_RCVLOWAT, static_cast<int>(bytes + kSegmentMax)));
   }
-  // A failure leaves the mark where it was: the session then looks at the hello more often than it
-  // must.
+  // A failure leaves the mark as it was: the session then reads the hello more often than needed.
   static_cast<void>(set_option(fd, SOL_SOCKET, SO_RCVLOWAT, static_cast<int>(bytes)));
 }
 

@@ -18,27 +18,27 @@ namespace mc::net {
 struct ListenAddress {
   SocketAddress address;
   std::string name;  // as the operator wrote it
-  /// Whether no interface need have the address now (IP_FREEBIND, ip(7)): it may come later.
+  /// Allows an address that no interface has yet (IP_FREEBIND, ip(7)).
   bool freebind = false;
 };
 
-/// That nobody listens there, or where connections to there would arrive. Before the sockets are
-/// opened: with SO_REUSEPORT a second server of the same user would be let in, and take half of the
-/// connections.
+/// Requires that no socket listens at this address, or would take connections to it. Call it before
+/// the sockets are opened: with SO_REUSEPORT the kernel admits a second server of the same user,
+/// and gives it half of the connections.
 Result<void> require_free(const ListenAddress& where);
-/// The same beside sockets of this process that take connections to there too: that nobody listens
-/// at just this address. The kernel lists it (proc(5), /proc/net/tcp).
+/// The same beside sockets of this process that also take connections to this address: requires
+/// that no socket listens at exactly this address. The kernel lists it (proc(5), /proc/net/tcp).
 Result<void> require_unlisted(const ListenAddress& where);
 /// `count` sockets that listen on one address together (SO_REUSEPORT: the kernel spreads
-/// connections over them), also beside others of this user, of which the kernel takes the most
-/// specific ones for a connection.
+/// connections over them), also beside other sockets of this user. For a connection the kernel
+/// takes the most specific ones.
 Result<std::vector<Fd>> open_shared(const ListenAddress& where, std::size_t count);
 /// Both: an address that another process holds is an error even if that process would share it.
 Result<std::vector<Fd>> open_listeners(const ListenAddress& where, std::size_t count);
 
-/// Sockets that listen there already, bound by any process, made fit for the proxy and
-/// completed to `count` at the least: by further ones beside them where the kernel allows that,
-/// else by descriptors of the same. None is ever closed: who waits in its queue would be reset.
+/// Makes sockets that listen there already, bound by any process, fit for the proxy. Adds more up
+/// to at least `count`: further sockets where the kernel allows that, else duplicate descriptors.
+/// Never closes one: that would reset the clients in its queue.
 Result<std::vector<Fd>> adopt_listeners(std::vector<Fd> inherited, const ListenAddress& where,
                                         std::size_t count);
 
@@ -49,17 +49,17 @@ Fd open_listener(const SocketAddress& address, int backlog);
 /// none to be had.
 Fd open_backend_socket(const SocketAddress& address);
 
-/// The address of this end of the socket (getsockname(2)); unspecified: it has none.
+/// The local address of the socket (getsockname(2)); unspecified if it has none.
 SocketAddress bound_address(int fd);
 
 /// The number of received bytes below which the socket does not poll readable (SO_RCVLOWAT).
 void set_receive_low_water(int fd, std::size_t bytes);
 
-/// Lets the kernel ask, every two hours of silence, whether the peer is still there (SO_KEEPALIVE,
-/// tcp(7)).
+/// Makes the kernel check, after every two hours of silence, whether the peer is still there
+/// (SO_KEEPALIVE, tcp(7)).
 void keep_alive(int fd);
 
-/// Bytes given to the socket that its peer has not acknowledged yet (SIOCOUTQ, tcp(7)).
+/// Bytes written to the socket that its peer has not acknowledged yet (SIOCOUTQ, tcp(7)).
 std::uint32_t send_queue_bytes(int fd);
 
 /// Makes the coming close(2) send a RST and drop what is queued.
