@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Buffers that the kernel picks from when there is something to put into them
+// Buffers that the kernel picks from when it has bytes to put into one
 // (io_uring_register_buf_ring(3)), so that thousands of waiting receives share a few. One group of
 // a ring; owner thread only.
 
@@ -29,7 +29,7 @@ class BufferGroup {
   [[nodiscard]] std::uint16_t id() const { return id_; }
 
   /// The first `size` bytes of the buffer that a completion with these flags (IORING_CQE_F_BUFFER)
-  /// was given.
+  /// names.
   [[nodiscard]] std::span<const std::uint8_t> filled(unsigned cqe_flags, std::size_t size) const;
   /// Returns that buffer to the kernel.
   void give_back(unsigned cqe_flags) { offer(index_of(cqe_flags)); }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Where one coroutine waits for any of several things to happen (two sockets, a splice, a
-// deadline). Whatever happens notifies; the coroutine looks for itself what it was.
+// Where one coroutine waits for any of several things (two sockets, a splice, a deadline). Each of
+// them notifies; the coroutine then checks which it was.
 
 #include <coroutine>
 #include <utility>

@@ -6,13 +6,13 @@
 
 namespace mc::ring {
 
-// Operations that one turn of the loop can queue before it has to enter the kernel early.
+// Operations that one turn of the loop can queue before it must enter the kernel early.
 inline constexpr unsigned kSubmissionEntries = 1024;
 
-// Completions that the kernel can post before it has to fall back on its overflow list (and before
-// multishot polls end and must be armed again). The number also sizes the kernel's table for
-// cancellation (io_uring/cancel.c). Both rings together cost 320 KiB of RLIMIT_MEMLOCK where the
-// kernel charges it.
+// Completions that the kernel can post before it uses its overflow list (and before multishot polls
+// end and must be armed again). The number also sizes the kernel's table for cancellation
+// (io_uring/cancel.c). Both rings together cost 320 KiB of RLIMIT_MEMLOCK where the kernel charges
+// it.
 inline constexpr unsigned kCompletionEntries = 16384;
 
 // Under a tight RLIMIT_MEMLOCK the completion queue is halved down to this before giving up.

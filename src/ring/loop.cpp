@@ -17,9 +17,9 @@ namespace mc::ring {
 
 namespace {
 
-// SINGLE_ISSUER with DEFER_TASKRUN: completions are made only while the owner waits, on its own
-// time, never in the middle of a system call of a session. SUBMIT_ALL: one bad SQE does not hold up
-// those behind it. R_DISABLED: until it is restricted.
+// SINGLE_ISSUER with DEFER_TASKRUN: the kernel posts completions only while the owner waits, never
+// in the middle of a system call of a session. SUBMIT_ALL: a bad SQE does not stop those behind it.
+// R_DISABLED: until the ring is restricted.
 constexpr unsigned kSetupFlags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
                                  IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CQSIZE |
                                  IORING_SETUP_CLAMP | IORING_SETUP_R_DISABLED;
@@ -36,14 +36,14 @@ int set_up_ring(io_uring& ring) {
   return result;
 }
 
-// liburing 2.3 declares functions for these two and exports none.
+// liburing 2.3 declares functions for these two but does not export them.
 int register_with(const io_uring& ring, unsigned what, std::span<io_uring_restriction> with) {
   const long result =
       ::syscall(__NR_io_uring_register, ring.ring_fd, what, with.data(), with.size());
   return result < 0 ? -errno : 0;
 }
 
-// For good; a ring that cannot be restricted is not used.
+// Cannot be undone; a ring that cannot be restricted is not used.
 int restrict_ring(io_uring& ring) {
   std::vector<io_uring_restriction> allowed;
   for (const int operation : kOperations) {
@@ -122,11 +122,12 @@ Loop::~Loop() {
 
 io_uring_sqe* Loop::next_sqe() {
   io_uring_sqe* sqe = io_uring_get_sqe(&ring_);
-  while (sqe == nullptr) {  // the queue is full: hand it over early
+  while (sqe == nullptr) {  // the queue is full: submit it early
     const int submitted = io_uring_submit(&ring_);
     MC_ASSERT(submitted >= 0 || submitted == -EINTR || submitted == -EAGAIN || submitted == -EBUSY,
               "io_uring_submit failed");
-    // EBUSY, EAGAIN: the kernel wants its completions taken, or is out of memory for a moment.
+    // EBUSY, EAGAIN: completions must be reaped first, or the kernel is short of memory for a
+    // moment.
     if (submitted < 0) static_cast<void>(io_uring_get_events(&ring_));
     sqe = io_uring_get_sqe(&ring_);
   }
@@ -136,8 +137,8 @@ io_uring_sqe* Loop::next_sqe() {
 void Loop::cancel(Operation& operation) {
   if (!operation.in_flight_) return;
   io_uring_sqe* const sqe = next_sqe();
-  // By user_data: by descriptor would walk every bucket of the ring's table, and could hit a reused
-  // number.
+  // Cancels by user_data: by descriptor would walk every bucket of the ring's table, and could
+  // match a reused number.
   io_uring_prep_cancel(sqe, &operation, 0);
   io_uring_sqe_set_data(sqe, nullptr);
   sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
@@ -170,7 +171,7 @@ void Loop::reap() {
   io_uring_for_each_cqe(&ring_, head, cqe) {
     ++count;
     auto* const operation = static_cast<Operation*>(io_uring_cqe_get_data(cqe));
-    if (operation == nullptr) continue;  // the answer to a cancel
+    if (operation == nullptr) continue;  // the completion of a cancel
     operation->in_flight_ = (cqe->flags & IORING_CQE_F_MORE) != 0;
     if (!operation->in_flight_) --in_flight_;
     operation->complete(cqe->res, cqe->flags);

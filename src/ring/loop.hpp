@@ -26,9 +26,8 @@ namespace mc::ring {
 
 class Loop;
 
-/// What a completion finds its way by: the address of the Operation is the submission's user_data.
-/// Pinned from submission to the last completion; destroying one that is in flight is a bug of ours
-/// and aborts.
+/// The receiver of a completion: the address of the Operation is the submission's user_data. Pinned
+/// from submission to the last completion; destroying one in flight is our bug and aborts.
 class Operation {
  public:
   explicit Operation(Loop& loop) : loop_(&loop) {}
@@ -45,9 +44,9 @@ class Operation {
 
   [[nodiscard]] Loop& loop() const { return *loop_; }
 
-  /// Called by the loop for every completion. `result` and `flags` are the CQE's; in_flight() is
-  /// already what it is after this completion (a multishot operation stays in flight while the
-  /// kernel sets IORING_CQE_F_MORE).
+  /// Called by the loop for every completion. `result` and `flags` are the CQE's; in_flight() is up
+  /// to date already (a multishot operation stays in flight while the kernel sets
+  /// IORING_CQE_F_MORE).
   virtual void complete(int result, unsigned flags) = 0;
 
  private:
@@ -79,14 +78,14 @@ class Loop {
     ++in_flight_;
   }
 
-  /// Asks the kernel to give an operation up; its own completion still comes and tells what really
-  /// happened (io_uring_cancelation(7)). Harmless when it is not in flight.
+  /// Requests that the kernel cancel an operation. Its own completion still comes and has the
+  /// actual result (io_uring_cancelation(7)). Harmless when it is not in flight.
   void cancel(Operation& operation);
 
-  /// Resumes the coroutine in this turn's dispatch(), or in the next one if that is over.
+  /// Resumes the coroutine in this turn's dispatch(), or in the next one if this one is over.
   void resume_soon(std::coroutine_handle<> coroutine) { ready_.push_back(coroutine); }
 
-  /// `co_await loop.yield()`: goes on in the next turn, after other completions had their chance.
+  /// `co_await loop.yield()`: continues in the next turn, after other completions had their chance.
   auto yield();
 
   /// Submits, and sleeps until there is something to do. Returns at once if a coroutine is ready.
@@ -101,7 +100,7 @@ class Loop {
   /// The time of the last return from wait(): one clock reading a turn.
   [[nodiscard]] Instant now() const { return now_; }
   [[nodiscard]] TimerWheel& timers() { return timers_; }
-  /// Operations that the kernel holds, the loop's own wake-up not counted.
+  /// Operations that the kernel holds, without the loop's own wake-up.
   [[nodiscard]] std::size_t in_flight() const { return in_flight_ - 1; }
 
   /// For registrations (buffer groups).

@@ -51,13 +51,12 @@ void Poll::stop() {
 
 void Poll::complete(int result, unsigned) {
   if (!in_flight() && !stopping_) {
-    // The kernel drops a multishot poll when the completion queue is full; what it reported is
-    // valid all the same.
+    // The kernel ends a multishot poll when the completion queue is full; its report is valid.
     if (result >= 0 || changing_) arm();
     if (std::exchange(changing_, false) && result == -ECANCELED) return;
   }
-  // Anything else than a cancellation of ours is the descriptor's trouble: let the next call on it
-  // find out which.
+  // Any other end than our own cancellation is an error of the descriptor: the next call on it
+  // returns which.
   if (result > 0) reported_ = static_cast<std::uint16_t>(reported_ | result);
   if (result < 0 && !stopping_) reported_ |= POLLERR;
   event_->notify();

@@ -2,8 +2,8 @@
 #pragma once
 // The operations that mc-proxy submits, one small class each. Two shapes: an awaitable operation
 // completes once, to the coroutine that submitted it (`const int fd = co_await Connect(...)`: the
-// result, or a negative errno); a standing operation (Accept, Poll) completes many times, until it
-// is cancelled, to whoever owns it.
+// result, or a negative errno); a standing operation (Accept, Poll) completes many times, to its
+// owner, until it is cancelled.
 
 #include <sys/socket.h>
 
@@ -22,7 +22,7 @@
 namespace mc::ring {
 
 /// The part that all awaitable operations share. Submits when it is awaited, not before; returns
-/// the CQE's result. interrupt() cancels it. A result that won the race against a cancellation is
+/// the CQE's result. interrupt() cancels it. A result that arrives before the cancellation is
 /// delivered, not dropped.
 class Awaitable : public Operation, public Interruptible {
  public:
@@ -52,7 +52,7 @@ class Awaitable : public Operation, public Interruptible {
   }
 
   std::coroutine_handle<> waiter_;
-  int result_ = -ECANCELED;  // what an operation returns that was interrupted before it began
+  int result_ = -ECANCELED;  // returned when it is interrupted before it began
   unsigned flags_ = 0;
 };
 
@@ -72,8 +72,8 @@ class Connect final : public Awaitable {
   const SocketAddress& address_;
 };
 
-/// Whether a Peek may answer from what is queued already, or first waits for the socket to poll
-/// readable, which honours SO_RCVLOWAT (a plain receive does not).
+/// Whether a Peek returns the bytes queued now, or first waits for the socket to poll readable,
+/// which honours SO_RCVLOWAT (a plain receive does not).
 enum class PeekMode : std::uint8_t { kAtOnce, kWhenReadable };
 
 /// recv(2) with MSG_PEEK, into a buffer that the kernel picks from `buffers` only once there are
@@ -92,7 +92,7 @@ class Peek final : public Awaitable {
     if (has_buffer()) buffers_.give_back(flags());
   }
 
-  /// What was peeked; empty unless the answer was positive.
+  /// The peeked bytes; empty unless the result was positive.
   [[nodiscard]] std::span<const std::uint8_t> bytes() const {
     if (!has_buffer() || result() <= 0) return {};
     return buffers_.filled(flags(), static_cast<std::size_t>(result()));
@@ -112,7 +112,7 @@ class Peek final : public Awaitable {
   PeekMode mode_;
 };
 
-/// A wait for nothing but time, on the thread's timer wheel: `co_await Sleep(loop, until)`.
+/// Waits for time alone, on the thread's timer wheel: `co_await Sleep(loop, until)`.
 class Sleep final : public Timer, public Interruptible {
  public:
   Sleep(Loop& loop, Instant until) : loop_(loop), until_(until) {}
@@ -138,17 +138,17 @@ class Sleep final : public Timer, public Interruptible {
   std::coroutine_handle<> waiter_;
 };
 
-/// splice(2) as a ring operation: notifies `event` when its result is there. On Linux 6.18 the
-/// kernel hands it to a worker thread (io-wq). Both descriptors must be non-blocking
+/// splice(2) as a ring operation: notifies `event` when its result has arrived. On Linux 6.18 the
+/// kernel runs it on a worker thread (io-wq). Both descriptors must be non-blocking
 /// (SPLICE_F_NONBLOCK covers the pipe alone).
 class Splice final : public Operation {
  public:
   using Operation::Operation;
 
   void start(int from, int to, unsigned length, Event& event);
-  /// The answer has come and was not taken yet.
+  /// The result has arrived and was not taken yet.
   [[nodiscard]] bool answered() const { return answered_; }
-  /// Takes the answer: bytes moved, 0 at the end of the stream, or -errno.
+  /// Takes the result: bytes moved, 0 at the end of the stream, or -errno.
   int take();
 
  private:
@@ -160,8 +160,7 @@ class Splice final : public Operation {
 };
 
 /// A standing poll of one descriptor (multishot): collects what the kernel reports and notifies
-/// `event`. What it reports are edges: after one, read or write until EAGAIN, or no other will
-/// come.
+/// `event`. Reports are edges: after one, read or write until EAGAIN, or no other one comes.
 class Poll final : public Operation {
  public:
   Poll(Loop& loop, Event& event) : Operation(loop), event_(&event) {}
@@ -172,7 +171,7 @@ class Poll final : public Operation {
   /// Watches for these events too, and reports conditions that already hold. Re-arms the poll (one
   /// cancel), unless they are in its mask.
   void add(unsigned events);
-  /// Asks for the end; `event` is notified when the kernel has let go of the descriptor.
+  /// Requests the end; `event` is notified when the kernel has released the descriptor.
   void stop();
   /// What was reported since the last take(), as poll(2) bits.
   unsigned take() { return std::exchange(reported_, std::uint16_t{0}); }
@@ -181,7 +180,7 @@ class Poll final : public Operation {
   void complete(int result, unsigned flags) override;
   void arm();
 
-  // In the order that takes the least memory: an idle connection has two.
+  // Ordered to take the least memory: an idle connection has two.
   int fd_ = -1;
   Event* event_;
   std::uint16_t events_ = 0;
@@ -190,13 +189,13 @@ class Poll final : public Operation {
   bool changing_ = false;  // is cancelled to be armed for other events
 };
 
-/// A standing accept on one listening socket (multishot): every connection is handed to accepted(),
-/// non-blocking and close-on-exec. When the kernel ends it, ended() says why and the owner decides
-/// when to start again.
+/// A standing accept on one listening socket (multishot): accepted() gets every connection,
+/// non-blocking and close-on-exec. When the kernel ends it, ended() gets the reason and the owner
+/// decides when to start again.
 class Accept : public Operation {
  public:
   void start(int listening_fd);
-  /// Asks for the end; ended(-ECANCELED) follows, after any connection that was accepted before.
+  /// Requests the end; ended(-ECANCELED) follows, after any connection that was accepted before.
   void stop() { loop().cancel(*this); }
 
  protected:

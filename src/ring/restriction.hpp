@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// What a ring may be used for, from its making to its end: what this program does with it and no
-// more. A seccomp filter does not see what a ring does (io_uring_register(2),
+// What a ring may be used for, during its whole life: the operations that this program uses and no
+// others. A seccomp filter does not see what a ring does (io_uring_register(2),
 // IORING_REGISTER_RESTRICTIONS).
 
 #include <liburing.h>

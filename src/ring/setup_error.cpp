@@ -74,7 +74,7 @@ std::string explain_refusal(const SetupError& error, const HostProbe& machine) {
       "Ask the kernel log and the LSM's audit log (SELinux, AppArmor) which rule it was");
 }
 
-// The kernel does not say which of the limits it was. One that is there for the address space is
+// The kernel does not report which of the limits it was. If the address space has a limit, that is
 // the narrower one: it is set for a purpose, and counts all of the process.
 std::string explain_memory(const SetupError& error, const HostProbe& machine) {
   constexpr std::string_view kFewer = ", or set [proxy] workers lower";

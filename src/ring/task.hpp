@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// The two coroutine types. A Task is one stage of a story: lazily started by whoever awaits it, its
-// frame freed as soon as it has answered. A Detached coroutine is a whole story: it starts at once
-// and ends by itself. Neither knows the ring; resuming happens from Loop::dispatch() and, between
-// stages, by symmetric transfer.
+// The two coroutine types. A Task is one stage of a story: started when it is awaited, its frame
+// freed when it has returned. A Detached coroutine is a whole story: it starts at once and ends by
+// itself. Neither knows the ring; Loop::dispatch() resumes them, and between stages symmetric
+// transfer does.
 
 #include <coroutine>
 #include <exception>
@@ -14,8 +14,7 @@ namespace mc::ring {
 
 namespace detail {
 
-// The data plane throws nothing; what is thrown at it all the same (memory exhausted) ends the
-// process.
+// The data plane throws nothing; an exception that reaches it (memory exhausted) ends the process.
 struct PromiseBase {
   [[noreturn]] void unhandled_exception() const noexcept { std::terminate(); }
 };

@@ -31,8 +31,8 @@ void TimerWheel::arm(Timer& timer, Instant expiry) {
 }
 
 // A timer stands on the level of the highest digit (base 64) in which its deadline differs from
-// now: there its slot is ahead of the level's hand, and every level below is passed through on the
-// way.
+// now. There its slot is ahead of the level's hand, and time passes through every level below on
+// the way.
 void TimerWheel::place(Timer& timer) {
   const std::uint64_t expiry = ticks(timer.expiry_);
   const std::uint64_t difference = expiry ^ now_;

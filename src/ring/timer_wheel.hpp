@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Deadlines of one thread, in a hierarchical timing wheel (Varghese and Lauck, SOSP 1987): arming
-// and disarming are O(1) and allocate nothing, and the wheel tells the ring how long it may sleep,
-// so that a deadline costs no system call and no kernel memory (a ring timeout: 358 bytes and an
-// hrtimer each).
+// Deadlines of one thread, in a hierarchical timing wheel (Varghese and Lauck, SOSP 1987). Arming
+// and disarming are O(1) and allocate nothing. The wheel gives the ring its wait timeout, so a
+// deadline costs no system call and no kernel memory (a ring timeout: 358 bytes and an hrtimer
+// each).
 
 #include <array>
 #include <cstdint>
@@ -13,7 +13,7 @@
 
 namespace mc::ring {
 
-/// One deadline. Pinned: whoever waits embeds it. Disarms itself when it is destroyed. Owner thread
+/// One deadline. Pinned: its user embeds it. Disarms itself when it is destroyed. Owner thread
 /// only.
 class Timer {
  public:
@@ -51,8 +51,7 @@ class TimerWheel {
   /// Timers that are still armed are left disarmed.
   ~TimerWheel();
 
-  /// Arms, or moves, `timer` to fire at `expiry`; a time that has passed means the next
-  /// millisecond.
+  /// Arms, or moves, `timer` to fire at `expiry`; a time in the past means the next millisecond.
   void arm(Timer& timer, Instant expiry);
   void disarm(Timer& timer) { timer.unlink(); }
 
@@ -60,7 +59,7 @@ class TimerWheel {
   void advance(Instant now);
 
   /// The earliest time at which advance() may have something to do; nothing when no timer is armed.
-  /// It can lie before the first deadline, when timers have to move down a level on their way.
+  /// May lie before the first deadline: timers move down a level on their way.
   [[nodiscard]] std::optional<Instant> next();
 
  private:
