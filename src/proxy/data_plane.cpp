@@ -22,7 +22,7 @@
 
 namespace mc::proxy {
 
-// What a worker uses and what others see of it, before, while and after it runs.
+// What a worker uses and what other threads see of it, before, while and after it runs.
 struct DataPlane::WorkerSlot {
   WorkerSlot(std::size_t slot_index, int slot_cpu, std::size_t listeners)
       : index(slot_index), cpu(slot_cpu), counters(listeners) {}
@@ -177,7 +177,7 @@ bool DataPlane::all_workers_progressed() {
 
 // ---- sweeps
 
-// One for each worker that lives; where one does not, its sweep ends as soon as it is made.
+// One sweep for each live worker; the sweep of a dead one ends as soon as it is made.
 void DataPlane::submit_to_all(const std::function<std::unique_ptr<Sweep>()>& make) {
   for (const auto& slot : slots_) {
     auto sweep = make();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// All workers, from the first bind to the last session. Control threads talk to the rings through
-// here: publish a policy, list and cut sessions, drain, read counters.
+// All workers, from the first bind to the last session. Control threads reach the rings through
+// this: publish a policy, list and cut sessions, drain, read counters.
 
 #include <atomic>
 #include <cstdint>
@@ -24,15 +24,14 @@ namespace mc::proxy {
 struct DataPlaneOptions {
   Settings settings;
   std::vector<SocketAddress> addresses;
-  // By listener: sockets that listen at its address already. Where there are none, or for listeners
-  // beyond its end, they are opened.
+  // By listener: sockets that listen at its address already. Opened where there are none, and for
+  // listeners beyond the end.
   std::vector<std::vector<Fd>> inherited;
   std::vector<int> cpus;  // one worker for each
   bool pin_workers = false;
 };
 
-/// Made, drained and destroyed by one control thread; the rest may be used from any, while it
-/// exists.
+/// One control thread makes, drains and destroys it; any thread may use the rest while it exists.
 class DataPlane final : public traffic::LiveTraffic {
  public:
   /// Listens on every address and starts the workers; clients wait in the kernel's queues until
@@ -47,18 +46,18 @@ class DataPlane final : public traffic::LiveTraffic {
 
   /// Accepts, from now on or again.
   void open();
-  /// Accepts no more; clients that come wait in the kernel's queues. Returns when no worker can
-  /// take one any more and those that were taken have their sessions: then whoever else has the
-  /// sockets may accept.
+  /// Stops accepting; new clients wait in the kernel's queues. Returns when no worker can accept
+  /// any more and every accepted client has its session: another process with the sockets may
+  /// accept then.
   void suspend();
   /// The sockets that it listens with, until drain().
   [[nodiscard]] const std::vector<ListeningSocket>& sockets() const { return sockets_; }
 
-  /// Resets every open session whose client `firewall` (not null) does not admit, in whatever stage
-  /// it is; its reason is kFirewallCut. Publish the policy with this firewall first: then no such
-  /// client can come after the cut. Returns when the workers have the sweep, which is at once
-  /// unless they have kSweepsMax already; they carry it out in slices (kVisitsPerTurn) and keep
-  /// `firewall` until then. A worker that drains does so too.
+  /// Resets every open session whose client `firewall` (not null) does not admit, in any stage; its
+  /// reason is kFirewallCut. Publish the policy with this firewall first: then no such client can
+  /// come after the cut. Returns when the workers have the sweep: at once, unless they have
+  /// kSweepsMax already. They carry it out in slices (kVisitsPerTurn) and keep `firewall` until
+  /// then. A draining worker does so too.
   void cut(const std::shared_ptr<const policy::Firewall>& firewall);
 
   void list(const traffic::ConnectionFilter& filter,
@@ -74,8 +73,8 @@ class DataPlane final : public traffic::LiveTraffic {
 
   /// For drain(): sessions go on until they end.
   static constexpr std::chrono::milliseconds kNoLimit = std::chrono::days(36'500);
-  /// Stops listening; sessions have `grace` to end, then they are reset. Who waits in a queue is
-  /// served before, unless accepting is suspended. Another call replaces the first one's grace.
+  /// Stops listening; sessions have `grace` to end, then they are reset. Clients in a queue are
+  /// served first, unless accepting is suspended. Another call replaces the first one's grace.
   void drain(std::chrono::milliseconds grace);
   /// Becomes readable (poll(2)) once all workers have ended.
   [[nodiscard]] int ended_fd() const { return ended_fd_.get(); }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// How a session is made to end while it waits: one reason, and the one thing that it waits for,
-// which is woken. Its worker's thread only.
+// Ends a session while it waits: holds one reason, and wakes the one thing that it waits for. Its
+// worker's thread only.
 
 #include <coroutine>
 
@@ -36,12 +36,12 @@ class Interruption {
     }
     wake();
   }
-  /// What the deadline was for has come: if it passed in the same turn, it lost.
+  /// The event of the deadline has happened: forgets a deadline that passed in the same turn.
   void forgive_deadline() {
     if (by_deadline_) reason_ = Reason::kNone;
     by_deadline_ = false;
   }
-  /// The session ends by itself; an order that comes now comes too late.
+  /// The session ends by itself; a later order has no effect.
   void settle(Reason reason) {
     reason_ = reason;
     by_deadline_ = false;
@@ -59,7 +59,7 @@ class Interruption {
   /// An order to end would come too late.
   [[nodiscard]] bool is_final() const { return reason_ != Reason::kNone && !by_deadline_; }
 
-  /// `co_await interruption.reaches(operation)`: as `co_await operation`, and whatever wakes the
+  /// `co_await interruption.reaches(operation)`: as `co_await operation`, but a wake-up of the
   /// session ends it early. Does not wait at all if there is a reason to end.
   template <class Operation>
   auto reaches(Operation& operation) {
@@ -88,7 +88,7 @@ class Interruption {
   bool by_deadline_ = false;
 };
 
-/// Interrupts a session at an instant, unless what it waits for has come by then.
+/// Interrupts a session at an instant, unless the awaited event has happened by then.
 class Deadline final : private ring::Timer {
  public:
   Deadline(ring::Loop& loop, Interruption& interruption, Clock::duration from_now, Reason reason)

@@ -58,7 +58,7 @@ void Listener::ended(int error) {
   }
 }
 
-// The backlog stays with the kernel meanwhile; sessions go on, and their ends free what accepting
+// The backlog waits in the kernel meanwhile; sessions continue, and their ends free what accepting
 // needs.
 void Listener::pause(int error) {
   context_.loop.timers().arm(*this, context_.loop.now() + kAcceptPause);
@@ -77,7 +77,7 @@ void Listener::pause(int error) {
 
 // accept takes its descriptor before it waits, so an accept that still stands after another pause
 // proves that there is one. Do not wait for a client: a load balancer sends none until the server
-// says that it accepts.
+// reports that it accepts.
 void Listener::expired() {
   if (in_flight()) {
     resume();
@@ -100,7 +100,7 @@ void Listener::forget_pause() {
 }
 
 void Listener::finish() {
-  // Another process may share the socket, and have made it blocking since (systemd does).
+  // Another process may share the socket, and may have made it blocking (systemd does).
   pollfd waiting{.fd = socket_.get(), .events = POLLIN, .revents = 0};
   while (queue_is_ours_ && ::poll(&waiting, 1, 0) == 1) {
     Fd client(::accept4(socket_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 // One worker's share of one listening address: accepts, applies the firewall and the connection
-// limit before anything is spent on the client, and starts its session. Its worker's thread only.
+// limit before it spends anything on the client, and starts its session. Its worker's thread only.
 
 #include <cstddef>
 #include <cstdint>
@@ -23,15 +23,15 @@ class Listener final : private ring::Accept, private ring::Timer {
   /// `index`: the listener's place in the configuration. Takes a socket that listens already.
   Listener(WorkerContext& context, std::size_t index, Fd socket);
 
-  /// Begins to accept, or does so again.
+  /// Starts or resumes accepting.
   void open();
-  /// Accepts no more, and leaves who comes in the kernel's queue. Clients that the kernel had
+  /// Stops accepting, and leaves new clients in the kernel's queue. Clients that the kernel had
   /// handed over already are served.
   void suspend();
-  /// No accept stands, so the queue is whoever's who accepts from it.
+  /// No accept stands, so another process may own the queue.
   [[nodiscard]] bool quiet() const { return state_ != State::kOpen && !in_flight(); }
-  /// Stops listening: later clients are refused. Serves what the kernel has queued before, unless
-  /// it was not accepting: then the queue is another's.
+  /// Stops listening: later clients are refused. First serves what the kernel has queued, unless it
+  /// was not accepting: then another process owns the queue.
   void close();
   [[nodiscard]] bool closed() const { return !socket_; }
 
@@ -54,7 +54,7 @@ class Listener final : private ring::Accept, private ring::Timer {
   enum class State : std::uint8_t { kSuspended, kOpen, kClosing };
   State state_ = State::kSuspended;
   bool queue_is_ours_ = false;  // at the close
-  bool paused_ = false;         // out of descriptors or memory; said so once
+  bool paused_ = false;         // out of descriptors or memory; logged once
 };
 
 }  // namespace mc::proxy

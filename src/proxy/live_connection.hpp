@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// An open connection as it is seen from outside its session, whatever transport that serves: what
-// is known of it, and how to end it. Its worker's thread only.
+// An open connection as others than its session see it, over any transport: what is known of it,
+// and how to end it. Its worker's thread only.
 
 #include <cstdint>
 
@@ -17,9 +17,9 @@ class LiveConnection {
   LiveConnection& operator=(const LiveConnection&) = delete;
 
   [[nodiscard]] const traffic::ConnectionFacts& facts() const { return facts_; }
-  /// Makes it end soon, with this reason, whatever it waits for.
+  /// Makes it end soon, with this reason, in any stage.
   void interrupt(Reason reason) { interruption_.interrupt(reason); }
-  /// It has an order to end, or ends by itself: another order would come too late.
+  /// It has an order to end, or ends by itself: another order would have no effect.
   [[nodiscard]] bool is_ending() const { return interruption_.is_final(); }
 
  protected:

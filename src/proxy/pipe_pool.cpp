@@ -48,7 +48,7 @@ void PipePool::give_back(Pipe* pipe) {
   }
 }
 
-// The next lease is to be of the busiest, whoever came back last.
+// The busiest is leased next, whichever came back last.
 void PipePool::keep(std::unique_ptr<Pipe> pipe) {
   free_.push_back(std::move(pipe));
   if (free_.size() < 2) return;
@@ -61,8 +61,8 @@ std::unique_ptr<Pipe> PipePool::open(int bytes) {
   if (::pipe2(ends, O_NONBLOCK | O_CLOEXEC) != 0) return nullptr;
   Fd read_end(ends[0]);
   Fd write_end(ends[1]);
-  // Refused (EPERM) beyond the user's share of pipe pages: at the worst the pipe stays as small as
-  // the kernel made it.
+  // Refused (EPERM) beyond the user's share of pipe pages: then the pipe stays as small as the
+  // kernel made it.
   int capacity = ::fcntl(write_end.get(), F_SETPIPE_SZ, bytes);
   if (capacity < 0) capacity = ::fcntl(write_end.get(), F_SETPIPE_SZ, kPipeBytes);
   if (capacity < 0) capacity = ::fcntl(write_end.get(), F_GETPIPE_SZ);

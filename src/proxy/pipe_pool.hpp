@@ -23,9 +23,9 @@ struct Pipe {
   Fd read_end;
   Fd write_end;
   std::size_t capacity;    // bytes, as the kernel granted them
-  std::size_t slots;       // pieces of memory that it can hold, of one byte at the least
+  std::size_t slots;       // pieces of memory that it can hold, each of at least one byte
   std::size_t bytes = 0;   // in the pipe now
-  ring::Splice operation;  // the splice in flight, where the engine is the ring
+  ring::Splice operation;  // the splice in flight, where the engine uses the ring
 
   [[nodiscard]] bool busy() const { return operation.in_flight() || operation.answered(); }
 };
@@ -34,8 +34,8 @@ struct GiveBack {
   void operator()(Pipe* pipe) const;
 };
 
-/// A pipe that goes back to its pool with its lease. One that still holds bytes is closed with
-/// them: they belonged to a connection that is over.
+/// A pipe returns to its pool with its lease. One that still holds bytes is closed with them: their
+/// connection has ended.
 using PipeLease = std::unique_ptr<Pipe, GiveBack>;
 
 class PipePool {

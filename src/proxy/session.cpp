@@ -53,7 +53,7 @@ ring::Task<Reason> Session::read_hello() {
     {
       ring::Peek peek(context_.loop, client_.get(), context_.peek_buffers, mode);
       const int peeked = co_await interruption_.reaches(peek);
-      if (peeked == -ENOBUFS) {  // the buffers went to others in this turn, and come back in it
+      if (peeked == -ENOBUFS) {  // all buffers were used in this turn, and return in it
         co_await context_.loop.yield();
         continue;
       }
@@ -103,8 +103,8 @@ Reason Session::decide(const tls::ClientHello& hello) {
   return Reason::kNone;
 }
 
-// A partial hello polled readable, and yet no byte came: has the client left? Its end of stream
-// cannot be read, since peeking shows the queued bytes again.
+// A partial hello polled readable, but no byte came: has the client left? Its end of stream cannot
+// be read, since peeking returns the queued bytes again.
 Reason Session::why_stalled() const {
   pollfd state{.fd = client_.get(), .events = POLLRDHUP, .revents = 0};
   static_cast<void>(::poll(&state, 1, 0));
@@ -156,10 +156,10 @@ Reason Session::open_backend() {
   }
 }
 
-// A connect to an address of this machine that "succeeds" may have met nobody else: where nothing
-// listens, and the kernel picks the port itself as the local one, TCP connects a socket to itself
-// (RFC 9293, section 3.5: a simultaneous open); and a wildcard listener of this process has every
-// address that the machine has.
+// Why a connect to an address of this machine may have reached no backend:
+// 1. Nothing listens there, and the kernel picks that port as the local one: TCP connects the
+//    socket to itself (RFC 9293, section 3.5: a simultaneous open).
+// 2. A wildcard listener of this process takes every address of the machine.
 int Session::led_back() const {
   const SocketAddress local = net::bound_address(backend_.get());
   if (local.ip() != facts_.backend_address.ip()) return 0;

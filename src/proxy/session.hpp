@@ -30,7 +30,7 @@ class Session final : public LiveConnection {
 
   /// Waits for the whole ClientHello without consuming a byte of it, and decides by it.
   ring::Task<Reason> read_hello();
-  /// Connects to the backend that was decided on.
+  /// Connects to the chosen backend.
   ring::Task<Reason> dial();
   /// Moves bytes until both sides have ended or one has failed; never returns kNone.
   ring::Task<Reason> relay();
@@ -38,7 +38,7 @@ class Session final : public LiveConnection {
   void end(Reason reason);
 
  private:
-  // What the bytes of the hello say: how many are needed (SO_RCVLOWAT), or how the stage ends.
+  // What the hello's bytes mean: how many are needed (SO_RCVLOWAT), or how the stage ends.
   using Judgement = std::variant<tls::Incomplete, Reason>;
   Judgement judge(std::span<const std::uint8_t> bytes);
   Reason decide(const tls::ClientHello& hello);

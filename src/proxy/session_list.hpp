@@ -28,9 +28,10 @@ class SessionList {
     members_.push_back(&member);
   }
 
-  // A walk goes down: the places below its `left_` are to come. So the walks divide the list into
-  // parts, and a gap in a part is filled with the last of the same part, which leaves a gap where
-  // the next part begins, and so on to the end of the list. Nobody crosses the front of a walk.
+  // A walk visits the places below its `left_`, downwards, so the walks divide the list into parts.
+  // Removal moves one gap to the end of the list without moving a member past the front of a walk:
+  // 1. The last member of the gap's part fills the gap.
+  // 2. That leaves a gap where the next part begins; repeat with that part.
   void remove(const Member& member) {
     std::size_t gap = member.place_;
     std::ranges::sort(walks_, {}, [](const Walk* walk) { return walk->left_; });
@@ -44,12 +45,12 @@ class SessionList {
 
   [[nodiscard]] bool empty() const { return members_.empty(); }
   [[nodiscard]] std::size_t size() const { return members_.size(); }
-  /// In no order.
+  /// In no particular order.
   [[nodiscard]] auto begin() const { return members_.begin(); }
   [[nodiscard]] auto end() const { return members_.end(); }
 
  private:
-  // The gap is then where the member was. What still stands in a gap has moved, or goes.
+  // Returns the new gap, where the member was. The pointer left in a gap is stale.
   std::size_t move(std::size_t from, std::size_t gap) {
     if (from == gap) return gap;
     members_[gap] = members_[from];
@@ -61,8 +62,8 @@ class SessionList {
   std::vector<Walk*> walks_;
 };
 
-/// Visits each member that the list has when the walk begins, and that is still there at its turn,
-/// once; and none that came later. The list outlives it.
+/// Visits once each member that is in the list when the walk begins and still at its turn, and no
+/// member added later. The list outlives it.
 template <class Member>
 class SessionList<Member>::Walk {
  public:

@@ -74,7 +74,7 @@ FilterSweep::FilterSweep(std::shared_ptr<SweepResults> results, SweepAction acti
 }
 
 Sweep::Visit FilterSweep::visit(LiveConnection& connection, Instant now) {
-  // One that is on its way out is neither listed nor closed once more.
+  // A connection that is ending is neither listed nor closed again.
   if (connection.is_ending() || !matches(results_->filter(), connection.facts())) {
     return Visit::kPassed;
   }

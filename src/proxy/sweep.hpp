@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 // What a worker does with all of its open connections, in slices between which it serves: cut,
-// close, count, list. What is asked of the data plane becomes one sweep for each worker.
+// close, count, list. A request to the data plane becomes one sweep for each worker.
 
 #include <condition_variable>
 #include <cstddef>
@@ -17,23 +17,23 @@
 
 namespace mc::proxy {
 
-/// Made on any thread; used and destroyed on the worker's. Where the worker has ended, or ends
-/// before the walk does, it is destroyed then: its destructor reports that nothing more will come.
+/// Made on any thread; used and destroyed on the worker's. If the worker ends before the walk does,
+/// the sweep is destroyed: its destructor reports that nothing more will come.
 class Sweep {
  public:
   virtual ~Sweep() = default;
 
-  /// Whether the next slice can be done: kRest, the worker is woken when it can; kGiveUp, nobody
-  /// wants it any more.
+  /// Whether the next slice can be done. kRest: wake the worker when it can. kGiveUp: nobody wants
+  /// the results any more.
   enum class Next : std::uint8_t { kSlice, kRest, kGiveUp };
   virtual Next next() = 0;
 
-  /// Whether the connection took work, of which a slice does acts_per_slice() at most.
+  /// Whether the connection took work; a slice does that for at most acts_per_slice().
   enum class Visit : std::uint8_t { kPassed, kActed };
   virtual Visit visit(LiveConnection& connection, Instant now) = 0;
   [[nodiscard]] virtual std::size_t acts_per_slice() const = 0;
 
-  /// What the slice has gathered is handed over.
+  /// Hands over the results of the slice.
   virtual void slice_done() {}
 };
 
@@ -51,7 +51,7 @@ class CutSweep final : public Sweep {
   const std::shared_ptr<const policy::Firewall> firewall_;
 };
 
-/// Where the sweeps of one request put what they find, and the thread that asked takes it. Any
+/// Where the sweeps of one request put their results, and the requesting thread takes them. Any
 /// thread.
 class SweepResults {
  public:
@@ -63,21 +63,21 @@ class SweepResults {
 
   void began();
   void ended();
-  /// Whether there is room for what a slice finds. If not, `wanted` of take() will say so.
+  /// Whether there is room for the results of a slice. If not, `wanted` of take() will be set.
   Sweep::Next next();
   /// Takes the rows out of `rows`.
   void add(std::vector<traffic::Connection>& rows, std::size_t count);
 
-  // ---- the one who asked
+  // ---- the requesting thread
 
   struct Taken {
     std::vector<traffic::Connection> rows;
     bool over = false;    // nothing more will come
-    bool wanted = false;  // a sweep rests, and has room now: wake the workers
+    bool wanted = false;  // a sweep rests, and there is room now: wake the workers
   };
-  /// Waits for rows or the end, but not for longer than kResultsWaitMax.
+  /// Waits for rows or the end, at most kResultsWaitMax.
   Taken take();
-  /// What was found so far, rows or not.
+  /// Connections found so far, with or without rows.
   [[nodiscard]] std::uint64_t count() const;
   void give_up();
 
@@ -92,7 +92,7 @@ class SweepResults {
   bool given_up_ = false;
 };
 
-/// What is done with the connections that a filter matches.
+/// What to do with the connections that a filter matches.
 enum class SweepAction : std::uint8_t { kList, kCount, kClose };
 
 /// Does it with those that the filter of `results` matches.

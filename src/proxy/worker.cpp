@@ -143,7 +143,7 @@ void Worker::take_sweeps() {
   submitted_.clear();
 }
 
-// Of the first sweep that can go on, which then is the last in the row.
+// Of the first sweep that can continue; that one then moves to the end of the row.
 void Worker::carry_out_a_slice() {
   for (std::size_t left = under_way_.size(); left > 0; --left) {
     std::ranges::rotate(under_way_, under_way_.begin() + 1);
@@ -159,7 +159,7 @@ void Worker::carry_out_a_slice() {
   }
 }
 
-// Whether there are more to do.
+// Returns whether there are more to do.
 bool Worker::do_slice(UnderWay& under_way) {
   Sweep& sweep = *under_way.sweep;
   const std::size_t acts_max = sweep.acts_per_slice();
@@ -175,7 +175,7 @@ bool Worker::do_slice(UnderWay& under_way) {
 }
 
 void Worker::expired() {
-  // A listener may still be handing over what it had accepted: come again until nobody is left.
+  // A listener may still be admitting what it had accepted: repeat until no session is left.
   for (LiveConnection* const session : sessions_) session->interrupt(Reason::kShutdown);
   loop_->timers().arm(*this, loop_->now() + kResetAgain);
 }

@@ -20,10 +20,10 @@
 
 namespace mc::proxy {
 
-/// What a worker shows of its state. Written by its thread; anyone may read.
+/// A worker's state for others. Written by its thread; any thread may read.
 struct WorkerStatus {
   traffic::Counter turns;                  // of its loop
-  std::atomic<bool> not_accepting{false};  // no accept stands; notifies those who wait for it
+  std::atomic<bool> not_accepting{false};  // no accept stands; notifies the waiters
 };
 
 /// What a worker is given, by reference, by the data plane that outlives it.
@@ -47,7 +47,7 @@ class Worker final : private ring::Timer {
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
 
-  /// Serves until it was told to drain and the last session has ended.
+  /// Serves until a drain was ordered and the last session has ended.
   void run();
 
   /// Accept, or leave clients in the kernel's queues; status.not_accepting is set once no accept
@@ -58,12 +58,11 @@ class Worker final : private ring::Timer {
   /// Makes the loop turn. Any thread.
   void wake() { loop_->wake(); }
 
-  /// Stop listening; sessions may go on until `deadline` then they are reset.
-  /// Any thread.
+  /// Stops listening; sessions may continue until `deadline`, then they are reset. Any thread.
   void drain(Instant deadline);
 
-  /// Takes the sweep, and carries it out one slice at a time. Any thread. False, and the sweep is
-  /// left where it is, if it has kSweepsMax already: try again.
+  /// Takes the sweep, and carries it out one slice at a time. Any thread. Returns false, and does
+  /// not take the sweep, if it has kSweepsMax already: retry later.
   bool submit(std::unique_ptr<Sweep>& sweep);
 
  private:

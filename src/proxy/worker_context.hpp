@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// What a worker lends to its sessions: references to the parts that its thread owns. Nothing here
-// is owned, and nothing is shared with another thread except what says so.
+// What a worker lends to its sessions: references to the parts that its thread owns. Owns nothing,
+// and shares nothing with another thread unless a comment says so.
 
 #include <atomic>
 #include <chrono>
@@ -27,7 +27,7 @@ namespace mc::proxy {
 /// What the operator sets for all sessions.
 struct Settings {
   std::vector<std::string> listener_names;        // as configured, by listener
-  std::vector<SocketAddress> listener_addresses;  // that they are bound to, likewise
+  std::vector<SocketAddress> listener_addresses;  // the bound addresses, likewise
   SpliceMode splice = SpliceMode::kInline;
   std::chrono::milliseconds hello_timeout{10'000};
   std::chrono::milliseconds connect_timeout{5'000};
