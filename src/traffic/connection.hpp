@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// An open connection as it is shown to operators, and the filter by which they choose some. Values;
-// any thread.
+// An open connection as operators see it, and the filter by which they choose some. Values; any
+// thread.
 
 #include <chrono>
 #include <compare>
@@ -18,7 +18,7 @@
 
 namespace mc::traffic {
 
-/// Names a connection for as long as the process lives: no other gets the same one.
+/// Names a connection for the life of the process: no other one gets the same id.
 struct ConnectionId {
   std::uint32_t worker = 0;
   std::uint64_t number = 0;  // of the worker's connections, from 1; 0: it was refused at once
@@ -31,7 +31,7 @@ struct ConnectionId {
   auto operator<=>(const ConnectionId&) const = default;
 };
 
-/// What a connection is at.
+/// What a connection is doing.
 enum class Stage : std::uint8_t {
   kHello,  // waits for the client's hello
   kDial,   // connects to the backend
@@ -52,11 +52,11 @@ struct Connection {
   std::uint64_t bytes_down = 0;      // backend to client, so far
 };
 
-/// Which connections are meant: those that match all that is set.
+/// Selects connections: those that match every field that is set.
 struct ConnectionFilter {
   std::optional<ConnectionId> id;
   std::optional<std::size_t> listener;
-  /// Of the name that the client asked for.
+  /// The name that the client sent.
   std::optional<policy::HostPattern> sni;
   std::optional<IpPrefix> source;
   std::optional<BackendAddress> backend;

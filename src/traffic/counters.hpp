@@ -38,8 +38,8 @@ struct alignas(64) Counters {
 
   std::vector<ListenerCounters> per_listener;  // by listener, in configuration order
   Counter pipes_exhausted;                     // times a direction found no pipe and copied
-  Counter accept_paused;     // times accepting stopped for want of descriptors or memory
-  Counter listeners_paused;  // gauge: listeners that want for them now
+  Counter accept_paused;     // times accepting stopped: no descriptors or memory left
+  Counter listeners_paused;  // gauge: listeners that are stopped for that now
   Counter lines_suppressed;  // log lines that the LineLimiter left out
 };
 

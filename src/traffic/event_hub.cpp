@@ -58,7 +58,7 @@ EventHub::Subscription::~Subscription() {
   }
 }
 
-// The cursor whose next event is the next of all.
+// The cursor with the earliest next event.
 EventHub::Subscription::Cursor* EventHub::Subscription::earliest() {
   Cursor* first = nullptr;
   std::uint64_t first_number = 0;

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// What happens to connections, as it happens, for those who watch. Workers hand over what happened
-// in a turn at its end, and wait for nobody: neither for a lock nor for a watcher. The last events
-// of each kind are kept, as long as anybody watches that kind; whoever reads slower than they come
-// misses the oldest, and is told how many. Dial failures are kept always: whoever comes to see what
-// is wrong asks about the minute before.
+// Events of connections, as they happen, for subscribers. Workers hand over a turn's events at its
+// end, and wait neither for a lock nor for a subscriber. The last events of each kind are kept
+// while it has a subscriber; a slow subscriber misses the oldest, and gets their number. Dial
+// failures are always kept: an operator who looks for a fault wants to see the minute before.
 
 #include <array>
 #include <atomic>
@@ -21,7 +20,7 @@
 
 namespace mc::traffic {
 
-/// The ends of a connection are told apart as in the log.
+/// Ends of a connection have the same kinds as in the log.
 enum class EventKind : std::uint8_t {
   kOpened,      // client and backend are connected
   kClosed,      // a connection with a route ended: "connection closed"
@@ -30,7 +29,7 @@ enum class EventKind : std::uint8_t {
 };
 inline constexpr std::size_t kEventKinds = 4;
 
-/// Whether events of this kind are kept also while nobody watches.
+/// Whether events of this kind are kept also without a subscriber.
 constexpr bool is_kept_always(EventKind kind) { return kind == EventKind::kDialFailed; }
 
 /// A number for each kind.
@@ -54,14 +53,14 @@ class EventHub {
   EventHub(const EventHub&) = delete;
   EventHub& operator=(const EventHub&) = delete;
 
-  /// Whether anybody watches events of this kind, or may yet want to know of them.
+  /// Whether events of this kind have a subscriber, or are always kept.
   [[nodiscard]] bool wants(EventKind kind) const {
     return is_kept_always(kind) ||
            watchers_[static_cast<std::size_t>(kind)].load(std::memory_order_relaxed) > 0;
   }
 
-  /// Takes the events, in their order, and the numbers of those that were lost before, out of what
-  /// it is given. False, and nothing is taken, if somebody else is at it: try again.
+  /// Takes the events, in their order, and the numbers of those lost before, out of its arguments.
+  /// Returns false and takes nothing if another thread holds the lock: retry.
   bool try_take(Events& events, EventCounts& lost);
 
  private:
@@ -82,7 +81,7 @@ class EventHub {
   std::uint64_t taken_ = 0;
 };
 
-/// One who watches, from now on. The hub outlives it. One thread.
+/// One subscriber, from now on. The hub outlives it. One thread.
 class EventHub::Subscription {
  public:
   using Time = std::chrono::system_clock::time_point;
@@ -95,7 +94,7 @@ class EventHub::Subscription {
 
   struct Seen {
     Events events;       // the next ones, in their order
-    EventCounts lost{};  // that came before those of their kind, and are gone
+    EventCounts lost{};  // lost before the events of their kind
   };
   /// Does not wait. At most `most` events.
   Seen read(std::size_t most);
@@ -104,7 +103,7 @@ class EventHub::Subscription {
   struct Cursor {
     EventKind kind;
     std::uint64_t next = 0;  // of its kind
-    std::uint64_t lost = 0;  // that were told already, or were before
+    std::uint64_t lost = 0;  // already reported, or from before
   };
 
   [[nodiscard]] Kept& kept(const Cursor& cursor) const {
@@ -124,7 +123,7 @@ class EventSource {
   [[nodiscard]] bool wants(EventKind kind) const { return hub_.wants(kind); }
   /// Keeps the event until flush(). Its time is set here.
   void emit(Event event);
-  /// Whether all is handed over; if not, try again in the next turn.
+  /// Whether all is handed over; if not, retry in the next turn.
   bool flush() { return events_.empty() || hub_.try_take(events_, lost_); }
 
  private:

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// What is known of one connection, from accept to its end: what logs, events, listings and filters
-// go by. Written by its worker's thread alone, which is also the only one that reads it; others get
-// a Connection, a copy.
+// What is known of one connection, from accept to its end: the source of logs, events, listings and
+// filters. Only its worker's thread writes and reads it; other threads get a Connection, a copy.
 
 #include <cstddef>
 #include <cstdint>
@@ -25,11 +24,11 @@ struct ConnectionFacts {
   Instant moved_at;  // when a byte was moved last, or the stage before relay began
   std::uint64_t bytes_up = 0;
   std::uint64_t bytes_down = 0;
-  std::string name;                                     // that the client asks for, normalised
+  std::string name;                                     // sent by the client, normalised
   std::shared_ptr<policy::BackendState> backend_state;  // of its route, which may go before it does
   SocketAddress peer;                                   // the other end of the client's socket
   SocketAddress backend_address;                        // to connect to
-  // The route's backend, where its interface is not there.
+  // The route's backend, where its interface does not exist.
   std::unique_ptr<const BackendAddress> unresolved;
   std::uint32_t worker = 0;
   std::uint32_t listener = 0;  // its place in the configuration
@@ -41,8 +40,8 @@ struct ConnectionFacts {
   bool has_spoken = false;  // the client has sent a byte
 
   [[nodiscard]] ConnectionId id() const { return {.worker = worker, .number = number}; }
-  /// Who the client is, for the firewall, logs and operators. The peer, as long as nobody speaks
-  /// for another (a proxy in front of this one).
+  /// Who the client is, for the firewall, logs and operators: the peer, unless a proxy in front of
+  /// this one names another.
   [[nodiscard]] const SocketAddress& client() const { return peer; }
   [[nodiscard]] bool has_route() const { return backend_state != nullptr; }
   /// The pattern that matched; empty without a route.

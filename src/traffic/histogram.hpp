@@ -20,7 +20,7 @@ namespace mc::traffic {
 template <std::size_t N>
 using Buckets = std::array<std::uint64_t, N>;
 
-// A hello or a dial, in milliseconds. A neighbour answers within one, a continent away takes some
+// A hello or a dial, in milliseconds. A neighbour replies within one, another continent in some
 // 300, a lost SYN costs 1 s, then 3 s; the last is the default of hello_timeout.
 inline constexpr Buckets<13> kWaitBucketsMs{1,   2,   5,    10,   25,   50,    100,
                                             250, 500, 1000, 2500, 5000, 10'000};

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Keeps a flood of like lines from drowning the log: of each kind ("connection refused" or "dial
-// failed", of one listener, for one reason) so many are written in a second, and once a second a
-// line says how many were left out. Only for lines that a client can cause without a backend's
-// help; those of connections that were served are the access log, and all stay. Owned by a worker;
-// its thread only.
+// Keeps a flood of similar lines from drowning the log: of each kind ("connection refused" or "dial
+// failed", of one listener, for one reason) a limited number is written in a second, and once a
+// second a line reports how many were left out. Only for lines that a client can cause without a
+// backend's help; those of served connections are the access log, and all are written. Owned by a
+// worker; its thread only.
 
 #include <cstddef>
 #include <cstdint>
@@ -21,23 +21,23 @@ namespace mc::traffic {
 
 class LineLimiter final : private ring::Timer {
  public:
-  /// `lines_max` of a kind go through in a second; what does not is added to `suppressed`. All
-  /// references outlive it.
+  /// Admits `lines_max` of a kind in a second; adds the others to `suppressed`. All references
+  /// outlive it.
   LineLimiter(ring::TimerWheel& timers, const std::vector<std::string>& listener_names,
               std::uint32_t lines_max, Counter& suppressed, Log& log);
 
-  /// Whether to write the line with which a connection ended that was not served. If not, it is
-  /// counted. Ask only for a line that the log's level lets through.
+  /// Whether to write the line of a connection that ended without being served. If not, counts it.
+  /// Call it only for a line that the log's level lets through.
   bool admits(std::size_t listener, Reason reason, Instant now);
 
-  /// Says what was left out since this was said last; also to be called when no more lines come.
+  /// Logs what was left out since the last report; call it also when no more lines come.
   void report();
 
  private:
   struct Kind {
     Instant began;                 // of the second that `lines` belong to
     std::uint32_t lines = 0;       // written in it
-    std::uint64_t suppressed = 0;  // not told yet
+    std::uint64_t suppressed = 0;  // not logged yet
   };
 
   void expired() override { report(); }

@@ -37,10 +37,10 @@ enum class Reason : std::uint8_t {
   kBlockedCountry,
   kConnectionLimit,  // max_connections was reached
   kDialRefused,      // the backend refused the connection
-  kDialTimeout,      // the backend did not answer within connect_timeout
+  kDialTimeout,      // no reply from the backend within connect_timeout
   kDialFailed,   // the connection to the backend failed otherwise (no route to host, no port left…)
   kNoResources,  // this process ran out of descriptors or memory for the backend's socket
-  kFirewallCut,  // cut, because the firewall has come to block the client
+  kFirewallCut,  // cut, because the firewall now blocks the client
   kClosedByOperator,  // reset by an operator's order (CloseConnections)
   kShutdown,          // cut when shutdown_timeout had passed, or by a second signal
 };
@@ -53,7 +53,7 @@ enum class Close : std::uint8_t {
   kInOrder,  // FIN
 };
 
-/// The classes of ends, which logs, events and metrics tell apart.
+/// The classes of ends, separate in logs, events and metrics.
 enum class Outcome : std::uint8_t {
   kClosed,      // one of its sides, a timeout or an order has ended it
   kRefused,     // the proxy does not serve it
@@ -66,8 +66,8 @@ struct ReasonInfo {
   /// The name in logs, counters and metrics: "completed", "client_reset", …
   std::string_view name;
   Close close = Close::kReset;
-  /// Of a connection with a route; for the log and events, one without is refused whatever the
-  /// reason (outcome_of()).
+  /// Of a connection with a route. In the log and events a connection without one is refused, for
+  /// any reason (outcome_of()).
   Outcome outcome = Outcome::kRefused;
 };
 
@@ -77,7 +77,7 @@ inline std::string_view to_string(Reason reason) { return info(reason).name; }
 std::optional<Reason> reason_named(std::string_view name);
 
 Outcome outcome_of(Reason reason, bool has_route);
-/// The message of the log line with which such a connection ends.
+/// The message of the log line for a connection that ends like this.
 std::string_view line_of(Outcome outcome);
 
 Reason reason_of(tls::Reject reject);

@@ -19,8 +19,8 @@ EventKind event_of(Outcome outcome) {
   return EventKind::kDialFailed;
 }
 
-// Most of those that leave before their first byte are health checks, which only connect: as many
-// lines as checks would hide the others. They are counted, and events, like all.
+// Most clients that leave before their first byte are health checks, which only connect: a line for
+// each would hide the others. Like all, they are counted and make events.
 LogLevel level_of(const ConnectionFacts& facts, Reason reason, Outcome outcome) {
   if (outcome == Outcome::kDialFailed) return LogLevel::kWarn;
   const bool has_left = reason == Reason::kClientClosed || reason == Reason::kClientReset;
@@ -53,7 +53,7 @@ void Reporter::refused(std::size_t listener, const SocketAddress& client, Reason
                                          {"reason", to_string(reason)}});
 }
 
-// ---- a connection on its way
+// ---- an open connection
 
 void Reporter::opened(const ConnectionFacts& facts) {
   of(facts).active.add();
@@ -62,7 +62,7 @@ void Reporter::opened(const ConnectionFacts& facts) {
              {{"listener", listener(facts)}, {"client", facts.client().to_string()}});
 }
 
-// On a line of its own: in `sni` stand host names alone.
+// On a line of its own: the field `sni` holds host names only.
 void Reporter::name_refused(const ConnectionFacts& facts, std::span<const std::uint8_t> name) {
   if (!log_.enabled(LogLevel::kDebug)) return;
   log_.debug("name refused",

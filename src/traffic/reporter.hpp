@@ -35,15 +35,15 @@ class Reporter {
 
   /// The kernel has handed over a connection.
   void taken(std::size_t listener) { counters_.per_listener[listener].accepted.add(); }
-  /// It was reset while it waited for that, so nobody knows whose it was.
+  /// The client reset it in the backlog, so its address is unknown.
   void lost(std::size_t listener);
-  /// It was closed before anything was read: by the firewall, or for want of room.
+  /// It was closed before anything was read: by the firewall, or at a limit.
   void refused(std::size_t listener, const SocketAddress& client, Reason reason, Instant now);
 
   // ---- a connection that has facts, from opened() to closed()
 
   void opened(const ConnectionFacts& facts);
-  /// The hello asks for a name that is no host name.
+  /// The name in the hello is no host name.
   void name_refused(const ConnectionFacts& facts, std::span<const std::uint8_t> name);
   /// The hello's name has a route.
   void routed(const ConnectionFacts& facts, Instant now);
@@ -51,13 +51,13 @@ class Reporter {
   void dialled(const ConnectionFacts& facts, Clock::duration duration);
   /// Both sides are connected.
   void connected(const ConnectionFacts& facts, Instant now);
-  /// So many bytes were moved in all. Brings the facts up to date.
+  /// The totals moved so far. Updates the facts.
   void moved(ConnectionFacts& facts, std::uint64_t bytes_up, std::uint64_t bytes_down, Instant now);
-  /// Nothing will be moved any more.
+  /// No more bytes will be moved.
   void relayed(const ConnectionFacts& facts, Instant now);
   /// The end, of every connection that was opened.
   void ended(const ConnectionFacts& facts, Reason reason, Instant now);
-  /// It uses no more of this process.
+  /// It uses no more resources of this process.
   void closed(const ConnectionFacts& facts) { of(facts).active.subtract(); }
 
  private:
