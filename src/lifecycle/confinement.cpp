@@ -30,14 +30,14 @@ namespace {
 
 // ---- capabilities
 
-// What root needs for files of other users, such as a database that belongs to mc-proxy; and for
+// Root needs these for files of other users, such as a database that belongs to mc-proxy; and for
 // the rings, whose memory Linux 6.14 and newer count against all of a user's processes.
 constexpr std::uint32_t kOfRoot =
     (1U << CAP_CHOWN) | (1U << CAP_DAC_OVERRIDE) | (1U << CAP_FOWNER) | (1U << CAP_IPC_LOCK);
 
 // ---- Landlock: landlock(7)
 
-// By the version of the interface that has them.
+// By the version of the interface that introduced them.
 std::uint64_t changes_of_files(int abi) {
   std::uint64_t access = LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_REMOVE_DIR |
                          LANDLOCK_ACCESS_FS_REMOVE_FILE | LANDLOCK_ACCESS_FS_MAKE_CHAR |
@@ -53,7 +53,7 @@ std::uint64_t changes_of_files(int abi) {
 
 bool allow_below(int ruleset, const std::string& directory, std::uint64_t access) {
   const Fd place(::open(directory.c_str(), O_PATH | O_CLOEXEC));
-  if (!place) return errno == ENOENT;  // what is not there cannot be written to
+  if (!place) return errno == ENOENT;  // a missing directory cannot be written to
   landlock_path_beneath_attr rule{};
   rule.allowed_access = access;
   rule.parent_fd = place.get();
@@ -75,7 +75,7 @@ std::string landlock(const std::vector<std::string>& writable_directories) {
       return fmt::format("refused for {} ({})", directory, std::strerror(errno));
     }
   }
-  // Whoever logs to /dev/null, a terminal or a pipe has it open; SQLite wants to open the first.
+  // A log on /dev/null, a terminal or a pipe is open already; SQLite opens the first.
   constexpr std::uint64_t kWriteOnly = LANDLOCK_ACCESS_FS_WRITE_FILE;
   if (!allow_below(ruleset.get(), "/dev/null", kWriteOnly)) return "refused for /dev/null";
   if (::syscall(SYS_landlock_restrict_self, ruleset.get(), 0) != 0) {
@@ -95,7 +95,7 @@ constexpr auto kNeverCalled = std::to_array<std::string_view>({
     "kcmp",
     "move_pages",
     "migrate_pages",
-    // new ways in; all sockets are bound
+    // new entrances; all sockets are bound
     "bind",
     // who this process is
     "setuid",
@@ -182,8 +182,8 @@ int refuse_all(scmp_filter_ctx filter, const Names& names) {
   return refused;
 }
 
-// Threads are made, processes are not. What clone3(2) is asked for a filter cannot see; the C
-// library then asks clone(2), as on an old kernel.
+// Threads may be made, processes may not. A filter cannot read the arguments of clone3(2); after
+// ENOSYS the C library uses clone(2), as on an old kernel.
 bool refuse_new_processes(scmp_filter_ctx filter) {
   return ::seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(clone), 1,
                             SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, 0)) == 0 &&
@@ -198,7 +198,7 @@ std::string load_filter() {
     refused += refuse_all(filter.get(), kNeverCalledUnlessSanitized);
     if (!refuse_new_processes(filter.get())) return "the filter cannot be made";
   }
-  // All threads that there are, not only this one.
+  // All existing threads, not only this one.
   static_cast<void>(::seccomp_attr_set(filter.get(), SCMP_FLTATR_CTL_TSYNC, 1));
   if (const int result = ::seccomp_load(filter.get()); result != 0) {
     return fmt::format("refused ({})", std::strerror(-result));
@@ -281,7 +281,7 @@ std::string give_up_capabilities() {
 
 Confinement confine_early(const std::vector<std::string>& writable_directories) {
   Confinement done;
-  static_cast<void>(::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));  // fails on no kernel of ours
+  static_cast<void>(::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));  // fails on no supported kernel
   done.capabilities = give_up_capabilities();
   done.landlock = landlock(writable_directories);
   return done;
@@ -298,7 +298,7 @@ std::string confinement_of(int pid) {
   std::ifstream file(fmt::format("/proc/{}/status", pid));
   const std::string status{std::istreambuf_iterator<char>(file), {}};
   if (status.empty()) return {};
-  // How many filters there are says nothing: those of its container or its shell count too.
+  // The number of filters is not reported: those of a container or a shell count too.
   return fmt::format("capabilities {}; new privileges {}; seccomp {}",
                      capability_names(field_of(status, "CapEff")),
                      field_of(status, "NoNewPrivs") == "1" ? "forbidden" : "possible",

@@ -33,7 +33,7 @@ Result<void> become_user(const std::string& name) {
     return fail(fmt::format("user {}: {}: {}", quote(name), what, std::strerror(errno)));
   };
   errno = 0;
-  // No other thread asks the system for a user meanwhile.
+  // Not thread-safe, but there are no other threads yet.
   const passwd* const user = ::getpwnam(name.c_str());
   if (user == nullptr) {
     return fail(

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Who a process is, for a command of root's that looks at the machine as the server's user would
-// see it. Before the process has threads.
+// The user of a process, for a command that root runs to see the machine as the server's user
+// would. Before the process has threads.
 
 #include <string>
 
@@ -9,12 +9,12 @@
 
 namespace mc::lifecycle {
 
-/// Makes this process of root one of the user `name`, with that user's groups and no capability but
-/// the one to bind ports below 1024, as systemd starts a server with
-/// AmbientCapabilities=CAP_NET_BIND_SERVICE. There is no way back.
+/// Turns this process of root into one of the user `name`, with that user's groups and only the
+/// capability to bind ports below 1024, as systemd starts a server with
+/// AmbientCapabilities=CAP_NET_BIND_SERVICE. Cannot be undone.
 Result<void> become_user(const std::string& name);
 
-/// Whether this process may bind a port: one below net.ipv4.ip_unprivileged_port_start takes
+/// Whether this process may bind a port: one below net.ipv4.ip_unprivileged_port_start needs
 /// CAP_NET_BIND_SERVICE.
 bool may_bind(unsigned port);
 

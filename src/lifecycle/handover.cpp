@@ -39,8 +39,8 @@ Handover::~Handover() {
 Result<void> Handover::listen(const std::string& database_path) {
   listener_ = listen_at(path_);
   if (listener_) {
-    // Killed, it leaves the socket, and a server of the database's owner must be able to find out
-    // that nobody listens.
+    // A killed server leaves the socket; a server of the database's owner must be able to connect,
+    // to see that nobody listens.
     if (const auto owner = owner_beside(database_path)) give_socket(path_, *owner);
     return {};
   }
@@ -81,7 +81,7 @@ void Handover::accept_successor() {
 
 void Handover::carry_out(Message& message) {
   const std::string& request = message.text;
-  // The database's owner, who can connect to a server of root, is not to get root's sockets.
+  // The database's owner can connect to a server of root, but must not get root's sockets.
   const bool may_succeed = successor_uid_ == ::geteuid() || successor_uid_ == 0;
   if (request == word::kAbout) {
     if (!tell()) give_up("it does not listen");
@@ -137,7 +137,7 @@ bool Handover::tell() {
 void Handover::give_up(const char* why) {
   successor_.reset();
   const Stage reached = std::exchange(stage_, Stage::kNone);
-  if (reached == Stage::kNone) return;  // it only looked who is here
+  if (reached == Stage::kNone) return;  // it made no step
   if (reached >= Stage::kAccepting) incumbent_.accept_again();
   if (reached >= Stage::kDatabase) incumbent_.take_database_back();
   log_.warn("the successor did not take over; this server goes on",

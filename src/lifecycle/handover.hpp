@@ -1,21 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// How a running server gives its place to another process without a client noticing. The successor
-// asks, step by step, and each step can be taken back until the last:
+// How a running server hands over to another process without a client noticing. The successor
+// requests each step; all but the last can be undone:
 //
-//     sockets     it gets every listening socket, while this one goes on accepting from them
-//     database    this one closes the database; the successor opens it, loads, starts its rings
-//     accepting   this one takes its standing accepts back and serves what they had brought;
-//                 clients that come now wait in the sockets' queues
-//     step down   it is over for this one, which finishes its sessions and ends; with the answer
-//                 the successor begins to accept
+//     1. sockets     the successor gets every listening socket; this server still accepts
+//     2. database    this server closes the database; the successor opens it, loads, starts its
+//                    rings
+//     3. accepting   this server cancels its standing accepts and serves what they had accepted;
+//                    new clients wait in the sockets' queues
+//     4. step down   this server replies, finishes its sessions and ends; on the reply the
+//                    successor begins to accept
 //
-// If the successor goes away before `step down`, or is silent for kStepMax, everything is as
-// before: whoever answers or gets that last word late has lost, so there is never more than one
-// server. The order is that of the kernel's rules: two processes with standing accepts on one
-// socket, of which one cancels, lose connections.
+// If the successor disappears before step 4, or is silent for kStepMax, this server undoes the
+// steps. The reply to step 4 decides: if it is not sent, this server goes on; if it comes too late,
+// the successor gives up. So there is never more than one server. The order follows from the
+// kernel: if two processes have standing accepts on one socket and one cancels, connections are
+// lost.
 //
-// Besides it sends a report of itself (self_report.hpp), which is no step and changes nothing.
+// It also sends a report of itself (self_report.hpp), which is no step and changes nothing.
 //
 // All on one thread, which polls fd() and calls turn().
 
@@ -53,28 +55,28 @@ class Incumbent {
   /// The successor is the server now. `place` listens where this one is reached from now on
   /// (draining_place.hpp); nothing if the successor could not make it.
   virtual void succeeded_by(pid_t successor, Fd place) = 0;
-  /// The successor has given up, or was given up. All is as it was before.
+  /// The successor has given up, or this side gave it up. The steps are undone.
   virtual void take_over_failed(const std::string& why) = 0;
 };
 
 class Handover {
  public:
-  /// Waits for a successor beside the database that this process has the lock of; to be called once
-  /// it serves, for the place is its predecessor's until then. `incumbent` and `log` outlive it.
+  /// Waits for a successor beside the database that this process has locked. Call it once this
+  /// process serves: until then the path is its predecessor's. `incumbent` and `log` outlive it.
   static Result<std::unique_ptr<Handover>> open(const std::string& database_path,
                                                 Incumbent& incumbent, Log& log,
                                                 const Patience& patience = {});
   Handover(const Handover&) = delete;
   Handover& operator=(const Handover&) = delete;
-  /// Removes the socket, unless it is the successor's by now.
+  /// Removes the socket, unless the path is the successor's already.
   ~Handover();
 
   /// Readable (poll(2)) when turn() has something to do.
   [[nodiscard]] int fd() const;
   void turn();
-  /// To be called about once a second: gives a silent successor up.
+  /// Call it about once a second: it gives up a silent successor.
   void tick();
-  /// A successor has the database, and may yet give it back.
+  /// A successor has the database, and may still return it.
   [[nodiscard]] bool is_under_way() const {
     return stage_ == Stage::kDatabase || stage_ == Stage::kAccepting;
   }

@@ -36,7 +36,7 @@ std::vector<Fd> descriptors_of(msghdr& header) {
 }  // namespace
 
 std::string beside_database(const std::string& database_path, std::string_view suffix) {
-  std::error_code unknown;  // then the path as it is must do
+  std::error_code unknown;  // then the path is used as it is
   const auto path = std::filesystem::weakly_canonical(database_path, unknown);
   return (unknown ? database_path : path.string()) + std::string(suffix);
 }
@@ -83,7 +83,7 @@ std::optional<Message> receive_message(int socket) {
   if (size > 0) message.text.assign(text.data(), static_cast<std::size_t>(size));
   if (size >= 0) message.descriptors = descriptors_of(header);
   if ((header.msg_flags & MSG_CTRUNC) != 0)
-    message = {};  // no room for all descriptors: none serve
+    message = {};  // not all descriptors fitted: none serves
   return message;
 }
 

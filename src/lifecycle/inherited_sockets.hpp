@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Listening sockets that others opened and this process goes on with: systemd's socket units and
-// descriptor store (sd_listen_fds(3)), or the server that it succeeds. Clients that wait in their
+// Listening sockets that others opened and this process continues with: from systemd's socket units
+// and descriptor store (sd_listen_fds(3)), or from the server before it. Clients that wait in their
 // queues are not lost. One thread at a time.
 
 #include <cstddef>
@@ -17,22 +17,22 @@ class InheritedSockets {
  public:
   InheritedSockets() = default;
 
-  /// What systemd passed to this process. Once, before other threads and descriptors are made; the
-  /// environment then says nothing of it to children.
+  /// The sockets that systemd passed to this process. Call it once, before other threads and
+  /// descriptors are made; it removes the variables, so children do not see them.
   static InheritedSockets from_systemd();
 
   /// Adds sockets, and makes them non-blocking: systemd passes those of socket units blocking, also
-  /// to whoever shares them. Descriptors of a socket that is here already, and what does not
-  /// listen, are closed.
+  /// to other processes that share them. Closes duplicates of a socket that is here already, and
+  /// sockets that do not listen.
   void add(std::vector<Fd> sockets);
 
-  /// Gives up those that listen on this address.
+  /// Removes and returns those that listen on this address.
   std::vector<Fd> take(const SocketAddress& address);
-  /// Gives up the one that listens on this path (unix(7)); nothing if there is none.
+  /// Removes and returns the one that listens on this path (unix(7)); nothing if there is none.
   Fd take_unix(const std::string& path);
 
   [[nodiscard]] std::size_t size() const { return sockets_.size(); }
-  /// Where those listen that nobody took, each address once; Unix sockets are not told.
+  /// The addresses of sockets that were not taken, each once; without Unix sockets.
   [[nodiscard]] std::vector<SocketAddress> tcp_addresses() const;
 
  private:

@@ -28,7 +28,7 @@
 namespace mc::lifecycle {
 namespace {
 
-// The server's answer to kLeave; all else that it says is for systemd.
+// The server's reply to kLeave; all other messages are for systemd.
 constexpr std::string_view kLeft = "left";
 
 constexpr int kLookAgainMs = 100;
@@ -40,7 +40,7 @@ sigset_t signals_of_interest() {
   return signals;
 }
 
-// Ends as the server ended, so that systemd and the shell see what they would see without a keeper.
+// Ends as the server ended, so that systemd and the shell see the same status as without a keeper.
 int end_like(int status) {
   if (WIFEXITED(status)) return WEXITSTATUS(status);
   const int signal = WTERMSIG(status);
@@ -49,7 +49,7 @@ int end_like(int status) {
   sigemptyset(&one);
   sigaddset(&one, signal);
   ::sigprocmask(SIG_UNBLOCK, &one, nullptr);
-  ::prctl(PR_SET_DUMPABLE, 0);  // the core that tells something is the server's
+  ::prctl(PR_SET_DUMPABLE, 0);  // the useful core is the server's
   ::raise(signal);
   return 128 + signal;
 }
@@ -70,7 +70,7 @@ class Keeper {
       if (::poll(watched, std::size(watched), give_up_at_ == kNever ? -1 : kLookAgainMs) < 0)
         continue;
       if (watched[1].revents != 0) hear();
-      if (is_left_) return 0;  // its answer came late
+      if (is_left_) return 0;  // its reply came late
       signalfd_siginfo info{};
       if (watched[0].revents == 0 || ::read(signals_.get(), &info, sizeof info) != sizeof info) {
         continue;
@@ -82,7 +82,7 @@ class Keeper {
   }
 
  private:
-  // Whether the keeper is free to go.
+  // Returns whether the keeper may end.
   bool take(int signal) {
     switch (signal) {
       case SIGTERM:
@@ -97,7 +97,7 @@ class Keeper {
       case SIGHUP:
         order(Order::kReload);
         return false;
-      case SIGABRT:  // the watchdog's: the core should be that of the process that is stuck
+      case SIGABRT:  // from the watchdog: the core must be that of the stuck process
         ::kill(server_, SIGABRT);
         ::kill(server_, SIGCONT);
         give_up_at_ = std::min(give_up_at_, Clock::now() + kAbortMax);
@@ -122,7 +122,7 @@ class Keeper {
     static_cast<void>(::send(line_.get(), &text, sizeof text, MSG_NOSIGNAL | MSG_DONTWAIT));
   }
 
-  // Whether the server lets the keeper go.
+  // Returns whether the server releases the keeper.
   bool leave() {
     order(Order::kLeave);
     const auto give_up = Clock::now() + kLeaveMax;
@@ -137,7 +137,7 @@ class Keeper {
     const auto message = receive_message(line_.get());
     if (!message.has_value()) return;
     if (message->text.empty()) {
-      line_.reset();  // the server ends; SIGCHLD tells how
+      line_.reset();  // the server ends; SIGCHLD brings the status
     } else if (message->text == kLeft) {
       is_left_ = true;
     } else {
@@ -152,7 +152,7 @@ class Keeper {
   pid_t server_;
   bool stopping_ = false;
   bool is_left_ = false;
-  Clock::time_point give_up_at_ = kNever;  // waiting for an end that was ordered by SIGABRT
+  Clock::time_point give_up_at_ = kNever;  // waits for an end by SIGABRT
 };
 
 }  // namespace
@@ -198,7 +198,7 @@ std::variant<KeeperLine, int> keep(InheritedSockets& sockets) {
     return Keeper(std::move(signal_fd), std::move(keepers_end), server).run();
   }
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-  if (::getppid() != keeper) ::_exit(1);  // it died before that
+  if (::getppid() != keeper) ::_exit(1);  // the keeper died before that
   ::sigprocmask(SIG_SETMASK, &before, nullptr);
   return KeeperLine(std::move(servers_end));
 }

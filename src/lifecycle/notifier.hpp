@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// What the service manager is told (sd_notify(3)), through the keeper if there is one: the manager
-// then listens to its main process alone, and a server that the keeper has left is not heard any
-// more. Says nothing where nobody listens. Any thread; one at a time.
+// Notifications to the service manager (sd_notify(3)), through the keeper if there is one: the
+// manager then listens to its main process alone, and ignores a server without its keeper. Does
+// nothing without a manager. Any thread; one at a time.
 
 #include <string>
 #include <string_view>
@@ -18,7 +18,7 @@ struct StoredSocket {
   SocketAddress address;
 };
 
-/// Tells the service manager, if there is one, as this process.
+/// Notifies the service manager, if there is one, as this process.
 void notify_manager(const std::string& text, const std::vector<int>& descriptors);
 
 class Notifier {
@@ -27,21 +27,21 @@ class Notifier {
   explicit Notifier(int keeper) : keeper_(keeper) {}
 
   void ready();
-  /// The configuration's part that can be is read anew; ready() tells the end.
+  /// The reloadable part of the configuration is read again; ready() reports the end.
   void reloading();
   void stopping();
-  /// One line for `systemctl status`; what was told last is not told again.
+  /// One line for `systemctl status`; sent only when it differs from the last one.
   void status(const std::string& text);
-  /// All is well; to be told at half of WatchdogSec= at the latest.
+  /// All is well; call it at the latest after half of WatchdogSec=.
   void watchdog();
 
   /// Gives copies to the descriptor store (FDSTORE=1): they live on if this process dies. Needs
   /// FileDescriptorStoreMax= in the unit; the manager keeps those that it has.
   void store(const std::vector<StoredSocket>& sockets);
-  /// Takes the sockets of an address out of it.
+  /// Removes the sockets of an address from the store.
   void forget(const SocketAddress& address);
 
-  /// From now on nothing is told: the unit is another process's.
+  /// Sends nothing from now on: the unit is another process's.
   void mute() { muted_ = true; }
 
  private:

@@ -25,7 +25,7 @@ namespace mc::lifecycle {
 
 namespace {
 
-// Only who may connect can find out whether somebody listens there.
+// Only a process that may connect can check whether a server listens there.
 std::string explain_denied(const std::string& path) {
   struct stat found{};
   if (::lstat(path.c_str(), &found) != 0) {
@@ -119,7 +119,7 @@ Result<void> Predecessor::stop_accepting() {
   return ask(word::kAccepting, none);
 }
 
-// Without the place it goes all the same, and only its log shows its connections.
+// Without the socket it steps down too, and only its log shows its connections.
 Result<void> Predecessor::step_down() {
   std::vector<Fd> none;
   const Fd place = open_draining_place(database_path_, pid_);

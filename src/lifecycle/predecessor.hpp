@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// The server that runs already, as its successor sees it (handover.hpp tells the story). Each step
-// waits for its answer, kStepMax at the most. As long as step_down() has not succeeded, destroying
-// this leaves the predecessor serving as before. One thread.
+// The running server, as its successor sees it (steps: handover.hpp). Each step waits for its
+// reply, at most kStepMax. Until step_down() has succeeded, destroying this leaves the predecessor
+// serving as before. One thread.
 
 #include <sys/types.h>
 
@@ -26,18 +26,18 @@ class Predecessor {
 
   [[nodiscard]] pid_t pid() const { return pid_; }
 
-  /// What it tells of itself; kAboutMax at the most. An error from a version that does not, and
-  /// while another successor keeps it.
+  /// Its report of itself; waits at most kAboutMax. An error from a version without it, and while
+  /// another successor is connected.
   Result<SelfReport> self_report();
-  /// Its listening sockets: proxied listeners and admin API. It goes on accepting from them.
+  /// Its listening sockets: proxied listeners and admin API. It still accepts from them.
   Result<std::vector<Fd>> sockets();
-  /// It closes the database and takes no more changes and no more clients of the API.
+  /// Closes its database: it takes no more changes and no more clients of the API.
   Result<void> release_database();
-  /// It accepts no more: clients wait in the sockets' queues.
+  /// Stops its accepting: clients wait in the sockets' queues.
   Result<void> stop_accepting();
-  /// It gives everything up for good: it finishes its sessions and ends. From a success on this
-  /// process is the server; after an error the predecessor is, or will be again. Passes it the
-  /// socket where it is reached meanwhile (draining_place.hpp), so before this process is confined.
+  /// Ends its service: it finishes its sessions and ends. After a success this process is the
+  /// server; after an error the predecessor is, or will be again. Passes it the socket where it is
+  /// reached meanwhile (draining_place.hpp), so call it before this process is confined.
   Result<void> step_down();
 
  private:

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// What a running server tells of itself, over the socket for its successor: how it is confined, and
-// where it listens. For `mc-proxy check`, which asks every server in this way, also one without an
+// A running server's report of itself, over the socket for its successor: how it is confined, and
+// where it listens. For `mc-proxy check`, which requests it from every server, also one without an
 // admin API. Pure functions; any thread.
 
 #include <optional>
@@ -20,7 +20,7 @@ struct SelfReport {
 /// As messages, each "key value", at most kAboutMessagesMax of them.
 std::vector<std::string> to_messages(const SelfReport& report);
 
-/// Takes one up; keys that a later version may have are passed over.
+/// Adds one to the report; skips keys of a later version.
 void add_message(SelfReport& report, const std::string& message);
 
 /// Where these sockets listen, each address once; other than TCP is left out.

@@ -26,7 +26,7 @@ namespace {
 
 constexpr const char* kSystemd = "org.freedesktop.systemd1";
 
-// Nothing is left to flush, and a flush would wait for a bus that hangs.
+// Closes without a flush: nothing is left to send, and a flush would wait for a stuck bus.
 struct CloseBus {
   void operator()(sd_bus* bus) const { ::sd_bus_close_unref(bus); }
 };
@@ -39,7 +39,7 @@ struct Free {
 using BusMessage = std::unique_ptr<sd_bus_message, DropMessage>;
 using Text = std::unique_ptr<char, Free>;
 
-// A connection to the system bus, and kBusMax for all that is asked there.
+// A connection to the system bus, with kBusMax for all calls together.
 struct Bus {
   std::unique_ptr<sd_bus, CloseBus> connection;
   std::chrono::steady_clock::time_point give_up = std::chrono::steady_clock::now() + kBusMax;
@@ -49,7 +49,7 @@ struct Bus {
         give_up - std::chrono::steady_clock::now());
     return static_cast<std::uint64_t>(std::max<std::int64_t>(rest.count(), 0));
   }
-  /// For one call, which may take what is left of the time.
+  /// For one call, which may take the rest of the time.
   [[nodiscard]] sd_bus* in_time() const {
     // 0 would be sd-bus's own limit.
     ::sd_bus_set_method_call_timeout(connection.get(), std::max<std::uint64_t>(rest_us(), 1));
@@ -66,13 +66,13 @@ pid_t parent_of(pid_t pid) {
   return -1;
 }
 
-// The words that a process was started with; the keeper has its server's, for they are one fork.
+// The command line of a process; the keeper's is its server's, because it has forked it.
 std::string words_of(pid_t pid) {
   std::ifstream file(fmt::format("/proc/{}/cmdline", pid));
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
-// Not a shell or a supervisor that has started the server among others, nor a user's manager.
+// Excludes a shell or supervisor that started the server among others, and a user's manager.
 bool is_keeper_of(pid_t main, pid_t server) {
   const std::string words = words_of(server);
   return main == parent_of(server) && !words.empty() && words_of(main) == words;
@@ -82,7 +82,7 @@ std::unexpected<Error> fail_with(const char* what, int result) {
   return fail(fmt::format("{}: {}", what, std::strerror(-result)));
 }
 
-// A call would wait a minute and a half for a bus that takes the connection and says nothing.
+// A call would wait a minute and a half for a bus that accepts the connection but does not reply.
 Result<Bus> open_bus() {
   Bus bus;
   sd_bus* opened = nullptr;
@@ -159,16 +159,16 @@ std::string service_of(pid_t pid) {
   return main_pid == pid || is_keeper_of(main_pid, pid) ? id.get() : std::string();
 }
 
-// A job that has ended is gone, and its signal does not say of what type it was. An order to stop a
-// unit that has failed, or waits for its next start, is done at once and leaves it inactive. A
-// start that fails is not "done", and one that a condition forbids (ConditionPathExists=) is, but
-// has evaluated the condition.
+// How an operator's stop is recognised. A job that has ended is gone, and its signal has no type. A
+// stop of a unit that has failed, or waits for its next start, is done at once and leaves it
+// inactive. A start that fails is not "done"; one that a condition prevents (ConditionPathExists=)
+// is "done", but has evaluated the condition.
 struct StopWatch::Subscription {
   Bus bus;
   std::string object;  // of the unit
   std::string unit;    // "mc-proxy.service"
   std::uint64_t condition_seen_us = 0;
-  std::string job_result;  // of the job of the unit that ended last; empty once it was looked at
+  std::string job_result;  // of the unit's job that ended last; empty once it was read
   bool is_gone = false;
 
   static int job_removed(sd_bus_message* message, void* self, sd_bus_error*) {
@@ -258,7 +258,7 @@ bool StopWatch::stop_was_ordered() {
     processed = ::sd_bus_process(seen.bus.connection.get(), nullptr);
     seen.is_gone = processed < 0;
     if (seen.job_result.empty()) continue;
-    // In any case, or the next job would be taken for the start that this one was.
+    // Always: else the next job would be taken for this start.
     const bool was_start = seen.start_was_tried();
     if (std::exchange(seen.job_result, {}) == "done" && !was_start && seen.is_inactive()) {
       was_stopped = true;

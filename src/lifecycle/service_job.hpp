@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// What systemd is about to do with the unit that a process belongs to, as systemd says on the
-// system bus (org.freedesktop.systemd1(5)). One thread at a time.
+// What systemd is doing with the unit of a process, from the system bus
+// (org.freedesktop.systemd1(5)). One thread at a time.
 
 #include <sys/types.h>
 
@@ -12,18 +12,18 @@
 
 namespace mc::lifecycle {
 
-/// Whether systemd is restarting the unit of this process, and will so start it again. An error
-/// where systemd runs but does not say: no bus, no answer within kBusMax.
+/// Whether systemd is restarting the unit of this process, and so will start it again. An error
+/// where systemd runs but does not report it: no bus, no reply within kBusMax.
 Result<bool> restart_is_under_way();
 
-/// The system's service unit that this process is the server of: its main process, or the child of
-/// the keeper that is. "mc-proxy.service". Empty if there is none, also where the process only
-/// happens to be in a unit, or is one of those that the unit's main process has started.
+/// The system's service unit whose server this process is ("mc-proxy.service"): the process is the
+/// unit's main process, or the child of the keeper that is. Empty if there is none, also where the
+/// process is only one of several that the unit's main process has started.
 std::string service_of(pid_t pid);
 
-/// Notices that systemd is asked to stop the unit of this process, when the process is not the
-/// unit's main process any more: after a restart whose new server does not start, `systemctl stop`
-/// has no process to signal. Opened before the main process ends. One thread.
+/// Notices an order to stop the unit of this process when the process is no longer the unit's main
+/// process: after a restart whose new server does not start, `systemctl stop` has no process to
+/// signal. Open it before the main process ends. One thread.
 class StopWatch {
  public:
   static Result<std::unique_ptr<StopWatch>> open();
@@ -31,11 +31,11 @@ class StopWatch {
   StopWatch& operator=(const StopWatch&) = delete;
   ~StopWatch();
 
-  /// Readable (poll(2)) when stop_was_ordered() has something to look at; -1 once the bus is gone.
+  /// Readable (poll(2)) when stop_was_ordered() has something to read; -1 once the bus is gone.
   [[nodiscard]] int fd() const;
-  /// Whether the bus has gone: nothing will be noticed any more, and another one is to be opened.
+  /// Whether the bus is gone: this one notices nothing any more; open another one.
   [[nodiscard]] bool is_gone() const;
-  /// Whether an operator has stopped the unit. Waits kBusMax for the bus at the most.
+  /// Whether an operator has stopped the unit. Waits at most kBusMax for the bus.
   [[nodiscard]] bool stop_was_ordered();
 
  private:

@@ -22,7 +22,7 @@
 namespace mc::lifecycle {
 namespace {
 
-// systemctl and not the bus: it also reaches systemd where no bus runs, as root.
+// systemctl instead of the bus: as root it also reaches systemd where no bus runs.
 std::vector<std::string> words_that_ask(const std::string& name) {
   return {"systemctl",
           "show",
@@ -33,7 +33,7 @@ std::vector<std::string> words_that_ask(const std::string& name) {
           name + ".socket"};
 }
 
-// What the command prints to stdout; nothing if it fails, or does not end in time.
+// The command's stdout; nothing if it fails, or does not end in time.
 std::optional<std::string> output_of(const std::vector<std::string>& words) {
   std::array<int, 2> ends{};
   if (::pipe2(ends.data(), O_CLOEXEC) != 0) return std::nullopt;
@@ -90,7 +90,7 @@ std::string command_of(std::string_view text) {
   return std::string(rest.substr(0, rest.find(" ; ")));
 }
 
-// What is printed of one unit: "Key=value" lines.
+// What systemctl prints of one unit: "Key=value" lines.
 struct Facts {
   std::string id;
   bool is_loaded = false;

@@ -29,8 +29,8 @@ struct ServiceUnit {
   [[nodiscard]] bool uses(const std::string& config_path) const;
 };
 
-/// Asks systemd for the units `name`.service and `name`.socket. Nothing where systemd does not run,
-/// does not reply within kUnitAnswerMax, or has no such service.
+/// Queries systemd for the units `name`.service and `name`.socket. Nothing where systemd does not
+/// run, does not reply within kUnitAnswerMax, or has no such service.
 std::optional<ServiceUnit> find_service_unit(const std::string& name);
 
 /// Reads what `systemctl show` prints of the two units. A pure function.

@@ -9,7 +9,7 @@
 
 namespace mc::lifecycle {
 
-/// What the child writes to; -1: what this process writes to. It reads from /dev/null.
+/// What the child writes to; -1: the same as this process. It reads from /dev/null.
 struct ChildStreams {
   int out = -1;
   int err = -1;
@@ -17,8 +17,8 @@ struct ChildStreams {
 
 enum class ChildSession { kOurs, kOwn };
 
-/// Starts the program, which is looked for in PATH, with these words. -1, with errno. The child is
-/// to be waited for.
+/// Starts the program, found in PATH, with these arguments. Returns -1, with errno, on failure. The
+/// caller must wait for the child.
 pid_t spawn(const std::vector<std::string>& words, ChildStreams streams, ChildSession session);
 
 }  // namespace mc::lifecycle
