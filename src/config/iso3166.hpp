@@ -8,11 +8,11 @@
 namespace mc::config {
 
 /// Whether `code` (two capital letters) is an officially assigned alpha-2 code, or XK: not
-/// assigned, but what the GeoLite2 database answers for Kosovo.
+/// assigned, but the GeoLite2 database's code for Kosovo.
 bool is_country(std::string_view code);
 
-/// The code that was meant by one that is in common use but not assigned ("UK" is GB); empty if
-/// there is none.
+/// The assigned code for one that is in common use but not assigned ("UK" is GB); empty if there is
+/// none.
 std::string_view meant_country(std::string_view code);
 
 }  // namespace mc::config

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// What can be wrong with a configuration, told so that it can be put right: where, which key, what
-// it says now, what is wrong with that and what would be right. All problems of a file are told at
-// once.
+// What can be wrong with a configuration, so that it can be corrected: where, which key, its value,
+// what is wrong with that and what would be right. All problems of a file are reported at once.
 
 #include <compare>
 #include <cstdint>
@@ -38,7 +37,7 @@ struct Problem {
   [[nodiscard]] std::string to_string() const;
 };
 
-/// One line for each, the first kProblemsShownMax of them, and how many there are besides.
+/// One line for each of the first kProblemsShownMax, and the number of the others.
 std::string to_string(const std::vector<Problem>& problems);
 
 }  // namespace mc::config

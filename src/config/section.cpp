@@ -97,7 +97,7 @@ std::optional<Node> Section::table(std::string_view key) const {
   const TomlEntry* entry = find(key);
   if (entry == nullptr) return std::nullopt;
   if (entry->value.type == TomlType::kTable) return Node{&entry->value, path_of(key)};
-  // An array of one table is what [[key]] makes of it.
+  // [[key]] makes an array of one table.
   wrong_type(entry->value, path_of(key), "a table", fmt::format("[{}]", path_of(key)));
   return std::nullopt;
 }

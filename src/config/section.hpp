@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Reading one table of the configuration: each getter checks the type, names what is wrong with the
-// key's path, and lets the reading go on, so that one run finds every problem. A getter that finds
-// nothing usable leaves its target, and thus the default, alone. Belongs to one thread, for the
-// time of one load.
+// Reads one table of the configuration: each getter checks the type, reports an error with the
+// key's path, and lets the reading continue, so that one run finds every problem. A getter that
+// finds nothing usable keeps its target, and thus the default. Belongs to one thread, for one load.
 
 #include <chrono>
 #include <cstddef>
@@ -29,9 +28,9 @@ class Problems {
 
   /// About a key or the whole file; the message names the key.
   void add(Position position, std::string key, std::string message);
-  /// About the value that stands at `value`.
+  /// About the value at `value`.
   void add(const TomlValue& value, std::string key, std::string message);
-  /// About a value that a parser refused; the error may begin with the value, which is told once.
+  /// About a value that a parser refused; the error may begin with the value, which is shown once.
   void add(const TomlValue& value, std::string key, const Error& error);
 
   [[nodiscard]] std::size_t size() const { return problems_.size(); }
@@ -64,7 +63,7 @@ class Section {
   /// The key's value when it is there and of the type; `example` is a value that would be right.
   [[nodiscard]] std::optional<Node> get(std::string_view key, TomlType type,
                                         std::string_view example) const;
-  /// As get(); that the key is missing is a problem too.
+  /// As get(), but a missing key is a problem too.
   [[nodiscard]] std::optional<Node> require(std::string_view key, TomlType type,
                                             std::string_view example) const;
   /// The table under the key.

@@ -3,8 +3,8 @@
 
 #include <fmt/format.h>
 
-// Where toml++ is compiled in rather than linked, some of its assertions are about the text, and
-// would end the process on a slip such as "[=]". It reports an error behind every one of them.
+// Where toml++ is compiled in rather than linked, some of its assertions check the text, and would
+// end the process on a slip such as "[=]". It reports an error after every one of them.
 #define TOML_ASSERT(condition) static_cast<void>(0)
 #include <toml++/toml.h>
 
@@ -24,7 +24,7 @@ constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
 
 Position position_of(const toml::source_position& place) { return {place.line, place.column}; }
 
-/// The text by lines, to show of a value what was written.
+/// The lines of the text, to show a value as it was written.
 class Lines {
  public:
   explicit Lines(std::string_view text) {
@@ -36,7 +36,7 @@ class Lines {
     }
   }
 
-  /// The line as a whole, without what surrounds it.
+  /// The line without the blanks around it.
   [[nodiscard]] std::string_view line(std::uint32_t number) const {
     if (number == 0 || number > lines_.size()) return {};
     std::string_view text = lines_[number - 1];
@@ -46,13 +46,13 @@ class Lines {
     return text.substr(first, text.find_last_not_of(kBlank) - first + 1);
   }
 
-  /// What stands in the region, if that is plain: one line of ASCII, as numbers, booleans and dates
-  /// are.
+  /// The text of the region, if it is plain: one line of ASCII, such as numbers, booleans and
+  /// dates.
   [[nodiscard]] std::string plain(const toml::source_region& region) const {
     const toml::source_position begin = region.begin, end = region.end;
     if (begin.line == 0 || begin.line != end.line || begin.line > lines_.size()) return {};
-    // Columns count characters. What precedes the value may hold others than ASCII: skip those by
-    // start.
+    // Columns count characters, and the text before the value may be beyond ASCII: skip by
+    // character, from the start.
     const std::string_view line = lines_[begin.line - 1];
     std::size_t column = 0;
     std::string out;
@@ -71,10 +71,9 @@ class Lines {
   std::vector<std::string_view> lines_;
 };
 
-/// Looks for what toml++ does not survive, and says what is wrong with it: keys nested without
-/// bound (it recurses), and undefined behaviour on characters beyond ASCII, be they outside of
-/// strings and comments (its issue 295) or behind a backslash that ends a line (190, in
-/// version 3.3). No configuration needs any of it.
+/// Finds and explains what toml++ does not survive: keys nested without bound (it recurses), and
+/// undefined behaviour on characters beyond ASCII, outside of strings and comments (its issue 295)
+/// or behind a backslash that ends a line (190, in version 3.3). No configuration needs any of it.
 class Precheck {
  public:
   explicit Precheck(std::string_view text) : rest_(text) {}
@@ -102,7 +101,7 @@ class Precheck {
     if (static_cast<unsigned char>(c) > 0x7f) {
       return TomlError{here_, "not valid TOML: a character beyond ASCII must stand in quotes"};
     }
-    // Every other dot counts as one between the parts of a key: a number has one at most. A space
+    // Counts every other dot as one between the parts of a key: a number has at most one. A space
     // may stand beside it.
     if (std::string_view("=,[]{}\n").contains(c)) dots_ = 0;
     if (c == '.' && ++dots_ >= kKeyPartsMax) {
@@ -111,8 +110,8 @@ class Precheck {
     return std::nullopt;
   }
 
-  /// Skips the string at the start: one in single quotes knows no escapes, one in three quotes goes
-  /// on over lines.
+  /// Skips the string at the start: one in single quotes has no escapes, one in three quotes may
+  /// span lines.
   std::optional<TomlError> skip_string() {
     const char quote = rest_.front();
     const std::string three(3, quote);
@@ -120,7 +119,7 @@ class Precheck {
     const std::string_view end = std::string_view(three).substr(0, is_multiline ? 3 : 1);
     skip(end.size());
     while (!rest_.empty() && !rest_.starts_with(end)) {
-      if (!is_multiline && rest_.front() == '\n') return std::nullopt;  // the parser will say so
+      if (!is_multiline && rest_.front() == '\n') return std::nullopt;  // the parser reports it
       const bool is_escape = quote == '"' && rest_.front() == '\\';
       if (is_escape && rest_.size() > 1 && std::string_view(" \t\r\n").contains(rest_[1])) {
         return TomlError{here_, "no backslash may end a line here; write the text on one line"};
@@ -128,7 +127,7 @@ class Precheck {
       skip(is_escape ? 2 : 1);
     }
     skip(end.size());
-    // Three quotes end a string at the last of as many as five: the first two are text.
+    // Up to five quotes may end such a string: its text may end in two.
     for (int i = 0; is_multiline && i < 2 && rest_.starts_with(quote); ++i) skip(1);
     return std::nullopt;
   }
@@ -197,7 +196,7 @@ TomlValue convert(const toml::node& node, const Lines& lines) {
   return value;
 }
 
-/// toml++'s words, the line they are about, and the cause where it is the commonest of all.
+/// toml++'s message, the line it is about, and the cause where it is the commonest of all.
 TomlError explain(const toml::parse_error& error, const Lines& lines) {
   const Position position = position_of(error.source().begin);
   std::string message = "not valid TOML: " + printable(error.description());

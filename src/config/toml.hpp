@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// TOML text as a tree of plain values that know where they stand in the text. toml++, its
-// exceptions and its compile time stay behind this door.
+// TOML text as a tree of plain values with their positions in the text. Hides toml++, its
+// exceptions and its compile time.
 
 #include <cstdint>
 #include <expected>
@@ -37,8 +37,8 @@ struct TomlValue {
   bool boolean = false;             // of a boolean
   std::vector<TomlValue> elements;  // of an array
   std::vector<TomlEntry> entries;   // of a table, in the order of their keys
-  /// What to show of it in a message: the scalar as written, strings in double quotes; empty for
-  /// arrays and tables.
+  /// How a message shows it: the scalar as written, strings in double quotes; empty for arrays and
+  /// tables.
   std::string shown;
 };
 
@@ -54,8 +54,7 @@ struct TomlError {
   std::string message;
 };
 
-/// The table that the text describes. The text may come from anywhere; at most kConfigBytesMax
-/// bytes.
+/// Parses the text into a table. The text may come from anywhere; at most kConfigBytesMax bytes.
 std::expected<TomlValue, TomlError> parse_toml(std::string_view text);
 
 }  // namespace mc::config

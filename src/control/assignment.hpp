@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Whose the routes of a database are. A record names its listener as the configuration wrote it
-// when the record was made; the configuration may write the same address in another way by now, or
-// may have another address. Pure functions; any thread.
+// Which listener the routes of a database belong to. A record names its listener as the
+// configuration wrote it when the record was made; since then the configuration may write the same
+// address in another way, or have another address. Pure functions; any thread.
 
 #include <cstddef>
 #include <map>
@@ -17,15 +17,15 @@ namespace mc::control {
 struct Assignment {
   /// By listener: the name that its records have.
   std::vector<std::string> record_names;
-  /// Names that no listener has, with the number of their routes: kept, and not in force.
+  /// Names that no listener has, with the number of their routes: kept, but not in force.
   std::map<std::string, std::size_t> left_behind;
 };
 
-/// A listener has the records of its name; if there are none, those of the name that is the same
-/// address. So a configuration can be rewritten and taken back without a change of the database.
+/// A listener has the records of its name; if there are none, those of another name for the same
+/// address. So a configuration can be rewritten and restored without a change of the database.
 Assignment assign(const std::vector<store::RouteRecord>& records, const Listeners& listeners);
 
-/// Gives the records the names that the configuration has.
+/// Renames the records' listeners to the configuration's names.
 void rename(std::vector<store::RouteRecord>& records, const Assignment& assignment,
             const Listeners& listeners);
 

@@ -53,7 +53,7 @@ std::map<std::string, Aside> changes_aside(const Difference& difference) {
   return changes;
 }
 
-// Every change as long as there is room, and how many there are besides.
+// Each change while there is room, then the number of the others.
 std::string describe(const Difference& difference, const Listeners& listeners) {
   std::string text;
   std::size_t left =
@@ -233,7 +233,8 @@ Outcome<Applied> Control::finish(const State& base, const Draft& draft,
   if (!difference.empty()) {
     next = changed(next, difference);
     applied.revision = ++next.revision;
-    // All is made before the commit, so that nothing can fail between that and the publication.
+    // Everything is made before the commit, so that nothing can fail between it and the
+    // publication.
     auto policy = next.policy();
     auto shared = std::make_shared<const State>(std::move(next));
     const std::string detail = describe(difference, listeners_);
@@ -275,10 +276,10 @@ void Control::publish(std::shared_ptr<const State> next,
                       std::unique_ptr<const policy::Policy> policy) {
   published_.publish(std::move(policy));
   const std::lock_guard lock(state_lock_);
-  state_.swap(next);  // the one before goes after the lock
+  state_.swap(next);  // the old one is destroyed after the lock
 }
 
-// Only for the rules of the request: those that were set before without cutting stay without.
+// Only for the rules of the request: earlier rules set without a cut stay without.
 void Control::cut(const std::vector<Rule>& rules) {
   if (rules.empty()) return;
   RuleSet wanted;
@@ -297,8 +298,8 @@ Result<std::vector<store::AuditRecord>> Control::changes_after(store::Revision r
 
 // ---- GeoIP
 
-// A database that could not be read when the server started, and that nobody needed, is tried again
-// for the first country rule.
+// If the database could not be read at the start, and no rule needed it, the first country rule
+// tries again.
 Outcome<void> Control::provide_geoip(State& next, const Difference& difference) {
   const bool countries =
       !difference.added_rules.empty() && difference.added_rules.back().type() == RuleType::kCountry;
@@ -323,7 +324,7 @@ Outcome<std::shared_ptr<const policy::GeoIp>> Control::reload_geoip(std::string_
                {{"error", refusal.error().message}, {"by", who}});
     return refusal;
   };
-  // The file is read under the lock: of two reloads, the one that read last is in force last.
+  // The file is read under the lock: of two reloads, the later reading is in force.
   const std::lock_guard writer(writer_);
   if (stopping_) return give_up(refuse_stopping());
   if (database_.is_released()) return give_up(refuse_succeeded());
@@ -334,7 +335,7 @@ Outcome<std::shared_ptr<const policy::GeoIp>> Control::reload_geoip(std::string_
   }
   auto opened = policy::GeoIp::open(geoip_path_);
   if (!opened.has_value()) {
-    // Who sent a signal gets no answer, and `systemctl reload` reports success.
+    // A signal has no reply, and `systemctl reload` reports success.
     warnings_.raise(WarningKind::kGeoIpNotReloaded,
                     fmt::format("the GeoIP database was not reloaded, the data read before are in "
                                 "force: {}; put a database in place and reload again",

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 // The control plane: the only writer of policy. A change is validated, committed to the database,
-// published to the workers and then acknowledged, in this order, one change at a time. What the
-// database did not take was never made. Any thread may call, unless said otherwise; readers never
-// wait for a writer.
+// published to the workers and then acknowledged, in this order, one change at a time. A change
+// that the database refused has no effect. Any thread may call, unless a comment restricts it;
+// readers never wait for a writer.
 
 #include <atomic>
 #include <chrono>
@@ -45,10 +45,10 @@ struct ChangeOptions {
   std::optional<bool> cut_established;
 };
 
-/// How many changes were asked for since the start and came as far as the database.
+/// How many change requests since the start reached the database.
 struct ChangeCounts {
   std::uint64_t made = 0;
-  std::uint64_t failed = 0;  // the database did not take them
+  std::uint64_t failed = 0;  // the database refused them
 };
 
 /// What a request did, or would do.
@@ -59,24 +59,24 @@ struct Applied {
   std::uint32_t routes_removed = 0;
   std::uint32_t rules_added = 0;
   std::uint32_t rules_removed = 0;
-  /// Of each change of a batch, in its order; empty beyond kEffectsMax, and for a replacement.
+  /// For each change of a batch, in its order; empty beyond kEffectsMax, and for a replacement.
   std::vector<Effect> effects;
 };
 
-/// Which routes go where. Listeners may be named that are not configured, by an address as the
+/// Which routes move where. Listeners that are not configured may be named, by an address as the
 /// configuration would write it.
 struct Move {
   std::string from;
   std::string to;
   bool keep = false;     // they stay at `from` too
-  bool replace = false;  // routes that `to` has for the same host names get the backends of these
+  bool replace = false;  // on the same host name, routes of `to` get these backends
 };
 struct Moved {
   store::Revision revision = 0;
   std::uint32_t routes = 0;
 };
 
-/// What a start would make of the database.
+/// What a start would load from the database.
 struct Rehearsal {
   std::shared_ptr<const State> state;
   bool is_new = false;  // there is no database yet: the state is the configuration's
@@ -86,21 +86,21 @@ struct Rehearsal {
 
 class Control {
  public:
-  /// Opens the database, makes the first state of it, or of the configuration if the database is
-  /// new, and publishes it. Where nothing can be written it is only read, and changes are refused
-  /// until it can. Errors name what is wrong and the remedy, and leave the database as it was. The
-  /// other references outlive it.
+  /// Opens the database, makes the first state from it, or from the configuration if the database
+  /// is new, and publishes it. Where nothing can be written, only reads it and refuses changes
+  /// until it can write. Errors name what is wrong and the remedy, and leave the database as it
+  /// was. The other references outlive it.
   static Result<std::unique_ptr<Control>> open(const config::Config& config,
                                                policy::PublishedPolicy& published,
                                                Enforcer& enforcer, Log& log);
-  /// What open() would load; the database, which another process may have open, stays as it is.
+  /// What open() would load. Does not change the database, which another process may have open.
   /// Errors are those of open().
   static Result<Rehearsal> rehearse(const config::Config& config, Log& log);
   Control(const Control&) = delete;
   Control& operator=(const Control&) = delete;
 
-  /// A new database gets its seed, and changes are taken from now on. Once, when all else of the
-  /// start has been done: one that failed before leaves no seed behind.
+  /// Seeds a new database, and takes changes from now on. Call it once, at the end of the start: a
+  /// start that failed before leaves no seed behind.
   Result<void> seed();
 
   /// Makes all of the changes, or none.
@@ -111,16 +111,16 @@ class Control {
                                   const ChangeOptions& options);
   /// Gives all routes of a listener to another one.
   Outcome<Moved> move_routes(const Move& move, const ChangeOptions& options);
-  /// Reads the GeoIP database anew. On an error the one that was read before stays in force.
+  /// Reads the GeoIP database again. On an error the one in force stays.
   Outcome<std::shared_ptr<const policy::GeoIp>> reload_geoip(std::string_view who);
   /// To be called about once a second: lets the database do what no change should wait for.
   void tick();
   /// Closes the database, so that another process may open it. Changes are refused meanwhile; waits
   /// for the one that is under way.
   void release_database();
-  /// Opens it again. An error, which says what to do, leaves changes refused.
+  /// Opens it again. An error, which names the remedy, leaves changes refused.
   Result<void> take_database_back();
-  /// From now on changes are refused. Waits for nothing: one that is under way may still be made.
+  /// Refuses changes from now on. Does not wait: a change under way may still be made.
   void stop() { stopping_ = true; }
 
   [[nodiscard]] std::shared_ptr<const State> state() const;
@@ -131,8 +131,8 @@ class Control {
   [[nodiscard]] ChangeCounts changes() const { return {changes_made_, changes_failed_}; }
   [[nodiscard]] const std::string& database_path() const { return database_.path(); }
 
-  /// Resets the open connections of the clients that these rules cover. Returns when that is under
-  /// way.
+  /// Resets the open connections of the clients that these rules cover. Returns when that has
+  /// begun.
   void cut(const std::vector<Rule>& rules);
 
   /// The oldest `most` changes after this revision that the audit table has.
@@ -146,7 +146,7 @@ class Control {
   Control(const config::Config& config, policy::PublishedPolicy& published, Enforcer& enforcer,
           Log& log);
 
-  /// Finds out whose the routes are, and says at warn which are nobody's.
+  /// Assigns the routes to listeners; logs those without a listener as warnings.
   Assignment assign_routes(store::Contents& contents);
   /// Makes the first state: of the contents, or of the configuration if they are new.
   Result<Assignment> load(const config::Config& config, store::Contents contents);
@@ -154,7 +154,8 @@ class Control {
   void warn_of_loop(std::size_t listener, const policy::Route& route) const;
   [[nodiscard]] Result<std::shared_ptr<const policy::GeoIp>> open_geoip(const RuleSet& rules) const;
 
-  /// Takes the writer's lock, lets `edit` fill a draft of the state in force, and finishes it.
+  /// Takes the writer's lock, calls `edit` with a draft of the current state, and finishes the
+  /// draft.
   Outcome<Applied> change(const ChangeOptions& options,
                           const std::function<Outcome<void>(Draft&)>& edit);
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Who resets open connections when rules have come to block their clients. Any thread.
+// Resets open connections when new rules block their clients. Any thread.
 
 #include <memory>
 #include <vector>
@@ -17,9 +17,9 @@ class Enforcer {
   Enforcer& operator=(const Enforcer&) = delete;
 
   /// Resets the open connections of this process whose client `firewall` (not null) does not admit.
-  /// The policy that keeps such clients out is published before. Returns when that is under way.
+  /// Publish the policy with that firewall first. Returns when that has begun.
   virtual void cut(const std::shared_ptr<const policy::Firewall>& firewall) = 0;
-  /// Has the processes that this one has succeeded do so for the clients that these rules cover.
+  /// Makes the servers that this one has succeeded reset the clients that these rules cover.
   virtual void cut_draining(const std::vector<Rule>& rules) = 0;
 
  protected:

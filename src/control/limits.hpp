@@ -6,25 +6,25 @@
 
 namespace mc::control {
 
-/// Changes in one request, and routes in one replacement: more than any proxy we know of has
-/// routes, and a commit of that many keeps the writer busy for about a second.
+/// Changes in one request, and routes in one replacement: more than the routes of any proxy we
+/// know. A commit of that many keeps the writer busy for about a second.
 inline constexpr std::size_t kChangesMax = 250'000;
 
-/// The most violations that a refusal lists: enough to work on; a batch that is wrong throughout
-/// would otherwise answer with more than it asked.
+/// The most violations that a refusal lists: enough to work on; for a batch that is wrong
+/// throughout, the refusal would otherwise be larger than the request.
 inline constexpr std::size_t kViolationsMax = 20;
 
-/// The largest batch that is answered with the effect of each of its changes: more than a person
-/// reads. With backends of the longest kind (50 bytes) they are a fraction of the 4 MiB that gRPC
-/// clients take, which those of the largest batch would exceed.
+/// The largest batch whose reply has the effect of each change: more than a person reads. With the
+/// longest backends (50 bytes) they are a fraction of the 4 MiB that gRPC clients take; those of
+/// the largest batch would exceed it.
 inline constexpr std::size_t kEffectsMax = 1'000;
 
-/// Changes that may wait for each other. Each holds a thread of the API, of which some must be left
-/// for those who only want to know.
+/// Changes that may wait for each other. Each blocks a thread of the API; some must stay free for
+/// read-only calls.
 inline constexpr std::size_t kWaitingMax = 16;
 
-/// The changes that the log and the audit table tell one by one; of what is beyond, the number. It
-/// fits into what the audit table keeps of a text.
+/// The changes that the log and the audit table list one by one; the others are counted. Fits into
+/// a text of the audit table.
 inline constexpr std::size_t kDetailBytesMax = 900;
 
 }  // namespace mc::control

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Routes that go from one listener to another, of which one or both may not be configured: after a
+// Moves routes from one listener to another, of which one or both may not be configured: after a
 // listener got another address, or before.
 
 #include <fmt/format.h>
@@ -38,7 +38,7 @@ void take_routes(const std::vector<store::RouteRecord>& records, End& end) {
   }
 }
 
-// `place`: 0 for the listener that gives, 1 for the one that gets.
+// `place`: 0 for the listener `from`, 1 for the listener `to`.
 std::unexpected<Refusal> refuse_name(std::size_t place, std::string description) {
   return std::unexpected(Refusal{.kind = RefusalKind::kInvalid,
                                  .message = {},

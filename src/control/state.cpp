@@ -11,9 +11,9 @@
 namespace mc::control {
 namespace {
 
-// A UDP socket that connects sends nothing. The kernel then chooses the address that a connection
-// to it would come from, which for an address of this machine is that address itself. Any process
-// may ask in this way, also one that may use no other kind of socket.
+// Connecting a UDP socket sends nothing: the kernel only chooses the local address of a connection
+// to `address`, which for an address of this machine is that address itself. Any process may do
+// this, even one that may use no other kind of socket.
 bool is_of_this_machine(const SocketAddress& address) {
   const Fd fd(::socket(address.family(), SOCK_DGRAM | SOCK_CLOEXEC, 0));
   SocketAddress local;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// What is in force: the routes and rules of one revision, and the firewall made of them. Immutable
-// once shared; any thread.
+// What is in force: the routes and rules of one revision, and the firewall made from them.
+// Immutable once shared; any thread.
 
 #include <cstddef>
 #include <memory>
@@ -31,11 +31,11 @@ class Listeners {
   }
   /// The place in the configuration of the listener with this name, or whose address it is.
   [[nodiscard]] std::optional<std::size_t> find(std::string_view name) const;
-  /// The same of a name that is written as configured.
+  /// The same for a name that is written as configured.
   [[nodiscard]] std::optional<std::size_t> find_name(std::string_view name) const;
-  /// What to say of a name that none of them has: tells those that there are.
+  /// The error text for a name that no listener has: lists those that exist.
   [[nodiscard]] std::string unknown(std::string_view name) const;
-  /// A listener at which connections to `backend` would arrive again.
+  /// A listener that would receive connections to `backend` again.
   [[nodiscard]] std::optional<std::size_t> reached_by(const BackendAddress& backend) const;
 
  private:
@@ -54,7 +54,7 @@ struct RouteKey {
   auto operator<=>(const RouteKey&) const = default;
 };
 
-/// What a state is made of.
+/// The parts of a state.
 struct Specification {
   std::vector<std::vector<policy::Route>> routes;  // by listener
   RuleSet rules;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// What an operator should act on although the server serves: shown by `mc-proxy status`, the admin
-// API and the metrics for as long as it is so. Any thread.
+// Conditions that an operator should act on although the server serves: `mc-proxy status`, the
+// admin API and the metrics show them while they hold. Any thread.
 
 #include <array>
 #include <cstddef>
@@ -16,7 +16,7 @@ namespace mc::control {
 
 enum class WarningKind : std::uint8_t {
   kTakeOverFailed,    // a restart or an upgrade: no new server took over
-  kDatabaseChanged,   // changes are refused: somebody replaced the file, or wrote into it
+  kDatabaseChanged,   // changes are refused: the file was replaced, or written to
   kDatabaseReadOnly,  // changes are refused: its file system is full or read-only since the start
   kGeoIpNotReloaded,  // the database's file cannot be used; the data read before are in force
 };
@@ -28,12 +28,12 @@ std::string_view to_string(WarningKind kind);
 
 class Warnings {
  public:
-  /// From now on this is so; the text says what, and what to do.
+  /// Sets the condition; the text states it and the remedy.
   void raise(WarningKind kind, std::string text);
   void clear(WarningKind kind);
 
   [[nodiscard]] bool is_raised(WarningKind kind) const;
-  /// The texts of those that are raised.
+  /// The texts of the conditions that hold.
   [[nodiscard]] std::vector<std::string> texts() const;
 
  private:

@@ -46,14 +46,14 @@ bool is_temporary_of_backup(std::string_view name) {
                              [](unsigned char c) { return std::isalnum(c) != 0; });
 }
 
-// What is no plain file is not of our making, whatever its name.
+// Anything but a plain file is not ours, whatever its name.
 std::optional<system_clock::time_point> time_of_plain_file(const std::filesystem::path& path) {
   struct stat file{};
   if (::lstat(path.c_str(), &file) != 0 || !S_ISREG(file.st_mode)) return std::nullopt;
   return system_clock::from_time_t(file.st_mtime);
 }
 
-/// What may be pruned of a folder.
+/// The files of a folder that may be pruned.
 struct Found {
   std::vector<std::filesystem::path> backups;  // sorted: by their time
   std::vector<std::filesystem::path> abandoned;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// The folder of backups: what the copies in it are called, and which of them are old enough to go.
-// Only what has such a name is ever removed; whatever else somebody keeps there stays. Any thread.
+// The folder of backups: the names of its copies, and which of them are old enough to remove. Only
+// files with such a name are ever removed; all others stay. Any thread.
 
 #include <chrono>
 #include <optional>
@@ -14,23 +14,23 @@
 namespace mc::store {
 
 /// The name of a backup of that second: "mc-proxy-20261122-183000.db". In UTC: such names sort by
-/// age, and no hour comes twice.
+/// age, and no hour repeats.
 std::string backup_name(std::chrono::sys_seconds time);
 
-/// The time in a backup's name; nothing if it is any other name.
+/// The time in a backup's name; nothing for any other name.
 std::optional<std::chrono::sys_seconds> backup_time(std::string_view name);
 
 struct Pruned {
   std::vector<std::string> removed;  // paths, sorted
-  std::vector<Error> failures;       // of what should have gone and is still there
+  std::vector<Error> failures;       // of files that should have been removed and are still there
 };
 
 /// Removes from the folder of `newest` the backups whose names have a time more than `age` before
-/// `now`, and what snapshots that were killed have left there. `newest` itself and the kBackupsKept
-/// with the latest names stay, whatever the clock says.
+/// `now`, and the leftovers of killed snapshots. Always keeps `newest` itself and the kBackupsKept
+/// with the latest names.
 ///
-/// The name tells the age, and not the file's time: copying backups to another disk and back makes
-/// the files new, not what is in them.
+/// The name gives the age, not the file's time: copying backups to another disk and back makes the
+/// files new, not their content.
 Pruned prune_backups(const std::string& newest, std::chrono::milliseconds age,
                      std::chrono::system_clock::time_point now);
 

@@ -38,7 +38,7 @@ SqliteResult<Bytes> read_first_bytes(const std::string& path) {
 }  // namespace
 
 Result<std::optional<FileHeader>> read_header(const std::string& path) {
-  // What is no regular file is not opened: a FIFO would hang the start.
+  // Opens regular files only: a FIFO would hang the start.
   struct stat status{};
   if (::stat(path.c_str(), &status) != 0) {
     if (errno == ENOENT) return std::nullopt;

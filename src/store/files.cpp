@@ -49,7 +49,8 @@ std::expected<std::string, int> real_path(const std::string& path) {
 
 Result<std::string> resolve(const std::string& path) {
   if (auto real = real_path(path)) return *std::move(real);
-  // No file yet, then; but a link to nowhere would be replaced, and what it is for is unknown.
+  // There is no file yet. A link to nowhere is an error: it would be replaced, and its purpose is
+  // unknown.
   struct stat status{};
   if (::lstat(path.c_str(), &status) == 0 && S_ISLNK(status.st_mode)) {
     return fail_with(path, "a symbolic link that leads nowhere", "remove or correct it");
@@ -73,7 +74,7 @@ Result<void> require_writable_file(const std::string& path) {
 
 namespace {
 
-// The places that a table of file systems has (getmntent(3)).
+// The mount points in a table of file systems (getmntent(3)).
 std::vector<std::string> mount_points(const char* table) {
   std::vector<std::string> points;
   const std::unique_ptr<std::FILE, decltype([](std::FILE* file) { ::endmntent(file); })> file(
@@ -96,8 +97,7 @@ std::optional<Error> lack_of_room(const std::string& path) {
   if (::statvfs(directory.c_str(), &system) == 0 && (system.f_flag & ST_RDONLY) != 0) {
     return fail_with_errno(path, EROFS).error();
   }
-  // A file without a name goes by itself. Where the file system has none such, nothing is found
-  // out.
+  // A file without a name removes itself. Where the file system has none, nothing is checked.
   const Fd file(::open(directory.c_str(), O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600));
   const int error = file ? ::posix_fallocate(file.get(), 0, kRoomNeeded) : errno;
   if (error == ENOSPC || error == EDQUOT || error == EROFS) {
@@ -150,7 +150,7 @@ bool is_same_file(const std::string& a, const std::string& b) {
 Result<void> sync_directory_of(const std::string& path) {
   const std::string directory = directory_of(path);
   const Fd fd(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  // Some file systems know no fsync of directories (EINVAL); they have nothing to write then.
+  // Some file systems have no fsync of directories (EINVAL); they have nothing to write then.
   if (!fd || (::fsync(fd.get()) != 0 && errno != EINVAL)) {
     return fail_with_directory(path, directory, errno);
   }
@@ -172,7 +172,7 @@ Result<NewFile> NewFile::create_for(const std::string& path) {
   Fd file(::mkostemp(name.data(), O_CLOEXEC));
   if (!file) return fail_with_directory(path, directory_of(path), errno);
   NewFile created(path, std::move(name), std::move(file));
-  // mkostemp asks for 0600, of which an odd umask may take away.
+  // mkostemp makes it with 0600, from which an odd umask may remove bits.
   if (::fchmod(created.file_.get(), kMode) != 0) return fail_with_errno(path, errno);
   return created;
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// The files of a database: their names, their directory, and how a new one comes into being whole
-// or not at all. Nothing here opens a database: closing a file that a Connection of the same
-// process has open, too, would drop its locks (fcntl(2)). Any thread.
+// The files of a database: their names, their directory, and how a new one is made whole or not at
+// all. Does not open a database: closing a file that a Connection of the same process also has open
+// would drop its locks (fcntl(2)). Any thread.
 
 #include <cstdint>
 #include <optional>
@@ -15,34 +15,33 @@
 namespace mc::store {
 
 // The companions that SQLite puts beside a database: the write-ahead log, and its index, which is
-// shared memory and worth nothing once nobody has the database open.
+// shared memory and worthless once nobody has the database open.
 inline std::string wal_path(const std::string& path) { return path + "-wal"; }
 inline std::string shm_path(const std::string& path) { return path + "-shm"; }
 /// Ours; see LockFile.
 inline std::string lock_path(const std::string& path) { return path + ".lock"; }
-/// Where a write-ahead log goes that belongs to another database; see wal_pairing.hpp.
+/// Where a write-ahead log of another database is moved; see wal_pairing.hpp.
 inline std::string replaced_wal_path(const std::string& path) { return path + "-wal.replaced"; }
 
-/// The path without symbolic links, so that a database has one name, and its companions stand
-/// beside the file and not beside a link. The file itself may be missing, its directory may not.
+/// The path without symbolic links, so that a database has one name, and its companions are beside
+/// the file and not beside a link. The file itself may be missing, its directory may not.
 Result<std::string> resolve(const std::string& path);
 
-/// That files can be made in the directory of `path`: SQLite keeps its companions there.
+/// Requires that files can be made in the directory of `path`: SQLite keeps its companions there.
 Result<void> require_writable_directory(const std::string& path);
 
-/// That the file at `path` may be written to.
+/// Requires that the file at `path` may be written to.
 Result<void> require_writable_file(const std::string& path);
 
-/// Why nothing can be written beside the file at `path` now, for any user: the file system is full
-/// or read-only. Nothing where there is room.
+/// Why no user can write beside the file at `path` now: the file system is full or read-only.
+/// Nothing where there is room.
 std::optional<Error> lack_of_room(const std::string& path);
 
-/// Where a volume that should hold the file at `path` seems not to be mounted: a place above it
-/// that fstab(5) has and that is not mounted, or its directory, if nothing else is in it. Empty:
-/// neither.
+/// Where a volume that should hold the file at `path` seems not to be mounted: a mount point above
+/// it in fstab(5) that is not mounted, or its directory, if it is otherwise empty. Empty: neither.
 std::string missing_volume(const std::string& path);
 
-/// What changes when somebody replaces a file, or writes into it (stat(2)).
+/// What changes when a file is replaced or written to (stat(2)).
 struct FileStamp {
   std::uint64_t device = 0;
   std::uint64_t inode = 0;
@@ -54,7 +53,7 @@ struct FileStamp {
   [[nodiscard]] bool is_same_file(const FileStamp& other) const {
     return device == other.device && inode == other.inode;
   }
-  /// Whether it is that file, and nobody has written into it since: its owner or mode may differ.
+  /// Whether it is that file, not written to since: its owner or mode may differ.
   [[nodiscard]] bool has_content_of(const FileStamp& other) const {
     return is_same_file(other) && size == other.size && modified_ns == other.modified_ns;
   }
@@ -66,15 +65,14 @@ FileStamp stamp_of(const std::string& path);
 /// Bytes of the file at `path`; 0 where there is none.
 std::uint64_t file_bytes(const std::string& path);
 
-/// Whether both names lead to one file, or would if it existed. Both are without symbolic links.
+/// Whether both names lead to one file, or would if it existed. Neither has symbolic links.
 bool is_same_file(const std::string& a, const std::string& b);
 
 /// Makes names that were created, renamed or removed in the directory of `path` durable.
 Result<void> sync_directory_of(const std::string& path);
 
 /// A file that is made under a temporary name and then appears, whole and durable, under its own.
-/// Its mode is 0600 whatever the umask. Removed, with its rollback journal, if it was never
-/// published.
+/// Its mode is 0600 under any umask. Removed, with its rollback journal, if it was never published.
 class NewFile {
  public:
   /// Creates an empty file in the directory of `path`.
@@ -86,10 +84,10 @@ class NewFile {
 
   [[nodiscard]] const std::string& temporary_path() const { return temporary_path_; }
 
-  /// Who owns it: else this process's user.
+  /// Sets its owner; without this, it is this process's user.
   void give_to(Owner owner);
 
-  /// Gives the file its name, in place of what had it before. It must not be open in SQLite.
+  /// Gives the file its name, replacing the file of that name. It must not be open in SQLite.
   Result<void> publish();
 
  private:

@@ -22,7 +22,7 @@
 namespace mc::store {
 namespace {
 
-/// The pid that the holder has written, unless it is only about to.
+/// The pid that the holder has written; nothing if it has not yet.
 std::optional<pid_t> written_holder(const Fd& file) {
   char text[16] = {};
   const ssize_t size = ::pread(file.get(), text, sizeof(text), 0);
@@ -31,16 +31,16 @@ std::optional<pid_t> written_holder(const Fd& file) {
   return pid;
 }
 
-/// The pid is for people: a disk without room for it does not matter.
+/// The pid is for people: an error, such as a full disk, does not matter.
 void write_holder(const Fd& file) {
   const std::string text = fmt::format("{}\n", ::getpid());
   if (::ftruncate(file.get(), 0) != 0) return;
   [[maybe_unused]] const auto ignored = ::pwrite(file.get(), text.data(), text.size(), 0);
 }
 
-/// For the next server, which may run as another user: one that root starts by hand leaves the file
+/// For the next server, which may run as another user: one that root starts by hand gives the file
 /// to the owner of the database, as SQLite does with its companions, or of the directory where
-/// there is no database yet. Where that fails, the next one will say so.
+/// there is no database yet. If that fails, the next server reports it.
 void take_care_of_access(const std::string& path, const Fd& file) {
   if (const auto owner = owner_beside(path)) {
     [[maybe_unused]] const auto ignored = ::fchown(file.get(), owner->user, owner->group);
@@ -75,8 +75,8 @@ pid_t LockFile::holder(const std::string& path) {
   const Fd lock(::open(lock_path(path).c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
   struct stat found{};
   if (!lock || ::fstat(lock.get(), &found) != 0) return 0;
-  // "1: FLOCK  ADVISORY  WRITE 4711 08:01:1234 0 EOF". Not by the device, which some file systems
-  // give another number there; so the number may also be that of a file elsewhere.
+  // "1: FLOCK  ADVISORY  WRITE 4711 08:01:1234 0 EOF". The device is not compared: some file
+  // systems show another number there. So the inode may also be that of a file elsewhere.
   const std::string number = fmt::format(":{} 0 EOF", found.st_ino);
   std::ifstream locks("/proc/locks");
   for (std::string line; std::getline(locks, line);) {

@@ -9,9 +9,9 @@
 namespace mc::store {
 namespace {
 
-// The state is one row, with what pairs a database and its write-ahead log (wal_pairing.hpp).
-// Routes and rules are looked up and ordered by their key and have little else: the key's tree is
-// the table (WITHOUT ROWID).
+// The state is one row, with the columns that pair a database with its write-ahead log
+// (wal_pairing.hpp). Routes and rules are looked up and ordered by their key and have little else:
+// the key's tree is the table (WITHOUT ROWID).
 constexpr const char* kFirst = R"sql(
 CREATE TABLE state (
   id INTEGER PRIMARY KEY CHECK (id = 1),

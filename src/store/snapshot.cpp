@@ -27,9 +27,9 @@ Result<void> require_usable(const std::string& destination, const std::string& p
   return {};
 }
 
-// VACUUM INTO, not the backup API: it reads one state however long it takes (the API starts over
-// whenever another connection commits), and what it writes uses no log, holds no page that is not
-// needed, and was put together anew from the rows, so that damage to the source shows.
+// VACUUM INTO, not the backup API. It reads one state however long it takes; the API starts over
+// whenever another connection commits. Its copy uses no log and has no unused page. It is built
+// anew from the rows, so that damage to the source shows.
 SqliteResult<void> vacuum_into(const std::string& path, Access access, const std::string& target) {
   auto connection = Connection::open(path, access);
   if (!connection) return std::unexpected(connection.error());

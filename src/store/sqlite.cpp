@@ -12,15 +12,15 @@
 namespace mc::store {
 namespace {
 
-// A commit that fails does not record the errno behind it (SQLite 3.40); it is still what the last
-// failed system call left, because whoever calls SQLite clears it before.
+// A failed commit does not record its errno (SQLite 3.40). It is still the errno of the last failed
+// system call, because callers clear it before they call SQLite.
 int errno_behind(sqlite3* database) {
   const int recorded = sqlite3_system_errno(database);
   return recorded != 0 ? recorded : errno;
 }
 
 std::unexpected<SqliteError> failed(sqlite3* database, int code) {
-  // Misuse and lack of memory leave no message of their own on the connection.
+  // Misuse and lack of memory set no message on the connection.
   const bool is_last = database != nullptr && sqlite3_extended_errcode(database) == code;
   return std::unexpected(
       SqliteError{.code = code,
@@ -69,7 +69,7 @@ SqliteResult<bool> Statement::step() {
 }
 
 void Statement::reset() {
-  sqlite3_reset(statement_.get());  // repeats the code that step() has answered
+  sqlite3_reset(statement_.get());  // returns the code of step() again
   bind_code_ = SQLITE_OK;
 }
 
@@ -96,7 +96,7 @@ SqliteResult<Connection> Connection::open(const std::string& path, Access access
   }
   sqlite3* database = nullptr;
   const int code = sqlite3_open_v2(name.c_str(), &database, flags, nullptr);
-  Connection connection(database);  // there even after most failures
+  Connection connection(database);  // set even after most failures
   if (code != SQLITE_OK) return failed(database, code);
   sqlite3_busy_timeout(database, static_cast<int>(kBusyWaitMax.count()));
   return connection;

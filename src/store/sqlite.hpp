@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 // SQLite's C interface, owned: connection, statement, transaction. Thin on purpose: it closes what
-// it opens and returns codes, and knows nothing of what is stored. Each object belongs to one
-// thread at a time.
+// it opens and returns codes, and does not know what is stored. Each object belongs to one thread
+// at a time.
 
 #include <array>
 #include <concepts>
@@ -18,7 +18,7 @@ struct sqlite3_stmt;
 
 namespace mc::store {
 
-/// What SQLite refused, in its own terms; explain() in trouble.hpp makes a sentence of it.
+/// SQLite's error, in its own terms; explain() in trouble.hpp makes a sentence of it.
 struct SqliteError {
   /// An extended result code, such as SQLITE_IOERR_WRITE.
   int code = 0;
@@ -86,15 +86,15 @@ enum class Access : std::uint8_t {
   kReadWrite,
   /// Reads beside a writer, or without one. Needs to write the -shm file, but no data.
   kReadOnly,
-  /// Reads the main file as it lies: no lock is taken, no write-ahead log looked at, no file
-  /// written. Only for files that nobody writes meanwhile.
+  /// Reads only the main file: takes no lock, does not read the write-ahead log, writes no file.
+  /// Only for files that nobody writes meanwhile.
   kMainFileOnly,
 };
 
 /// An open database.
 class Connection {
  public:
-  /// Opens the database at `path`. Whether it is one is found out by the first statement.
+  /// Opens the database at `path`. Only the first statement finds out whether it is one.
   static SqliteResult<Connection> open(const std::string& path, Access access);
 
   /// Runs one or several statements without values; their rows are skipped.
@@ -104,25 +104,24 @@ class Connection {
   SqliteResult<std::string> query_text(std::string_view sql);
   SqliteResult<std::int64_t> query_integer(std::string_view sql);
 
-  /// The first bytes of the main file, zeros where it is shorter. Read through SQLite, because a
-  /// descriptor of our own would take its locks along when it is closed (fcntl(2)).
+  /// The first bytes of the main file, zeros where it is shorter. Read through SQLite: closing a
+  /// descriptor of our own would drop SQLite's locks (fcntl(2)).
   using FirstBytes = std::array<std::uint8_t, 100>;
   SqliteResult<FirstBytes> first_bytes();
 
   /// Rows that the last statement inserted, updated or deleted.
   [[nodiscard]] std::int64_t changes() const;
   [[nodiscard]] bool in_transaction() const;
-  /// Closing then leaves the write-ahead log as it is, beside a main file that it does not belong
-  /// to any more.
+  /// Makes closing leave the write-ahead log as it is, because the main file is another one now.
   void leave_log_when_closed();
 
   enum class Checkpoint : std::uint8_t {
-    /// Moves what readers do not stand in the way of, and waits for nobody.
+    /// Moves what readers permit, and waits for nobody.
     kPassive,
     /// Waits for readers (as long as statements wait for locks), then empties the log.
     kTruncate,
   };
-  /// Moves the write-ahead log's content to the main file, durably. Whether all of it was moved.
+  /// Moves the write-ahead log's content to the main file, durably. Returns whether all was moved.
   SqliteResult<bool> checkpoint(Checkpoint checkpoint);
 
  private:
@@ -139,13 +138,13 @@ class Connection {
 class Transaction {
  public:
   enum class Kind : std::uint8_t {
-    /// One state for all that is read.
+    /// All reads see one state.
     kRead,
-    /// Takes the write lock at once, so that no statement in it can meet a lock.
+    /// Takes the write lock at once, so that no later statement can wait for a lock.
     kWrite,
   };
 
-  /// `connection` must outlive the transaction, and has no other.
+  /// `connection` must outlive the transaction, and has no other one.
   static SqliteResult<Transaction> begin(Connection& connection, Kind kind);
 
   Transaction(Transaction&& other) noexcept

@@ -77,8 +77,8 @@ Result<WalOrigin> judge_wal(const std::string& path, const FileHeader& header) {
   // A database leaves this mode only once its log is gone, and enters it before it has one.
   if (!header.uses_wal) return WalOrigin::kForeign;
 
-  // In this order: beside a running server the main file may advance in between, and is then still
-  // not older than the base that the log told before.
+  // The log first. A running server may move its log in between, but then the main file is still
+  // not older than the base that was read from the log.
   const auto with_log = read_state_of(path, Access::kReadOnly);
   if (!with_log && !is_nonsense(with_log.error())) return fail_with_sqlite(path, with_log.error());
   const auto alone = read_state_alone(path);
@@ -89,7 +89,7 @@ Result<WalOrigin> judge_wal(const std::string& path, const FileHeader& header) {
 Result<void> set_wal_aside(const std::string& path) {
   const std::string aside = replaced_wal_path(path);
   if (::rename(wal_path(path).c_str(), aside.c_str()) != 0) return fail_with_errno(aside, errno);
-  // Its index describes it and nothing else. Who still has the old files open keeps both.
+  // The index describes this log only. Processes with the old files open keep both.
   ::unlink(shm_path(path).c_str());
   return sync_directory_of(path);
 }
