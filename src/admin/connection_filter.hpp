@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Which open connections somebody means, read from texts that nobody has validated yet. Pure; any
-// thread.
+// A filter of open connections, read from texts that nobody has validated yet. Pure; any thread.
 
 #include <string>
 
@@ -11,7 +10,7 @@
 
 namespace mc::admin {
 
-/// Those that are empty say nothing.
+/// An empty text matches everything.
 struct ConnectionFilterText {
   std::string listener;  // as configured
   std::string sni;       // as a route's host name
@@ -24,7 +23,7 @@ struct ConnectionFilterText {
   [[nodiscard]] std::string describe() const;
 };
 
-/// The filter, or every fault of the texts.
+/// The filter, or all errors of the texts.
 control::Outcome<traffic::ConnectionFilter> read_filter(const ConnectionFilterText& text,
                                                         const control::Listeners& listeners);
 

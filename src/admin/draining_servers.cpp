@@ -38,7 +38,7 @@ std::string prefix_of(const lifecycle::DrainingPlace& place) {
   return fmt::format("{}{}", place.pid, kSeparator);
 }
 
-// The filter as that server takes it; nothing if it means no connection there.
+// The filter as that server takes it; nothing if it selects no connection there.
 std::optional<api::ConnectionFilter> filter_for(const lifecycle::DrainingPlace& place,
                                                 const api::ConnectionFilter& filter) {
   if (filter.id().empty()) return filter;
@@ -54,7 +54,7 @@ bool failed(const grpc::Status& status) {
   return !status.ok() && status.error_code() != grpc::StatusCode::NOT_FOUND;
 }
 
-// Between being found and being called, its last connection may have ended.
+// Its last connection may have ended between find and call.
 bool has_ended(const lifecycle::DrainingPlace& place) {
   return !lifecycle::connect_to(place) && errno != EAGAIN;
 }
@@ -92,7 +92,7 @@ void DrainingServers::call_each(const std::vector<Place>& places, const Call& ca
   for (const Place& place : places) {
     try {
       calls.emplace_back([&] { call_one(place); });
-    } catch (const std::system_error&) {  // no thread to be had: one after the other, then
+    } catch (const std::system_error&) {  // no thread can be made: then one after the other
       call_one(place);
     }
   }
@@ -109,7 +109,7 @@ std::vector<DrainingServers::Server> DrainingServers::look() const {
     api::GetStatusResponse response;
     const grpc::Status status =
         AdminStub::NewStub(channel)->GetStatus(&context, api::GetStatusRequest(), &response);
-    // Each call has an element of its own.
+    // Each call writes only its own element.
     if (status.ok()) servers[static_cast<std::size_t>(&place - all.data())].status = response;
     return status;
   });

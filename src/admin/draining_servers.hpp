@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// The servers of this database that have been succeeded and still have connections, as the one that
-// serves reaches them: through a socket of each (lifecycle/draining_place.hpp). Looked for anew
-// with each call, so a server that starts after a crash finds them too. Each of them has
-// kDrainingReplyMax to reply; one that does not is reported, and holds up nobody for longer. Any
-// thread.
+// The servers of this database that have handed over and still have connections, as the serving one
+// reaches them: through a socket of each (lifecycle/draining_place.hpp). Each call finds them
+// again, so a server that starts after a crash finds them too. Each has kDrainingReplyMax to reply;
+// one that does not is reported, and delays the others no longer. Any thread.
 
 #include <grpcpp/channel.h>
 #include <grpcpp/support/status.h>
@@ -40,21 +39,21 @@ class DrainingServers {
   };
   /// The oldest first.
   [[nodiscard]] std::vector<Server> look() const;
-  /// How many there are, replying or not.
+  /// Their number, with those that do not reply.
   [[nodiscard]] std::size_t count() const;
 
-  /// Whether the caller goes on; a message more.
+  /// Gets one more message; returns whether to continue.
   using Take = std::function<bool(const mc_proxy::v1::ListConnectionsResponse&)>;
-  /// Passes on what ListConnections returns of each, with the ids as they are known here:
-  /// "4711/0-17". A filter with such an id goes to that server alone, and one with an id of this
-  /// server's own to none. One that does not know the filter's listener has no such connections.
+  /// Passes on the ListConnections messages of each, with ids as this server shows them:
+  /// "4711/0-17". A filter with such an id goes to that server alone; one with an id of this
+  /// server's own goes to none. A server without the filter's listener has no such connections.
   void list(const mc_proxy::v1::ListConnectionsRequest& request, const Take& take) const;
-  /// How many connections CloseConnections has closed, or with dry_run would, likewise.
+  /// How many connections CloseConnections has closed, or would close with dry_run, likewise.
   [[nodiscard]] std::uint64_t close(const mc_proxy::v1::CloseConnectionsRequest& request) const;
 
-  /// Resets the connections of the clients that these rules cover. Where that fails, logs it.
+  /// Resets the connections of the clients that these rules cover. Logs failures.
   void cut(const std::vector<control::Rule>& rules) const;
-  /// Their connections may go on for so long.
+  /// Gives their connections this long to end.
   void stop(std::chrono::milliseconds within) const;
   /// Stops the oldest of those beyond `most` in this way, and logs it.
   void keep_to(std::size_t most, std::chrono::milliseconds within) const;
@@ -64,8 +63,8 @@ class DrainingServers {
   using Call = std::function<grpc::Status(const Place&, const std::shared_ptr<grpc::Channel>&)>;
 
   [[nodiscard]] std::vector<Place> places() const;
-  /// Calls all of them side by side, and returns when the last has replied. Logs failures, with
-  /// these words at warn.
+  /// Calls all of them in parallel, and returns when the last has replied. Logs failures as
+  /// warnings, with this text.
   void call_each(const std::vector<Place>& places, const Call& call,
                  std::string_view failure = {}) const;
   void stop(const std::vector<Place>& places, std::chrono::milliseconds within) const;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// What a server that has been succeeded does for the one that serves, besides the RPCs of Service:
-// see proto/mc_proxy/internal/v1/draining.proto. gRPC's threads, several at once.
+// RPCs of a server that has handed over, for the one that serves, besides those of Service: see
+// proto/mc_proxy/internal/v1/draining.proto. gRPC's threads, several at once.
 
 #include <grpcpp/server_context.h>
 #include <mc_proxy/internal/v1/draining.grpc.pb.h>

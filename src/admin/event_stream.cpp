@@ -28,7 +28,7 @@ constexpr std::array<std::pair<api::EventKind, traffic::EventKind>, traffic::kEv
         {api::EVENT_KIND_CONNECTION_CLOSED, traffic::EventKind::kClosed},
     }};
 
-// Longer ago is no other than this, and can be subtracted from the time of day.
+// Longer times mean the same, and this one can be subtracted from the time of day.
 constexpr std::chrono::seconds kPastMax = std::chrono::hours(24);
 
 google::protobuf::Timestamp now() { return to_timestamp(std::chrono::system_clock::now()); }
@@ -114,7 +114,7 @@ grpc::Status EventStream::run(const api::WatchEventsRequest& request) {
 
 grpc::Status EventStream::begin(const api::WatchEventsRequest& request) {
   if (grpc::Status read = read_kinds(request); !read.ok()) return read;
-  // Before the first message says so.
+  // Before the first message, which reports it.
   api::WatchEventsResponse first;
   auto& started = *first.mutable_watch_started();
   const store::Revision current = control_.state()->revision;
@@ -179,7 +179,7 @@ void EventStream::send_state() {
 }
 
 bool EventStream::send_changes() {
-  // Committed is not yet in force: those beyond this one come the next time.
+  // A committed change may not be in force yet: later revisions are sent the next time.
   const store::Revision current = control_.state()->revision;
   if (!wants_changes_ || revision_ >= current) return false;
   const auto records = control_.changes_after(revision_, kChangesPerRead);

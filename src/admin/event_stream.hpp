@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// One call of WatchEvents, from its first message to its last. It looks for news by itself, every
-// kWatchPeriod: so neither workers nor changes of policy have to wake anybody. Changes of policy
-// are read from the audit table, where none can be missed; the server's state is compared; what
-// happens to connections comes from the hub.
+// One call of WatchEvents, from its first message to its last. It polls every kWatchPeriod, so
+// neither workers nor changes of policy have to wake it. It reads changes of policy from the audit
+// table, where none can be missed; compares the server's state; and gets events of connections from
+// the hub.
 
 #include <google/protobuf/timestamp.pb.h>
 #include <grpcpp/server_context.h>
@@ -27,21 +27,21 @@ namespace mc::admin {
 /// Ends all streams of a server. Any thread.
 class StreamsEnd {
  public:
-  /// A stream's call, as long as it lives.
+  /// Registers a stream's call while it lives.
   class Stream {
    public:
     explicit Stream(StreamsEnd& end);
     ~Stream();
     Stream(const Stream&) = delete;
     Stream& operator=(const Stream&) = delete;
-    /// Waits for the end, but no longer than kWatchPeriod. Whether it is there.
+    /// Waits for the end, at most kWatchPeriod. Returns whether it has come.
     bool wait();
 
    private:
     StreamsEnd& end_;
   };
 
-  /// Tells them, and waits until they are gone, but no longer than kStreamsGrace.
+  /// Ends the streams, and waits for them, at most kStreamsGrace.
   void tell();
 
  private:
@@ -61,15 +61,15 @@ class EventStream {
               grpc::ServerContext& context, Writer& writer)
       : control_(control), traffic_(traffic), end_(end), context_(context), writer_(writer) {}
 
-  /// Until the client leaves, or the server ends.
+  /// Runs until the client leaves or the server ends.
   grpc::Status run(const mc_proxy::v1::WatchEventsRequest& request);
 
  private:
-  /// What is wrong with the request, or where the watch begins.
+  /// The error of the request; OK if the watch begins.
   grpc::Status begin(const mc_proxy::v1::WatchEventsRequest& request);
   grpc::Status read_kinds(const mc_proxy::v1::WatchEventsRequest& request);
 
-  // Each sends what is new of its sort; whether there may be more at once.
+  // Each sends the new events of its kind; returns whether there may be more at once.
   bool send_changes();
   bool send_connections();
   void send_state();

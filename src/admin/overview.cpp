@@ -16,7 +16,7 @@ namespace api = mc_proxy::v1;
 
 namespace {
 
-// A route with what it is ordered by: the counters go on counting while they are sorted.
+// A route with its sort key: the counters change while they are sorted.
 struct Busy {
   std::uint64_t active;
   std::uint64_t connections;
@@ -52,7 +52,7 @@ void fill_busiest(const policy::RouteTable& table, std::size_t most, api::Listen
   }
 }
 
-// Adds what another server has open to the listeners of the same names.
+// Adds another server's open connections to the listeners of the same names.
 void add_active(const api::GetStatusResponse& theirs, api::GetStatusResponse& ours) {
   ours.set_active_connections(ours.active_connections() + theirs.active_connections());
   for (int i = 0; i < ours.listeners_size(); ++i) {

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// What operators are shown of the server and of those that drain beside it, and the connections
-// that they choose: the status, listings, closing. In the words of the API, so that whatever shows
-// them says the same. Any thread, several at once.
+// The status, listings and closing of connections, for the server and those that drain beside it.
+// In the messages of the API, so that all views agree. Any thread, several at once.
 
 #include <mc_proxy/v1/admin.pb.h>
 
@@ -22,24 +21,24 @@ namespace mc::admin {
 
 class Overview {
  public:
-  /// All that is referred to outlives it; `draining` is null for a server that drains itself.
+  /// All references outlive it; `draining` is null for a server that drains itself.
   Overview(const control::Control& control, traffic::LiveTraffic& traffic,
            const DrainingServers* draining, std::string version);
 
-  /// With the busiest routes of each listener, at most so many.
+  /// With the busiest routes of each listener, at most `routes_max`.
   void status(std::size_t routes_max, mc_proxy::v1::GetStatusResponse& out) const;
 
-  /// The connections that a filter chooses.
+  /// The connections that a filter selects.
   struct Choice {
-    /// Of this server's. Nothing: none, for the filter has an id of a draining server's connection,
-    /// or a listener that only a draining server has.
+    /// Of this server. Nothing: none, because the filter has an id of a draining server's
+    /// connection, or a listener that only a draining server has.
     std::optional<traffic::ConnectionFilter> own;
   };
   [[nodiscard]] control::Outcome<Choice> choose(const ConnectionFilterText& text) const;
 
-  /// Lists what is chosen, and what the request chooses of draining servers. `take` gets some at a
-  /// time, on the calling thread. The first time that it or `wanted` returns false the listing
-  /// ends, and returns false.
+  /// Lists these connections, and those of draining servers that the request selects. `take` gets
+  /// some at a time, on the calling thread. The first time that it or `wanted` returns false the
+  /// listing ends, and returns false.
   using Take = std::function<bool(const mc_proxy::v1::ListConnectionsResponse&)>;
   bool list(const mc_proxy::v1::ListConnectionsRequest& request, const Choice& chosen,
             const traffic::LiveTraffic::Wanted& wanted, const Take& take) const;
@@ -49,8 +48,8 @@ class Overview {
     std::uint64_t own = 0;
     std::uint64_t of_draining = 0;
   };
-  /// Closes what is chosen, and what the request chooses of draining servers. The first time that
-  /// `wanted` returns false, the rest of its own is left open.
+  /// Closes these connections, and those of draining servers that the request selects. The first
+  /// time that `wanted` returns false, the rest of its own stays open.
   Closed close(const mc_proxy::v1::CloseConnectionsRequest& request, const Choice& chosen,
                const traffic::LiveTraffic::Wanted& wanted) const;
 

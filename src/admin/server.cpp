@@ -19,9 +19,8 @@
 namespace mc::admin {
 namespace {
 
-// gRPC logs through one function for the whole process, so this is the one thing that cannot be
-// passed by reference. Its threads outlive a server, and may be in the middle of a line when the
-// log ends: whoever writes holds the mutex.
+// gRPC has one log function for the whole process, so this alone cannot be passed by reference. Its
+// threads outlive a server, and may be writing a line when the log ends: a writer holds the mutex.
 std::mutex log_of_grpc_mutex;
 Log* log_of_grpc = nullptr;
 
@@ -35,7 +34,7 @@ void write_for_grpc(gpr_log_func_args* line) {
   }
 }
 
-// What protobuf has to say of bytes that are no message; it would write to stderr by itself.
+// protobuf's errors about malformed messages, which it would write to stderr itself.
 void write_for_protobuf(google::protobuf::LogLevel, const char*, int, const std::string& message) {
   const std::lock_guard lock(log_of_grpc_mutex);
   if (log_of_grpc != nullptr) log_of_grpc->debug("protobuf", {{"message", message}});
@@ -57,13 +56,12 @@ void prepare_grpc(Log& log) {
   follow_log_level(log);
   static std::once_flag once;
   std::call_once(once, [] {
-    // Never given back: at its end gRPC waits up to 10 s for its poller where a socket was full
-    // once.
+    // Never shut down: gRPC would wait up to 10 s for its poller if a socket was full once.
     grpc_init();
     google::protobuf::SetLogHandler(write_for_protobuf);
     grpc::EnableDefaultHealthCheckService(true);
     grpc::reflection::InitProtoReflectionServerBuilderPlugin();
-    // Links the description in, which reflection then finds by name.
+    // Links the descriptor in, for reflection to find by name.
     grpc::health::v1::HealthCheckRequest::descriptor();
   });
 }
@@ -167,7 +165,7 @@ std::vector<int> Server::sockets() const {
 }
 
 Server::~Server() {
-  // First: they hand connections to the server, which would not close those that come too late.
+  // First: they hand connections to the server, which would not close late ones.
   if (local_ != nullptr) local_->close();
   if (tcp_ != nullptr) tcp_->close();
   if (service_ != nullptr) service_->end_streams();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// The admin API as it is reached: over TCP with mutual TLS, over a Unix socket, or both; with
-// server reflection and gRPC's health service. Made, ticked and ended by one thread.
+// The admin API's transports: TCP with mutual TLS, a Unix socket, or both; with server reflection
+// and gRPC's health service. Made, ticked and ended by one thread.
 
 #include <grpcpp/server.h>
 #include <grpcpp/server_builder.h>
@@ -32,15 +32,15 @@ struct ServerOptions {
   rpc::CertificatePaths certificates;
   std::string socket;  // the path of the Unix socket, or empty
   std::string version;
-  // Sockets that listen there already; nothing: they are opened.
+  // Sockets that listen there already; if empty, they are opened.
   Fd inherited_tcp;
   Fd inherited_local;
-  // The servers that have been succeeded: their connections are listed, counted and closed too.
-  // Outlives the server; null for one of them.
+  // The servers that have handed over: their connections are listed, counted and closed too.
+  // Outlives the server; null in one of them.
   const DrainingServers* draining = nullptr;
-  // Of a server that has been succeeded: the one that serves may stop it.
+  // In a server that has handed over: lets the serving one stop it.
   StopWithin stop;
-  // How long a client may take to be ready, and be without a call; tests take less.
+  // Limits of the handshake and of a connection without a call; tests use less.
   std::chrono::milliseconds handshake_max = kHandshakeMax;
   std::chrono::milliseconds idle_max = kIdleMax;
 };
@@ -56,24 +56,23 @@ class Server {
   /// Ends calls that are still open after kShutdownGrace.
   ~Server();
 
-  /// To be called about once a second: follows the certificate files, and tells the health service
-  /// how the data plane is.
+  /// Call it about once a second: follows the certificate files, and sets the health service to the
+  /// state of the data plane.
   void tick();
 
-  /// Accepts no more connections, or does so again; those that there are go on. Who connects
-  /// meanwhile waits in the kernel.
+  /// Stops or resumes accepting connections; open ones continue. New clients wait in the kernel.
   void suspend();
   void resume();
-  /// Whether the Unix socket's file goes with this server, or is another process's: that of an
-  /// inherited one is, at first.
+  /// Whether this server or another process removes the Unix socket's file: an inherited one is at
+  /// first another's.
   void own();
   void leave();
   /// The sockets that it listens with.
   [[nodiscard]] std::vector<int> sockets() const;
-  /// The end of the certificate that is in force over TCP; nothing without TCP. Any thread.
+  /// When the certificate in force over TCP expires; nothing without TCP. Any thread.
   [[nodiscard]] std::optional<std::chrono::sys_seconds> certificate_expires_at() const;
 
-  /// Where TCP is listened at: port 0 has become the one that the kernel chose.
+  /// The TCP address, with the port that the kernel chose instead of port 0.
   [[nodiscard]] std::optional<SocketAddress> tcp_address() const;
 
  private:
@@ -95,9 +94,9 @@ class Server {
   std::unique_ptr<TcpListener> tcp_;
   std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> tcp_door_;  // gRPC's side of it
   std::unique_ptr<Service> service_;
-  std::unique_ptr<DrainingService> draining_service_;  // of a server that has been succeeded
+  std::unique_ptr<DrainingService> draining_service_;  // in a server that has handed over
   std::unique_ptr<grpc::Server> server_;
-  std::optional<bool> healthy_;  // what the health service was told last
+  std::optional<bool> healthy_;  // the health service's last state
   std::chrono::sys_days expiry_told_{};
   std::atomic<std::chrono::sys_seconds> expires_at_{};  // of the certificate, if there is one
 };

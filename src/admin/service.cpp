@@ -61,7 +61,7 @@ std::size_t place_after(const control::RuleSet& rules, const control::Rule& rule
   return low;
 }
 
-// Before anything is copied: what is refused for its size must not cost memory.
+// Before anything is copied: a request refused for its size must not cost memory.
 constexpr int kItemsMax = static_cast<int>(control::kChangesMax);
 grpc::Status too_many(int count, std::string_view what) {
   return {grpc::StatusCode::RESOURCE_EXHAUSTED,
@@ -75,7 +75,7 @@ grpc::Status unknown_token(const std::string& token) {
                                             "to begin with the first page");
 }
 
-// One of a few places, given back at the end.
+// One of a few places, released at the end.
 class Permit {
  public:
   explicit Permit(std::atomic<std::size_t>& taken) : taken_(taken), before_(taken.fetch_add(1)) {}
@@ -112,7 +112,7 @@ grpc::Status too_many_connection_calls() {
                       kConnectionCallsMax)};
 }
 
-// What CreateSnapshot makes beside the database, before it gets its number.
+// The path of CreateSnapshot's file beside the database, before its number.
 std::string snapshot_stem(const std::string& database) { return database + ".snapshot-"; }
 
 grpc::Status send_file(int fd, grpc::ServerWriter<api::CreateSnapshotResponse>& writer) {
@@ -195,7 +195,7 @@ grpc::Status Service::apply_one(control::Change change, const control::ChangeOpt
                                 Response& response) {
   auto applied = control_.apply(std::span(&change, 1), options);
   if (!applied.has_value()) {
-    applied.error().index.reset();  // the request has no list that it could count in
+    applied.error().index.reset();  // the request has no list for an index
     return to_status(applied.error(), std::holds_alternative<control::RemoveRoute>(change)
                                           ? path_in_remove_route
                                           : path_in_single);
@@ -341,7 +341,7 @@ grpc::Status Service::CreateSnapshot(grpc::ServerContext* context,
             fmt::format("{} snapshots are being made already; try again when one is done",
                         kSnapshotsMax)};
   }
-  // Beside the database, where there is room for one, and without a name once it is open.
+  // Beside the database, where there is space for one; unlinked once it is open.
   const std::string path =
       fmt::format("{}{}", snapshot_stem(control_.database_path()), snapshots_made_.fetch_add(1));
   if (const auto made = control_.snapshot(path); !made.has_value()) {
@@ -443,7 +443,7 @@ grpc::Status Service::SetLogLevel(grpc::ServerContext* context,
   }
   const std::lock_guard lock(level_change_);
   const LogLevel before = log_.level();
-  // Told while the more talkative of the two is in force: also whoever silences the log is in it.
+  // Logged at the more verbose of the two levels, so that silencing the log is logged too.
   const LogLevel told_at = std::min(before, *level);
   log_.set_level(told_at);
   const std::string by = who(*context);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// The RPCs: each translates its request, asks the control plane, and translates the answer. What
-// the RPCs mean is in proto/mc_proxy/v1/admin.proto. gRPC's threads, several at once.
+// The RPCs: each translates its request, calls the control plane, and translates the result.
+// proto/mc_proxy/v1/admin.proto specifies them. gRPC's threads, several at once.
 
 #include <grpcpp/server_context.h>
 #include <mc_proxy/v1/admin.grpc.pb.h>
@@ -25,9 +25,9 @@ namespace mc::admin {
 
 class Service final : public mc_proxy::v1::ProxyAdminService::Service {
  public:
-  /// All that is referred to outlives it. `local` is null where there is no Unix socket, `draining`
-  /// for a server that drains itself. `version` is what GetStatus reports: "0.1.0"; the level of
-  /// `log` is now as configured.
+  /// All references outlive it. `local` is null where there is no Unix socket, `draining` in a
+  /// server that drains itself. `version` is what GetStatus reports: "0.1.0"; the level of `log` is
+  /// now as configured.
   Service(control::Control& control, traffic::LiveTraffic& traffic, const LocalSocket* local,
           const DrainingServers* draining, std::string version, Log& log);
 
@@ -82,18 +82,18 @@ class Service final : public mc_proxy::v1::ProxyAdminService::Service {
                            const mc_proxy::v1::WatchEventsRequest* request,
                            grpc::ServerWriter<mc_proxy::v1::WatchEventsResponse>* writer) override;
 
-  /// Ends the streams that would last for ever, before the server is shut down.
+  /// Ends the streams, which have no end of their own, before the server is shut down.
   void end_streams() { streams_end_.tell(); }
 
  private:
-  /// Who calls: the subject of the client's certificate, or the user at the Unix socket.
+  /// The caller: the subject of the client's certificate, or the user at the Unix socket.
   [[nodiscard]] std::string who(const grpc::ServerContext& context) const;
-  /// What every request that changes something says besides the change.
+  /// The options that every request to change something has.
   template <class Request>
   [[nodiscard]] control::ChangeOptions options(const grpc::ServerContext& context,
                                                const Request& request,
                                                std::string_view action) const;
-  /// For the requests that hold one change and are answered with the revision alone.
+  /// For requests with one change and only the revision in the response.
   template <class Response>
   grpc::Status apply_one(control::Change change, const control::ChangeOptions& options,
                          Response& response);
@@ -104,16 +104,16 @@ class Service final : public mc_proxy::v1::ProxyAdminService::Service {
   Overview overview_;
   Log& log_;
   const LogLevel configured_level_;
-  std::mutex level_change_;                // one at a time, so that each knows what was before
+  std::mutex level_change_;                // one at a time, so that each sees the level before
   std::atomic<std::size_t> snapshots_{0};  // under way; at most kSnapshotsMax
-  std::atomic<std::uint64_t> snapshots_made_{0};  // so that no two have one name
+  std::atomic<std::uint64_t> snapshots_made_{0};  // so that no two have the same name
   std::atomic<std::size_t> connection_calls_{0};  // under way; at most kConnectionCallsMax
   std::atomic<std::size_t> watches_{0};           // likewise, kWatchesMax
   StreamsEnd streams_end_;
 };
 
-/// Removes the snapshots of a server that was killed while it made them. The database is this
-/// server's alone, and so are they.
+/// Removes the snapshots of a server that was killed while it made them. The database belongs to
+/// this server alone, and so do they.
 void remove_left_snapshots(const std::string& database);
 
 }  // namespace mc::admin

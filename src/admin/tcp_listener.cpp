@@ -31,8 +31,8 @@ std::unexpected<Error> fail_with_errno(const SocketAddress& address, int error) 
 
 /// Hands a connection on; see Acceptor::Handler.
 int hand_over(Fd connection, int listener, grpc::experimental::ExternalConnectionAcceptor& server) {
-  // Of one that its client has reset already, gRPC would log an error: so could whoever can reach
-  // the port, as often as they like.
+  // If the client has reset it already, gRPC would log an error, so anyone who reaches the port
+  // could fill the log.
   sockaddr_storage ignored{};
   socklen_t size = sizeof(ignored);
   if (::getpeername(connection.get(), reinterpret_cast<sockaddr*>(&ignored), &size) != 0) return -1;

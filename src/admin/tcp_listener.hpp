@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 // The admin API's TCP port. Accepts by itself and hands the connections to gRPC, which makes the
-// TLS handshakes: whoever can reach the port, with a certificate or without, gets no more than
-// kTcpConnectionsMax of the descriptors that the proxy lives on.
+// TLS handshakes: so clients of the port, with a certificate or without, get at most
+// kTcpConnectionsMax of the proxy's descriptors.
 
 #include <grpcpp/server_builder.h>
 
@@ -17,10 +17,10 @@ namespace mc::admin {
 
 class TcpListener {
  public:
-  /// A socket that listens at `address`, alone, for adopt(). Errors name grpc.addr and the remedy.
+  /// A socket that alone listens at `address`, for adopt(). Errors name grpc.addr and the remedy.
   static Result<Fd> listen(const SocketAddress& address);
-  /// Listens at `address`, alone: two servers on one port would share its clients, and neither
-  /// would know. [::] is every address of both families. Errors name grpc.addr and the remedy.
+  /// Listens at `address`, alone: two servers on one port would share its clients without knowing.
+  /// [::] is every address of both families. Errors name grpc.addr and the remedy.
   static Result<std::unique_ptr<TcpListener>> open(const SocketAddress& address);
   /// The same with a socket that listens there already.
   static Result<std::unique_ptr<TcpListener>> adopt(const SocketAddress& address, Fd listener);
@@ -29,18 +29,18 @@ class TcpListener {
   TcpListener& operator=(const TcpListener&) = delete;
   ~TcpListener();
 
-  /// Where it listens: port 0 has become the one that the kernel chose. Any thread.
+  /// Its address, with the port that the kernel chose instead of port 0. Any thread.
   [[nodiscard]] const SocketAddress& address() const { return address_; }
   [[nodiscard]] int fd() const { return listener_.get(); }
 
-  /// Starts the thread that accepts and hands the connections to `server`, which must be that of a
-  /// server that is started, and must live until close(). Again only after suspend().
+  /// Starts the thread that accepts and hands the connections to `server`, which must belong to a
+  /// started server, and must live until close(). Call it again only after suspend().
   void serve(grpc::experimental::ExternalConnectionAcceptor& server);
 
-  /// Accepts no more; who connects waits in the kernel.
+  /// Stops accepting; new clients wait in the kernel.
   void suspend() { acceptor_->stop(); }
-  /// Stops listening. Connections that were accepted are the server's and stay. Idempotent; also
-  /// done by the destructor.
+  /// Stops listening. Accepted connections belong to the server and stay. Idempotent; the
+  /// destructor does it too.
   void close();
 
  private:

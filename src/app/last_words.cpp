@@ -15,7 +15,7 @@
 namespace mc::app {
 namespace {
 
-// Some lines take a writer microseconds; a terminal or a pipe that is full gets no more time.
+// A writer takes microseconds for some lines; a full terminal or pipe gets no more than this.
 constexpr int kLastLinesMs = 200;
 
 // Whether the reason is written, so that the abort that follows adds none.
@@ -51,8 +51,8 @@ void write_reason(const char* what, const char* remedy) {
   std::abort();
 }
 
-// A library that aborts has logged why, as gRPC does when it can start no thread. Who sends SIGABRT
-// from outside, as systemd's watchdog does, knows why. signal-safety(7) allows what is called here.
+// A library that aborts has logged why, as gRPC does when it can start no thread. An outside sender
+// of SIGABRT, such as systemd's watchdog, knows why. signal-safety(7) allows these calls.
 void end_after_the_log(int signal, siginfo_t* info, void* /*context*/) {
   static_cast<void>(::poll(nullptr, 0, kLastLinesMs));
   static constexpr char kAborted[] =

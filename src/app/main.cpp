@@ -13,8 +13,7 @@
 
 namespace {
 
-// A descriptor that was closed at the start would become a socket's, and the log would go to a
-// client.
+// The number of a descriptor closed at the start would go to a socket, and the log to a client.
 void open_standard_descriptors() {
   int fd = 0;
   do {
@@ -27,7 +26,7 @@ void open_standard_descriptors() {
 
 int main(int argc, char** argv) {
   // A write beyond RLIMIT_FSIZE then fails with EFBIG, which every writer reports, instead of
-  // ending the process without a word (setrlimit(2)).
+  // ending the process without a message (setrlimit(2)).
   std::signal(SIGXFSZ, SIG_IGN);
   open_standard_descriptors();
   mc::app::install_last_words();

@@ -34,8 +34,8 @@ std::string to_json(const google::protobuf::Message& message,
   return converted.ok() ? text : "{}";
 }
 
-// Where the configuration has the admin API. All that is needed of the file is this: the server
-// that runs has read it long ago, and is asked above all when something is wrong.
+// The configuration's admin API. Only this part of the file is needed: the running server has read
+// the file long ago, and most calls come when something is wrong.
 std::expected<config::Grpc, Client::Failure> find_api(const ClientOptions& options) {
   config::Whereabouts found = config::locate_server(options.config_path);
   const bool is_default = options.config_path == kDefaultConfigPath;
@@ -80,7 +80,7 @@ std::expected<Client, int> Client::connect(const ClientOptions& options) {
 }
 
 std::expected<Client, Client::Failure> Client::open(const ClientOptions& options) {
-  gpr_set_log_function([](gpr_log_func_args*) {});  // what matters of it, the messages here say
+  gpr_set_log_function([](gpr_log_func_args*) {});  // the messages here have what matters of it
   google::protobuf::SetLogHandler(nullptr);
   Client client;
   client.options_ = options;
@@ -92,7 +92,7 @@ std::expected<Client, Client::Failure> Client::open(const ClientOptions& options
     socket = found->socket;
     if (found->addr.has_value()) client.where_ = found->addr->to_string();
   }
-  // Whoever gives a certificate wants it to be seen.
+  // With a certificate the caller wants to be identified by it.
   client.local_ = !socket.empty() && options.certificate.empty();
   if (client.local_) client.where_ = socket;
   if (!client.local_ && client.where_.empty()) {
@@ -129,7 +129,7 @@ int Client::fail(const grpc::Status& status, const FieldName& name) const {
     return kFailed;
   }
   std::string why = explain(status);
-  // "changes[3]: " counts in a request that the user did not write.
+  // "changes[3]: " is an index into a request that the user did not write.
   if (name && why.starts_with("changes[")) why.erase(0, why.find(": ") + 2);
   complain("mc-proxy: " + why);
   const bool unreachable = status.error_code() == grpc::StatusCode::UNAVAILABLE ||

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// What the commands that ask a running server have in common: finding it, asking it, and telling a
-// person why that did not work. One thread.
+// The common part of the commands that call a running server: find it, call it, and report to a
+// person why that failed. One thread.
 
 #include <google/protobuf/message.h>
 #include <grpcpp/client_context.h>
@@ -26,7 +26,7 @@ inline constexpr const char* kDefaultSocket = "/run/mc-proxy/admin.sock";
 /// The systemd unit that runs a server with it.
 inline constexpr const char* kUnit = "mc-proxy";
 
-/// How the commands that ask a running server find it, and how they answer.
+/// How the commands that call a running server find it, and how they print.
 struct ClientOptions {
   std::string config_path = kDefaultConfigPath;
   /// "host:port" of a server elsewhere, which needs the three files; empty: the socket of the
@@ -42,15 +42,15 @@ class Client {
  public:
   using Stub = mc_proxy::v1::ProxyAdminService::Stub;
 
-  /// Why something could not be done, and the exit code that says so.
+  /// Why something failed, and the exit code for it.
   struct Failure {
     std::string message;
     int code;
   };
 
-  /// The server that the options name. On an error it has said why, and returns the exit code.
+  /// The server that the options name. On an error it has printed it, and returns the exit code.
   static std::expected<Client, int> connect(const ClientOptions& options);
-  /// The same for whoever says it otherwise.
+  /// The same, but the caller prints the error.
   static std::expected<Client, Failure> open(const ClientOptions& options);
 
   /// One call: `client.call(&Stub::AddRoute, request, response)`.
@@ -58,16 +58,16 @@ class Client {
   grpc::Status call(grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&, Response*),
                     const Request& request, Response& response) {
     grpc::ClientContext context;
-    // Requests that change something have if_revision; the others are answered at once or not.
+    // Requests for a change have if_revision; the others get a reply at once or not at all.
     constexpr bool kReads = !requires { request.if_revision(); };
     context.set_deadline(std::chrono::system_clock::now() +
                          (kReads ? kReadWaitMax : kChangeWaitMax));
     return (stub_.get()->*method)(&context, request, &response);
   }
 
-  /// One call that is answered with a stream: `client.read(&Stub::ListConnections, request, take)`.
-  /// `take` gets each message; once it returns false the rest is given up, and the status is OK.
-  /// There is no deadline: `context` can be cancelled by another thread.
+  /// A call whose reply is a stream: `client.read(&Stub::ListConnections, request, take)`. `take`
+  /// gets each message; once it returns false the rest is dropped, and the status is OK. There is
+  /// no deadline: another thread can cancel `context`.
   template <class Request, class Response>
   grpc::Status read(std::unique_ptr<grpc::ClientReader<Response>> (Stub::*method)(
                         grpc::ClientContext*, const Request&),
@@ -88,13 +88,14 @@ class Client {
   /// Why the call failed, in one line.
   [[nodiscard]] std::string explain(const grpc::Status& status) const;
 
-  /// How a field of the request is called where the user wrote it.
+  /// The name of a request's field where the user wrote it.
   using FieldName = std::function<std::string(const std::string& field)>;
 
-  /// Prints why the call failed, field by field where the server names them; returns the exit code.
+  /// Prints why the call failed, one line for each field that the server names; returns the exit
+  /// code.
   int fail(const grpc::Status& status, const FieldName& name = {}) const;
 
-  /// `listener`, or if it is empty the only one that the server has. On an error it has said why.
+  /// `listener`, or if it is empty the server's only one. On an error it has printed it.
   std::expected<std::string, int> listener_or_only(const std::string& listener);
 
  private:
@@ -112,12 +113,12 @@ class Client {
 
 /// Names, addresses and codes are ASCII; other bytes may not even fit into a request.
 bool is_ascii(std::string_view text);
-/// Whether all of them are. If not, it has said so.
+/// Whether all of them are. If not, it has printed that.
 bool all_ascii(std::initializer_list<std::string_view> texts);
 
 /// Prints the message as JSON, with the names of the .proto file.
 void print_json(const google::protobuf::Message& message);
-/// The same in one line. Whether it could be written.
+/// The same in one line. Returns whether it was written.
 bool print_json_line(const google::protobuf::Message& message);
 
 }  // namespace mc::cli

@@ -34,7 +34,7 @@ int complain_of_word(const CLI::App& parent, const std::string& word) {
   return kUsage;
 }
 
-// The words so far are those of `parent`, and what comes then is none of its commands.
+// The words so far name `parent`, and the next word is none of its commands.
 int complain_of_command(const CLI::App& parent) {
   const std::vector<std::string> words = parent.remaining();
   const auto word = std::ranges::find_if(words, [](const auto& one) { return one[0] != '-'; });
@@ -111,7 +111,7 @@ int CommandLine::run(int argc, char** argv) {
   try {
     app_.parse(argc, argv);
   } catch (const CLI::RequiredError& error) {
-    // The last word that is a command may want another one behind it.
+    // The last command word may need another one after it.
     const CLI::App& last = last_command();
     if (last.get_require_subcommand_min() > 0) return complain_of_command(last);
     return exit(error);
@@ -140,7 +140,7 @@ int CommandLine::print_help(const std::vector<std::string>& words) const {
     command = below.front();
     path += " " + word;
   }
-  // App::help() would tell of the command that was given: of this one.
+  // App::help() would describe the command that was given, which is `help`.
   const auto formatter = command->get_formatter();
   std::fputs(formatter->make_help(command, path, CLI::AppFormatMode::Normal).c_str(), stdout);
   return kDone;

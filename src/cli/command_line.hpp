@@ -17,8 +17,8 @@ class CommandLine {
   CommandLine(const CommandLine&) = delete;
   CommandLine& operator=(const CommandLine&) = delete;
 
-  /// Does what a command's words say, and returns the process's exit code, one of ExitCode; if it
-  /// is not 0, stderr says why. Owns what the words are read into.
+  /// Does what a command's words mean, and returns the process's exit code, one of ExitCode; if it
+  /// is not 0, it has written why to stderr. Owns the variables that the words are read into.
   using Run = std::function<int(const ClientOptions& options)>;
 
   /// A command: `mc-proxy NAME`.
@@ -26,20 +26,20 @@ class CommandLine {
   /// A command of a group: `mc-proxy GROUP NAME`.
   CLI::App& add(CLI::App& group, const char* name, const char* help, Run run);
   CLI::App& add_group(const char* name, const char* help);
-  /// `mc-proxy version` and `mc-proxy help`, which stand where this is called.
+  /// `mc-proxy version` and `mc-proxy help`, listed at the place of this call.
   void add_version_and_help();
 
-  /// These give a command the words that fill in its ClientOptions. --config:
+  /// These give a command the words that set its ClientOptions. --config:
   CLI::App& with_config(CLI::App& command);
   /// --json:
   CLI::App& with_json(CLI::App& command);
-  /// Those, and all by which a running server is found:
+  /// Those, and all words to find a running server:
   CLI::App& with_server(CLI::App& command);
 
   /// All commands, for the completion of their words.
   [[nodiscard]] const CLI::App& app() const { return app_; }
 
-  /// Runs the command that the words choose, or says what is wrong with them.
+  /// Runs the chosen command, or prints what is wrong with the words.
   int run(int argc, char** argv);
 
  private:

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// The commands that ask a running server or work on its files. Each registers its words, and what
-// they mean, with the command line; it stands in the file of its name.
+// The commands that call a running server or work on its files. Each registers its words and their
+// meaning with the command line, in the file of its name.
 
 #include "cli/command_line.hpp"
 

@@ -8,7 +8,7 @@
 namespace mc::cli {
 
 // Before there is a configuration there is no log, and a person at a terminal reads plain lines
-// best. Under systemd they still carry a priority, so that `journalctl -p err` finds them.
+// best. Under systemd they still have a priority, so that `journalctl -p err` finds them.
 void complain(const std::string& lines) {
   const char* const priority = std::getenv("JOURNAL_STREAM") != nullptr ? "<3>" : "";
   std::size_t begin = 0;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // mc-proxy completion: scripts for shells, made from the command line that is parsed, so that they
-// cannot tell anything else.
+// agree with it.
 
 #include <fmt/format.h>
 
@@ -32,8 +32,8 @@ void append_cases(const CLI::App& command, const std::string& path, std::string&
   }
 }
 
-// Both shells: the commands among the words before the cursor choose the case, and where it has
-// nothing that fits, files are offered.
+// Both shells: the command words before the cursor choose the case; if nothing in it matches, files
+// are offered.
 constexpr const char* kBash = R"(# bash completion of mc-proxy: source it, or put it into
 # /usr/share/bash-completion/completions/mc-proxy
 _mc_proxy() {{

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// mc-proxy connections: who is connected to a running server, and how that is ended.
+// mc-proxy connections: lists and closes a running server's connections.
 
 #include <fmt/format.h>
 
@@ -24,7 +24,7 @@ namespace api = mc_proxy::v1;
 
 namespace {
 
-// Which open connections are meant: those that match all that is not empty.
+// Selects open connections: those that match every field that is not empty.
 struct ConnectionOptions {
   std::string listener, sni, source, backend, id;
   bool all = false;  // to close all of them is meant
@@ -44,11 +44,11 @@ std::string_view word_of(api::ConnectionStage stage) {
   }
 }
 
-// Rows are printed as they come, some hundred at a time, so a column may become wider on the way,
-// and stays so.
+// Prints rows as they come, some hundred at a time, so a column may become wider on the way, and
+// stays so.
 class Table {
  public:
-  /// Whether it could be written.
+  /// Returns whether it was written.
   bool add(const api::ListConnectionsResponse& message) {
     const auto now = std::chrono::system_clock::now().time_since_epoch();
     std::vector<Row> rows;
@@ -103,7 +103,7 @@ bool is_ascii(const ConnectionOptions& which) {
   return all_ascii({which.listener, which.sni, which.source, which.backend, which.id});
 }
 
-// "filter.source", as the command line calls it.
+// The command line's name for "filter.source".
 std::string option_of(const std::string& field) {
   const std::string name = field.substr(field.rfind('.') + 1);
   return name == "listener_addr" ? "--listener" : "--" + name;
@@ -156,7 +156,7 @@ int close_connections(const ClientOptions& options, const ConnectionOptions& whi
     fmt::print("{} {}\n", which.dry_run ? "would close" : "closed",
                format_items(response.closed(), "connection"));
   }
-  // What was to be closed was named, and is not there: it has ended, or the name is wrong.
+  // A named connection is not there: it has ended, or the name is wrong.
   if (response.closed() > 0 || which.all || which.dry_run) return kDone;
   complain("mc-proxy: no connection matches; see which are open: mc-proxy connections list");
   return kFailed;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// mc-proxy events: what happens to a running server, as it happens.
+// mc-proxy events: the events of a running server, as they happen.
 
 #include <fmt/format.h>
 #include <poll.h>
@@ -74,7 +74,7 @@ class Line {
   std::string text_;
 };
 
-// What is shown of each kind.
+// The fields shown for each kind.
 
 void add(Line& line, const api::WatchStarted& started) {
   line.add("revision", started.revision()).add("state", word_of(started.state()));
@@ -155,8 +155,8 @@ std::vector<std::string> event_kinds() {
   return kinds;
 }
 
-// Ends the call when nobody reads stdout any more (`| head`): without an event there is nothing to
-// write that would tell.
+// Ends the call when nobody reads stdout any more (`| head`): between events there is no write that
+// would fail.
 class ReaderWatch {
  public:
   explicit ReaderWatch(grpc::ClientContext& context)

@@ -22,7 +22,7 @@ namespace api = mc_proxy::v1;
 
 namespace {
 
-// Whether all of them can be sent, and are of one of the three types. If not, it has reported that.
+// Whether all of them can be sent, and are of one of the three types. If not, it has printed that.
 bool are_rules(const std::vector<std::string>& values) {
   for (const std::string& value : values) {
     if (!all_ascii({value})) return false;
@@ -76,7 +76,7 @@ std::expected<api::ApplyChangesResponse, int> apply(const ClientOptions& options
       client->fail(asked, [](const std::string&) { return std::string("rule"); }));
 }
 
-// Rules are given by their values alone, which tell the type: an address, a block, a country.
+// Prints the values alone, which show the type: an address, a block, a country.
 int list_rules(const ClientOptions& options) {
   auto client = Client::connect(options);
   if (!client.has_value()) return client.error();

@@ -32,7 +32,7 @@ api::LogLevel level_of(std::string word) {
   return level;
 }
 
-// What follows the level: nothing where it is what a restart would give.
+// Text after the level; empty where a restart would give the same level.
 std::string until_restart(api::LogLevel level, api::LogLevel configured) {
   if (level == configured) return "";
   return fmt::format("; {} again after a restart", word_of(configured));
@@ -52,8 +52,8 @@ int show(Client& client, const ClientOptions& options) {
   return kDone;
 }
 
-// Prints the level of the server's log; with a `level` ("debug", "info", "warn" or "error") makes
-// it that until the server's next start.
+// Prints the level of the server's log; with a `level` ("debug", "info", "warn" or "error") sets it
+// until the server's next start.
 int log_level(const ClientOptions& options, const std::string& level) {
   auto client = Client::connect(options);
   if (!client.has_value()) return client.error();

@@ -29,7 +29,7 @@ namespace api = mc_proxy::v1;
 
 namespace {
 
-// Of a command for one route. An empty `listener` stands for the only one that the server has.
+// Options of a command for one route. An empty `listener` is the server's only one.
 struct RouteOptions {
   std::string listener;
   policy::RouteText text;
@@ -40,7 +40,7 @@ struct ReplaceOptions {
   std::string listener;
   std::string file;  // "-": stdin. Lines of a host name and a backend; '#' begins a comment
   bool dry_run = false;
-  bool allow_empty = false;  // a file without routes is meant, and no accident
+  bool allow_empty = false;  // a file without routes is intended
   std::optional<std::uint64_t> if_revision;
 };
 
@@ -52,7 +52,7 @@ struct MoveOptions {
   std::optional<std::uint64_t> if_revision;
 };
 
-// All pages; of one revision if that can be had.
+// All pages; of one revision if possible.
 grpc::Status fetch_routes(Client& client, const std::string& listener,
                           api::ListRoutesResponse& all) {
   for (int attempt = 0;; ++attempt) {
@@ -119,7 +119,7 @@ class RouteReader {
     file_.lines.push_back(number_);
   }
 
-  /// What was read, or all that is wrong with it: "4: backend: ...".
+  /// What was read, or all errors in it: "4: backend: ...".
   std::expected<RouteFile, std::vector<std::string>> finish() && {
     if (!problems_.empty()) return std::unexpected(std::move(problems_));
     return std::move(file_);
@@ -149,7 +149,7 @@ std::expected<RouteFile, int> read_routes(const std::string& path) {
   std::istream& input = path == "-" ? std::cin : file;
   RouteReader reader;
   for (std::string line; std::getline(input, line);) reader.read(line);
-  if (input.bad()) {  // such as a directory: what was read is not the whole
+  if (input.bad()) {  // such as a directory: not all was read
     complain(fmt::format("mc-proxy: {}: cannot be read: {}", quote(path), std::strerror(errno)));
     return std::unexpected(kFailed);
   }
@@ -161,7 +161,7 @@ std::expected<RouteFile, int> read_routes(const std::string& path) {
   return std::unexpected(kFailed);
 }
 
-// "routes[3].backend" of the server's answer, as the line of the file that it is about.
+// The file's line for "routes[3].backend" in the server's reply.
 std::string place_in_file(const std::string& field, const std::string& path,
                           const RouteFile& file) {
   constexpr std::string_view kBegin = "routes[";
@@ -194,7 +194,7 @@ void print_added(const policy::RouteText& route, const std::string& listener,
   }
 }
 
-// "changes[0].add_route.route.backend", as the command line calls it: "backend".
+// The command line's name for "changes[0].add_route.route.backend": "backend".
 std::string last_part(const std::string& field) { return field.substr(field.rfind('.') + 1); }
 
 int list_routes(const ClientOptions& options, const std::string& listener) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// mc-proxy snapshot: a complete copy of the database, beside a server that writes or without one,
-// and the end of those that are too old.
+// mc-proxy snapshot: makes a complete copy of the database, with or without a server that writes,
+// and removes copies that are too old.
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -38,10 +38,10 @@ namespace {
 
 struct SnapshotOptions {
   std::string output;  // empty: a file named by the time, in backups/ beside the database
-  std::optional<std::string> prune;  // the age of the backups in that folder that go, such as "30d"
+  std::optional<std::string> prune;  // the age at which backups there are removed, "30d"
 };
 
-// What root makes here belongs to the server's user, who makes the next one.
+// Gives what root makes here to the server's user, who makes the next one.
 void give_to_owner_of(const std::string& database, const std::string& path) {
   const auto owner = owner_beside(database);
   if (owner.has_value()) {
@@ -62,7 +62,7 @@ struct BackupFolder {
 
 Result<BackupFolder> open_folder(const std::string& database) {
   const std::filesystem::path folder = std::filesystem::path(database).parent_path() / "backups";
-  // Routes tell what runs where, which is nobody else's business.
+  // Routes show what runs where, which only the owner should read.
   if (::mkdir(folder.c_str(), 0700) == 0) {
     give_to_owner_of(database, folder);
   } else if (errno != EEXIST) {
@@ -77,7 +77,7 @@ Result<BackupFolder> open_folder(const std::string& database) {
   return BackupFolder{.path = folder, .lock = std::move(lock)};
 }
 
-// Where there is one of this second already, the name is that of the next one.
+// If there is one of this second already, uses the next second's name.
 std::string free_name(const std::filesystem::path& folder) {
   auto time = std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
   for (;; ++time) {
@@ -87,8 +87,8 @@ std::string free_name(const std::filesystem::path& folder) {
   }
 }
 
-// Shorter ages are taken for slips of the pen, because what they remove does not come back: "30m"
-// that was to be months, "30s" where the unit was forgotten.
+// Rejects shorter ages as slips, because removed files do not come back: "30m" for months, "30s"
+// without thinking of the unit.
 constexpr std::chrono::hours kPruneAgeMin{1};
 
 Result<std::chrono::milliseconds> read_age(const std::string& text) {
@@ -107,7 +107,7 @@ Result<std::chrono::milliseconds> read_age(const std::string& text) {
   return *age;
 }
 
-/// How old backups may become; nothing where all stay.
+/// The maximum age of backups; nothing if all stay.
 Result<std::optional<std::chrono::milliseconds>> age_from(const SnapshotOptions& snapshot) {
   if (!snapshot.prune.has_value()) return std::nullopt;
   if (!snapshot.output.empty()) {
@@ -158,7 +158,7 @@ void print_as_text(const std::string& path, const store::Pruned* pruned) {
   for (const std::string& removed : pruned->removed) fmt::print("removed {}\n", removed);
 }
 
-// A piece after the other; why that failed, or nothing.
+// Appends one piece; returns why that failed, or nothing.
 std::string append(std::FILE* file, const std::string& piece) {
   const bool written = std::fwrite(piece.data(), 1, piece.size(), file) == piece.size();
   return written ? std::string() : std::strerror(errno);
@@ -166,8 +166,8 @@ std::string append(std::FILE* file, const std::string& piece) {
 
 using File = std::unique_ptr<std::FILE, decltype([](std::FILE* file) { std::fclose(file); })>;
 
-// The copy that the server streams, in `path`; why there is none. What the server sends is checked
-// already; here it must only be whole.
+// Writes the copy that the server streams to `path`. The server has checked it; here it must only
+// be complete.
 Result<void> receive(Client& client, const std::string& path) {
   const File file(std::fopen(path.c_str(), "we"));
   if (file == nullptr) return fail(fmt::format("{}: {}", quote(path), std::strerror(errno)));
@@ -192,7 +192,7 @@ Result<void> receive(Client& client, const std::string& path) {
   return {};
 }
 
-// A copy that the running server makes, where the path of the database is not known.
+// A copy from the running server, where the path of the database is not known.
 int fetch_copy(const ClientOptions& options, const std::string& output) {
   if (output.empty()) {
     complain(
@@ -223,7 +223,7 @@ int fetch_copy(const ClientOptions& options, const std::string& output) {
   return kDone;
 }
 
-// Copies the database, whether a server runs or not; then, if that went well, prunes.
+// Copies the database, with or without a running server; then, if that succeeded, prunes.
 int snapshot(const ClientOptions& options, const SnapshotOptions& snapshot) {
   const auto age = age_from(snapshot);
   if (!age.has_value()) {
@@ -233,8 +233,8 @@ int snapshot(const ClientOptions& options, const SnapshotOptions& snapshot) {
   if (!options.socket.empty() || !options.address.empty()) {
     return fetch_copy(options, snapshot.output);
   }
-  // A backup needs nothing of the configuration but where the database is, and with a server that
-  // runs not even that.
+  // A backup needs only the path of the database from the configuration; with a running server not
+  // even that.
   const config::Whereabouts found = config::locate_server(options.config_path);
   if (found.database_path.empty() && snapshot.output.empty()) {
     complain(

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// mc-proxy status: what a running server is and does.
+// mc-proxy status: the state of a running server.
 
 #include <fmt/format.h>
 
@@ -18,7 +18,7 @@ namespace api = mc_proxy::v1;
 
 namespace {
 
-// The lines that operators' scripts know; others stand only where there is something to say.
+// Operators' scripts rely on these lines; others appear only when they have something to report.
 void print(const api::GetStatusResponse& status) {
   fmt::print("mc-proxy v{}\n", status.version());
   fmt::print("uptime: {}\n", format_duration(std::chrono::seconds(status.uptime().seconds())));
@@ -49,7 +49,7 @@ void print(const api::GetStatusResponse& status) {
   for (const std::string& warning : status.warnings()) fmt::print("warning: {}\n", warning);
 }
 
-/// Prints what the server is and does; the busiest `routes` of each listener too.
+/// Prints the state of the server; the busiest `routes` of each listener too.
 int status(const ClientOptions& options, std::uint32_t routes) {
   auto client = Client::connect(options);
   if (!client.has_value()) return client.error();

@@ -22,7 +22,7 @@
 #include "cli/top_page.hpp"
 #include "cli/top_sampler.hpp"
 
-// Last, and without the macros that are named like half of the standard library.
+// Last, and without the macros, which have names of the standard library.
 #define NCURSES_NOMACROS
 #include <curses.h>
 
@@ -34,21 +34,21 @@ enum class TopMode : std::uint8_t {
   kOnce,  // one page as text
 };
 
-// How long keys are waited for before it is looked whether there is something new to show.
+// How long to wait for a key before checking whether there is something new to show.
 constexpr int kKeyWaitMs = 100;
-// Of what there is, the ages change.
+// The ages on the page change.
 constexpr std::chrono::seconds kDrawAgain{1};
 
 constexpr std::size_t kOnceColumns = 100;
 constexpr std::size_t kOnceEntries = 10;
 
-// Set by a signal: the terminal is given back as it was.
+// Set by a signal: restore the terminal.
 std::atomic<bool> interrupted{false};
 
 // The terminal, as curses has it: one at a time.
 class Screen {
  public:
-  /// Null, and nothing has changed, if the terminal is none that curses knows.
+  /// Null, with nothing changed, if curses does not know the terminal.
   static std::unique_ptr<Screen> open() {
     std::setlocale(LC_ALL, "");
     SCREEN* const terminal = ::newterm(nullptr, stdout, stdin);
@@ -66,7 +66,7 @@ class Screen {
     return {static_cast<std::size_t>(COLS), static_cast<std::size_t>(LINES)};
   }
 
-  /// The next draw() paints everything: what a terminal of a new size shows is anybody's guess.
+  /// Makes the next draw() paint everything: the content of a resized terminal is unknown.
   static void forget() { ::clearok(stdscr, TRUE); }
 
   static void draw(const std::vector<TopLine>& lines) {
@@ -129,7 +129,7 @@ Choice next_of(Choice now, std::size_t count, std::size_t step) {
   return static_cast<Choice>((static_cast<std::size_t>(now) + step) % count);
 }
 
-// Whether to go on.
+// Returns whether to continue.
 bool obey(int key, TopChoice& choice) {
   switch (key) {
     case 'q':
@@ -158,9 +158,9 @@ bool obey(int key, TopChoice& choice) {
   return true;
 }
 
-// curses prefers LINES and COLUMNS to a window's size, and to its next one; use_tioctl() mends the
-// first only. Whoever exported them knew the size of then. They count where a terminal has none, as
-// on a serial line. Before there are threads, which may read the environment.
+// curses prefers LINES and COLUMNS to a window's size and its changes; use_tioctl() corrects only
+// the first. They hold the size at the time of their export. A terminal without a size, such as a
+// serial line, still uses them. Call it before there are threads, which may read the environment.
 void prefer_size_of_window() {
   winsize size{};
   if (::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0) return;
@@ -168,8 +168,8 @@ void prefer_size_of_window() {
   if (size.ws_col > 0) ::unsetenv("COLUMNS");
 }
 
-// Whether the terminal has gone without a signal, as one does whose other end was closed: then
-// every read ends at once.
+// Whether the terminal has gone without a signal, as when its other end was closed: then every read
+// returns at once.
 bool terminal_is_gone() {
   pollfd terminal{.fd = STDIN_FILENO, .events = POLLIN, .revents = 0};
   return ::poll(&terminal, 1, 0) > 0 && (terminal.revents & (POLLHUP | POLLERR | POLLNVAL)) != 0;
@@ -220,7 +220,7 @@ int print_once(TopSampler& sampler) {
   return kDone;
 }
 
-// Shows the server as it is at moments that are so far apart.
+// Shows the state of the server at this interval.
 int top(const ClientOptions& options, TopMode mode, std::chrono::seconds every) {
   const bool has_terminal = ::isatty(STDIN_FILENO) == 1 && ::isatty(STDOUT_FILENO) == 1;
   if (mode == TopMode::kLive && !has_terminal) {

@@ -18,10 +18,10 @@ namespace api = mc_proxy::v1;
 
 namespace {
 
-// From here on panes stand beside each other, and each still has room for its numbers and for names
+// From this width on there are two panes side by side, each with room for its numbers and for names
 // of some length.
 constexpr std::size_t kColumnsForTwo = 132;
-// Below, a pane shows names and one number.
+// Below this width a pane shows names and one number.
 constexpr std::size_t kColumnsForRates = 56;
 constexpr std::size_t kNumberColumns = 9;  // "9,999,999", " *DOWN/S", "  12.3 MB"
 constexpr std::size_t kGap = 2;            // between panes
@@ -64,10 +64,10 @@ std::string cell(const TopGroup& group, TopOrder order) {
                                          : bytes_per_second(value(group, order));
 }
 
-// What stands between a pane and the next one below it.
+// The separator between a pane and the next one below it.
 enum class Between : std::uint8_t { kNothing, kLine };
 
-// A pane before it is known how many of its rows are shown.
+// A pane before the number of shown rows is known.
 struct Pane {
   TopPane pane;
   std::string title;
@@ -106,7 +106,7 @@ class Page {
     add({trouble, TopStyle::kBad});
   }
 
-  /// The panes, in at most so many rows; all of them with `entries` at most.
+  /// The panes, in at most `rows` rows, each with at most `entries`.
   void panes(std::size_t rows, std::size_t entries) {
     const bool beside = columns_ >= kColumnsForTwo;
     const std::size_t width = beside ? (columns_ - kGap) / 2 : columns_;
@@ -119,7 +119,7 @@ class Page {
       std::ranges::swap(left[2], left[3]);
       right.clear();
     }
-    // Rows that stand beside each other begin together.
+    // Panes side by side start in the same row.
     allot(left, rows, entries);
     if (beside) {
       allot(right, rows, entries);
@@ -133,7 +133,7 @@ class Page {
     place(left, right, width, beside || taken <= rows ? Between::kLine : Between::kNothing);
   }
 
-  /// The last of so many rows.
+  /// The last row of `rows`.
   void foot(std::size_t rows) {
     lines_.resize(rows - 1);
     add({fmt::format("{:<{}}", "q quit  p pause  tab pane  left/right order", columns_),
@@ -223,8 +223,8 @@ class Page {
     return pane;
   }
 
-  // Each pane has its title and some rows; the chosen one first gets what it can use, then the
-  // others in their order.
+  // Each pane has its title and some rows; the chosen one gets the rows that it can use first, then
+  // the others in their order.
   void allot(std::vector<Pane>& panes, std::size_t rows, std::size_t entries) const {
     constexpr std::size_t kShownAtLeast = 2;
     std::size_t left = rows > panes.size() ? rows - panes.size() : 0;

@@ -14,11 +14,11 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// A listing may take so much of the time at most; a proxy with very many connections is asked less
-// often.
+// At most this share of the time is spent on listings; a proxy with very many connections is listed
+// less often.
 constexpr int kListingShare = 10;
 
-// How soon a server that is lost is looked for again.
+// How soon to look again for a lost server.
 constexpr std::chrono::milliseconds kReconnectPause{500};
 
 constexpr std::chrono::seconds kFailuresShown{60};
@@ -26,14 +26,14 @@ constexpr std::chrono::seconds kFailuresShown{60};
 std::uint64_t ended_with(const api::GetStatusResponse& status, traffic::Outcome outcome) {
   std::uint64_t all = 0;
   for (const auto& [name, count] : status.ended()) {
-    // A reason of a newer server is one that this program cannot know.
+    // A newer server may send a reason that this program does not know.
     const auto reason = traffic::reason_named(name);
     if (reason.has_value() && traffic::info(*reason).outcome == outcome) all += count;
   }
   return all;
 }
 
-// A counter's growth; one that went back belongs to another server.
+// A counter's growth; one that decreased belongs to another server.
 double growth(std::uint64_t before, std::uint64_t now) {
   return now > before ? static_cast<double>(now - before) : 0;
 }
@@ -110,7 +110,7 @@ std::optional<std::string> TopSampler::sample(const std::stop_token& stop) {
   if (!asked.ok()) return client_->explain(asked);
   const bool is_another = status.started_at().seconds() != status_before_.started_at().seconds() ||
                           status.started_at().nanos() != status_before_.started_at().nanos();
-  if (is_another) {  // the first moment, or a server that was started anew
+  if (is_another) {  // the first sample, or a restarted server
     moved_.clear();
     status_before_.Clear();
   }
@@ -142,7 +142,7 @@ grpc::Status TopSampler::list(const std::stop_token& stop, Groups& groups) {
 }
 
 void TopSampler::add(const api::Connection& connection, Groups& groups) {
-  // One that was not there at the moment before has moved all its bytes since.
+  // A connection that is new since the last sample has moved all its bytes since.
   const bool is_first = !status_before_.has_started_at();
   Moved& moved = moved_[connection.id()];
   if (is_first) moved = {.up = connection.bytes_up(), .down = connection.bytes_down()};
@@ -180,7 +180,7 @@ void TopSampler::publish(const api::GetStatusResponse& status, const Groups& gro
                            ended_with(status, traffic::Outcome::kRefused));
     picture.dial_failures = rate(ended_with(before, traffic::Outcome::kDialFailed),
                                  ended_with(status, traffic::Outcome::kDialFailed));
-    // The server's sums know of connections that came and went in between; the listing, of those
+    // The server's sums include connections that came and went in between; the listing has those
     // that are open.
     picture.up = std::max(rate(before.bytes_up(), status.bytes_up()), groups.up / seconds);
     picture.down = std::max(rate(before.bytes_down(), status.bytes_down()), groups.down / seconds);
@@ -210,7 +210,7 @@ void TopSampler::watch_again_and_again(const std::stop_token& stop) {
   }
 }
 
-// Until it ends; returns why.
+// Runs until the watch ends; returns why.
 std::string TopSampler::watch(const std::stop_token& stop) {
   auto client = Client::open(options_);
   if (!client.has_value()) return client.error().message;
@@ -219,7 +219,7 @@ std::string TopSampler::watch(const std::stop_token& stop) {
   api::WatchEventsRequest request;
   request.add_kinds(api::EVENT_KIND_DIAL_FAILED);
   request.mutable_past_dial_failures()->set_seconds(kFailuresShown.count());
-  // Those that a watch before this one has told are told again.
+  // A new watch sends again the events that the one before has sent.
   const std::chrono::nanoseconds known = failure_seen_;
   std::chrono::nanoseconds started{};  // by the server's clock
   const auto take_one = [&](const api::WatchEventsResponse& event) {

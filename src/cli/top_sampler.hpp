@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// What `mc-proxy top` shows, gathered by threads of its own: one asks the server again and again,
-// one watches for backends that fail. Whoever draws takes the latest picture and never waits for
-// the server.
+// The data of `mc-proxy top`, gathered by its own threads: one polls the server, one watches for
+// backends that fail. The drawing thread takes the latest picture and never waits for the server.
 
 #include <chrono>
 #include <condition_variable>
@@ -23,7 +22,7 @@
 
 namespace mc::cli {
 
-/// A number of connections that have something in common.
+/// A number of connections with something in common.
 struct TopGroup {
   std::string name;
   std::uint64_t connections = 0;  // open now
@@ -38,7 +37,7 @@ struct FailingBackend {
   std::chrono::seconds ago{};  // likewise
 };
 
-/// The server at one moment. Rates are those since the moment before; of the first moment, zero.
+/// The server at one moment. Rates are since the moment before; zero for the first one.
 struct TopPicture {
   bool has_status = false;
   bool has_rates = false;
@@ -49,27 +48,27 @@ struct TopPicture {
   std::vector<TopGroup> listeners, names, sources;
 };
 
-/// All that is to be shown.
+/// Everything to show.
 struct TopNews {
   std::shared_ptr<const TopPicture> picture = std::make_shared<const TopPicture>();  // the latest
-  std::string trouble;  // why there is none newer; empty: all is well
+  std::string trouble;  // why there is no newer one; empty: all is well
   std::vector<FailingBackend> failing;
-  std::string failing_trouble;  // why they cannot be told; empty: they can
+  std::string failing_trouble;  // why they are unknown; empty: they are known
 };
 
 class TopSampler {
  public:
-  /// Begins. `client` is the connection to begin with; others are made as `options` say.
+  /// Starts. Uses `client` first; makes others from `options`.
   TopSampler(ClientOptions options, Client client, std::chrono::milliseconds every);
   TopSampler(const TopSampler&) = delete;
   TopSampler& operator=(const TopSampler&) = delete;
 
   [[nodiscard]] TopNews latest() const;
-  /// Waits for a picture with rates, or for trouble.
+  /// Waits for a picture with rates, or for an error.
   [[nodiscard]] TopNews first();
 
  private:
-  // What a connection had moved at the moment before, and when it was seen.
+  // A connection's bytes at the moment before, and when it was seen.
   struct Moved {
     std::uint64_t up = 0, down = 0;
     std::uint64_t sample = 0;

@@ -35,7 +35,7 @@ MetricFamily single(MetricType type, std::string name, std::string help, double 
   return made;
 }
 
-/// The first `most` routes by name. Which those are depends on nothing but the names.
+/// The first `most` routes by name. The choice depends on the names only.
 std::vector<const policy::LiveRoute*> first_routes(const policy::RouteTable& table,
                                                    std::size_t most) {
   std::vector<const policy::LiveRoute*> routes;

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// The metrics: what the server is and does, in Prometheus's terms. Made anew for each scrape from
-// the counters that are there anyway; nothing is counted for metrics alone, and no worker is asked.
-// One thread.
+// The server's metrics in Prometheus's terms. Each scrape computes them from existing counters;
+// nothing is counted for metrics alone, and no worker is interrupted. One thread.
 
 #include <prometheus/collectable.h>
 
@@ -21,23 +20,23 @@
 
 namespace mc::metrics {
 
-/// Servers that have been succeeded, and the connections of those that reply.
+/// The number of servers that have handed over, and the connections of those that reply.
 struct DrainingTotals {
   std::size_t servers = 0;
   std::uint64_t connections = 0;
 };
 
-/// What is told of. References outlive the collector.
+/// Where the values come from. References outlive the collector.
 struct Sources {
   const control::Control& control;
   const traffic::LiveTraffic& traffic;
   const Log& log;
   std::string version;
   std::uint64_t connections_max;
-  /// Of each listener, the routes that have series of their own: the first so many by name, so that
-  /// traffic does not change which.
+  /// For each listener, the number of routes with series of their own: the first ones by name, so
+  /// that traffic does not change the choice.
   std::size_t routes_max;
-  /// When the certificate in force over TCP ends; nothing without TCP.
+  /// When the certificate in force over TCP expires; nothing without TCP.
   std::function<std::optional<std::chrono::sys_seconds>()> certificate_expiry;
   std::function<DrainingTotals()> draining;
 };

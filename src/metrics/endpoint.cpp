@@ -82,7 +82,7 @@ void Endpoint::run() {
   }
 }
 
-// Until the next deadline; without one, for as long as nothing happens.
+// Until the next deadline; without one, until something happens.
 int Endpoint::wait_ms() const {
   auto next = Clock::time_point::max();
   for (const Connection& connection : connections_) next = std::min(next, connection.deadline);
@@ -106,7 +106,7 @@ Fd Endpoint::accept() {
   Fd fd = open_for_operator([this] {
     return Fd(::accept4(listener_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
   });
-  // What the client did to its connection is over with it; for the rest, waiting must not spin.
+  // An error of one client ends with its connection; after others, poll must not spin.
   if (!fd && errno != EAGAIN && errno != ECONNABORTED && errno != EINTR) {
     rest_until_ = Clock::now() + kAcceptPause;
   }
@@ -174,8 +174,8 @@ Endpoint::Progress Endpoint::write(Connection& connection) {
     if (sent < 0) return Progress::kEnded;
     connection.sent += static_cast<std::size_t>(sent);
   }
-  // Not closed yet: if the client sent more than was read, a close would send a reset, and that
-  // could take the answer along.
+  // Not closed yet: if the client sent more than was read, a close would send a reset, which could
+  // destroy the response on its way.
   if (::shutdown(connection.fd.get(), SHUT_WR) != 0) return Progress::kEnded;
   connection.body.reset();
   connection.stage = Connection::Stage::kEnding;

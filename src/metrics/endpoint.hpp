@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Where Prometheus fetches a text: a small HTTP server on a thread of its own, which serves GET
-// /metrics and nothing else. It is open to whoever reaches the port, so it bounds what each can
-// take: connections, time, and the making of texts. And it serves when descriptors have run out,
-// which is when the metrics are wanted most. Knows nothing of metrics.
+// Serves a text to Prometheus: a small HTTP server on its own thread, for GET /metrics and nothing
+// else. Anyone can reach the port, so it bounds what each client can take: connections, time, and
+// the making of texts. It also serves when descriptors have run out, which is when the metrics are
+// needed most. Does not know metrics.
 //
 // Why not the server that comes with prometheus-cpp: see ARCHITECTURE.md.
 
@@ -31,15 +31,15 @@ class Endpoint {
   /// Makes the text of a scrape, on the endpoint's thread.
   using Text = std::function<std::string()>;
 
-  /// Serves at a socket of open_listener(). What `text` refers to must outlive the endpoint.
+  /// Serves at a socket of open_listener(). References in `text` must outlive the endpoint.
   static Result<std::unique_ptr<Endpoint>> start(Fd listener, Text text);
 
   Endpoint(const Endpoint&) = delete;
   Endpoint& operator=(const Endpoint&) = delete;
-  /// Ends the connections that are open, and the thread; waits for no client.
+  /// Ends the open connections and the thread; waits for no client.
   ~Endpoint();
 
-  /// Where it listens: port 0 has become the one that the kernel chose. Any thread.
+  /// Its address, with the port that the kernel chose instead of port 0. Any thread.
   [[nodiscard]] const SocketAddress& address() const { return address_; }
   /// The socket that it listens with.
   [[nodiscard]] int fd() const { return listener_.get(); }
@@ -54,7 +54,7 @@ class Endpoint {
     Clock::time_point deadline;
     Stage stage = Stage::kReading;
     std::string request;
-    std::string head;                         // of the answer
+    std::string head;                         // of the response
     std::shared_ptr<const std::string> body;  // may be shared with others
     std::size_t sent = 0;                     // of head and body
   };

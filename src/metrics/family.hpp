@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Making of metrics in prometheus-cpp's terms. Pure; any thread.
+// Makes metrics in prometheus-cpp's terms. Pure; any thread.
 
 #include <prometheus/metric_family.h>
 
@@ -24,7 +24,7 @@ inline prometheus::MetricFamily family(prometheus::MetricType type, std::string 
 /// Adds a series of a counter or a gauge.
 void add(prometheus::MetricFamily& family, double value, Labels labels = {});
 
-/// Adds a series of a histogram, of which `divisor` make the base unit: 1000 for milliseconds.
+/// Adds a series of a histogram; `divisor` units make the base unit: 1000 for milliseconds.
 void add(prometheus::MetricFamily& family, const traffic::HistogramTotals& totals, double divisor,
          Labels labels);
 

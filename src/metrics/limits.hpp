@@ -7,23 +7,23 @@
 
 namespace mc::metrics {
 
-/// Connections at a time: a few Prometheus servers, a person with curl, and room for those that are
-/// slow. When another comes, one that has not asked anything yet makes way, so that who only holds
-/// connections open does not keep Prometheus out.
+/// Connections at a time: a few Prometheus servers, a person with curl, and room for slow clients.
+/// A new one replaces one that has not sent a request yet, so that idle connections do not keep
+/// Prometheus out.
 inline constexpr std::size_t kConnectionsMax = 16;
 
-/// From accept to the last byte of the answer: what Prometheus itself waits, unless told otherwise.
+/// From accept to the last byte of the response: Prometheus's own default timeout.
 inline constexpr std::chrono::milliseconds kAnswerWaitMax{10'000};
 
 /// The largest head of a request. Prometheus sends some 300 bytes, a browser with cookies a few
 /// KiB.
 inline constexpr std::size_t kRequestBytesMax = 8 * 1024;
 
-/// How old the text may be that a scrape gets. So whoever scrapes without end takes from the
-/// workers the making of ten texts a second, and the sending.
+/// The maximum age of a scrape's text. So a client that scrapes without end costs the workers ten
+/// texts a second, and the sending.
 inline constexpr std::chrono::milliseconds kTextAgeMax{100};
 
-/// How long accepting rests when there is no descriptor: nothing announces that there is one.
+/// How long accepting pauses when there is no descriptor: nothing reports that one is free.
 inline constexpr std::chrono::milliseconds kAcceptPause{100};
 
 }  // namespace mc::metrics

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// What Prometheus wants to know of any process, by the names that all its clients give. One thread.
+// Prometheus's metrics of any process, with the names that all its clients use. One thread.
 
 #include <prometheus/metric_family.h>
 
@@ -10,15 +10,14 @@
 
 namespace mc::metrics {
 
-/// Opens what it reads at once: when there are no descriptors left, the process still is of
-/// interest.
+/// Opens its files at once, so that it works when there are no descriptors left.
 class Process {
  public:
   Process();
 
   /// process_start_time_seconds, process_cpu_seconds_total, process_resident_memory_bytes and
-  /// process_max_fds. Not how many descriptors are open: to count a million takes the kernel 0.1 s,
-  /// and a connection has two.
+  /// process_max_fds. Not the number of open descriptors: counting a million takes the kernel 0.1
+  /// s, and a connection has two.
   void collect(std::vector<prometheus::MetricFamily>& families) const;
 
  private:

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// As much of HTTP/1.1 as a scrape needs: one GET, one answer, and the connection ends. Pure; any
-// thread.
+// The part of HTTP/1.1 that a scrape needs: one GET, one response, and the connection ends. Pure;
+// any thread.
 
 #include <cstdint>
 #include <string>
@@ -9,7 +9,7 @@
 
 namespace mc::metrics {
 
-/// What a client asks for.
+/// What a client requests.
 enum class RequestKind : std::uint8_t {
   kIncomplete,   // the head of the request has not ended
   kScrape,       // GET /metrics
@@ -22,11 +22,11 @@ enum class RequestKind : std::uint8_t {
 /// Reads the bytes that a client has sent so far.
 RequestKind read_request(std::string_view bytes);
 
-/// The answer to a complete request, but for the body: what comes between is an empty line, which
-/// is included. `body_bytes` is the size of body_of() or, for kScrape, of the metrics.
+/// The response to a complete request up to its body, with the empty line. `body_bytes` is the size
+/// of body_of() or, for kScrape, of the metrics.
 std::string head_of_answer(RequestKind request, std::size_t body_bytes);
 
-/// What a person reads who asked for anything but a scrape.
+/// The body for a person, for any request but a scrape.
 std::string_view body_of(RequestKind request);
 
 }  // namespace mc::metrics

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // mc-proxy check: the start of a server, stopped before it serves. The steps are those of
-// server.cpp, taken as the user of the service and with all sockets held at the same time; unlike a
-// start it goes on after a step that failed, to find all that is wrong.
+// server.cpp, as the user of the service and with all sockets held at the same time. Unlike a start
+// it continues after a failed step, to find all errors.
 
 #include <fmt/ranges.h>
 #include <unistd.h>
@@ -48,7 +48,7 @@ bool contains(const std::vector<T>& all, const T& one) {
   return std::ranges::find(all, one) != all.end();
 }
 
-// ---- as whom
+// ---- the user
 
 void raise_limit(Findings& findings, int resource, const char* name, std::optional<rlim_t> wanted) {
   if (!wanted.has_value()) return;
@@ -75,7 +75,7 @@ void become_the_service(Findings& findings, const lifecycle::ServiceUnit& unit) 
                become.has_value() ? Finding::kGood : Finding::kBad);
 }
 
-// The unit that would start the server; nothing where none has this configuration.
+// The unit that would start the server; nothing if none has this configuration.
 std::optional<lifecycle::ServiceUnit> choose_user(Findings& findings,
                                                   const cli::ClientOptions& options,
                                                   const std::string& user) {
@@ -102,12 +102,12 @@ std::optional<lifecycle::ServiceUnit> choose_user(Findings& findings,
   return unit;
 }
 
-// ---- the server that runs
+// ---- the running server
 
 struct Running {
   enum class Known : std::uint8_t { kNone, kUnknown, kTold };
 
-  Known known = Known::kNone;    // kUnknown: there may be one that cannot be asked
+  Known known = Known::kNone;    // kUnknown: there may be one, but it cannot be reached
   pid_t pid = 0;                 // 0: not seen from here, as in another container
   lifecycle::SelfReport report;  // kTold
 };
@@ -128,7 +128,7 @@ void report_confinement(Findings& findings, const lifecycle::Confinement& confin
   line(true, "io_uring: " + confinement.rings);
 }
 
-// One of another version, which hands over all the same, or one that hangs, which would not.
+// A server of another version, which can still hand over, or one that hangs, which cannot.
 void report_untold(Findings& findings, pid_t pid, const std::string& why) {
   const std::string seen = pid > 0 ? lifecycle::confinement_of(pid) : std::string();
   findings.add("confinement",
@@ -143,7 +143,7 @@ void report_untold(Findings& findings, pid_t pid, const std::string& why) {
       Finding::kBad);
 }
 
-// Asks the server that runs, if one does.
+// Requests the report of the running server, if there is one.
 Running check_running(Findings& findings, const config::Config& config) {
   Running running;
   const auto found = lifecycle::Predecessor::find(config.database.path);
@@ -226,7 +226,7 @@ std::shared_ptr<const control::State> check_database(Findings& findings,
 void check_geoip(Findings& findings, const config::Firewall& firewall) {
   if (firewall.geoip_db.empty()) return;
   const auto opened = policy::GeoIp::open(firewall.geoip_db);
-  // Without a country rule the server starts all the same; with one, the database's line says it.
+  // Without a country rule the server starts anyway; with one, the database's line reports it.
   findings.add("geoip", opened.has_value() ? (*opened)->type() : opened.error().message,
                opened.has_value() ? Finding::kGood : Finding::kNote);
 }
@@ -367,7 +367,7 @@ class Sockets {
                     const std::string& message) {
     const std::string port = fmt::format(":{}", address.port());
     const auto& all = running_.report.listening;
-    // One that stays is no reason: listeners may overlap.
+    // A listener that stays is not the cause: listeners may overlap.
     const auto same_port = std::ranges::find_if(
         all, [&](const std::string& one) { return one.ends_with(port) && !is_configured(one); });
     if (same_port != all.end()) {
@@ -440,11 +440,11 @@ void check_pipes(Findings& findings, std::size_t workers) {
       "{} KiB for each worker and {} KiB for stalled readers, at most {}; {} of these at full size "
       "(fs.pipe-user-pages-soft is {})",
       proxy::kBusiestPipeBytes / 1024, proxy::kPipeBytes / 1024, wanted, fit, pages);
-  // Not wrong: pipes beyond that are small and slow, and only stalled readers hold a pipe.
+  // Not an error: pipes beyond that are small and slow, and only stalled readers hold a pipe.
   findings.add("pipes", text, pages == 0 || fit >= wanted ? Finding::kGood : Finding::kNote);
 }
 
-// All workers with their rings, beside those of the server that runs, as in a take-over.
+// All workers with their rings, beside those of the running server, as in a take-over.
 void check_workers(Findings& findings, const config::Config& config,
                    proxy::DataPlaneOptions options,
                    const std::shared_ptr<const control::State>& state, Log& log) {
@@ -490,7 +490,8 @@ void check_all(Findings& findings, const config::Config& config,
 }
 
 // Prints what is wrong with a configuration file, then what would keep a server from starting with
-// it. As `user`; empty: as the user of the unit that has the configuration, or as this process is.
+// it. Runs as `user`; if empty, as the user of the unit with the configuration, else as this
+// process.
 int check(const cli::ClientOptions& options, const std::string& user) {
   Findings findings;
   const auto unit = choose_user(findings, options, user);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// The commands that start a server, replace it, or find out whether it would start. Each registers
-// its words, and what they mean, with the command line; it stands in the file of its name.
+// The commands that start a server, replace it, or check whether it would start. Each registers its
+// words and their meaning with the command line, in the file of its name.
 
 #include "cli/command_line.hpp"
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// What `mc-proxy check` found: lines in their order, and whether one of them keeps a server from
-// starting. A value; one thread.
+// The results of `mc-proxy check`: lines in their order, and whether one of them would keep a
+// server from starting. A value; one thread.
 
 #include <string>
 #include <vector>

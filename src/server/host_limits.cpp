@@ -10,14 +10,14 @@
 
 namespace mc::server {
 
-// A worker has a ring and its eventfd, and of each listener a socket; the data plane keeps a
+// A worker has a ring and its eventfd, and a socket for each listener; the data plane keeps a
 // duplicate of each socket, for a successor.
 std::uint64_t descriptors_at_rest(std::size_t workers, std::size_t listeners) {
   return 2 * workers + 2 * workers * listeners;
 }
 
 std::uint64_t descriptors_to_start(std::size_t workers, std::size_t listeners) {
-  // Of a server with an API on both sockets and metrics: 19. The rest is for what a library opens
+  // A server with an API on both sockets and metrics has 19. The rest is for what a library opens
   // for a moment.
   constexpr std::uint64_t kOfAllElse = 32;
   return descriptors_at_rest(workers, listeners) + kOfAllElse + kDescriptorsOfOperators;

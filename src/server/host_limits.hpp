@@ -16,13 +16,13 @@ std::uint64_t descriptors_at_rest(std::size_t workers, std::size_t listeners);
 std::uint64_t descriptors_to_start(std::size_t workers, std::size_t listeners);
 
 /// How many sessions fit into `descriptors` of RLIMIT_NOFILE beside those `at_rest` and the reserve
-/// for all else (kDescriptorsReserved; half of what is left, where that is less). At least 1.
+/// for all else (kDescriptorsReserved; half of the rest, if that is less). At least 1.
 std::uint64_t connections_that_fit(std::uint64_t descriptors, std::uint64_t at_rest);
 
 /// The processors that this process may run on.
 std::vector<int> usable_cpus();
 
-/// A processor for each of `workers` (0: one worker per usable processor), going round when there
+/// A processor for each of `workers` (0: one worker per usable processor); repeats them if there
 /// are fewer.
 std::vector<int> cpus_for(unsigned workers);
 

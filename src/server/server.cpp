@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // mc-proxy server: how it starts. Sockets first, while the process may still bind low ports; then
-// it gives up what it does not need; then the database, the rings, the admin API; last it accepts.
+// it gives up the privileges that it does not need; then the database, the rings, the admin API;
+// last it accepts.
 
 #include <fmt/ranges.h>
 #include <sys/signalfd.h>
@@ -49,7 +50,7 @@ struct ServeOptions {
   WithKeeper keeper = WithKeeper::kNo;
 };
 
-// Where the limits of rooms that do not know each other meet.
+// Here limits of rooms that do not include each other meet.
 static_assert(admin::kLocalConnectionsMax + admin::kTcpConnectionsMax <=
                   proxy::kDescriptorsReserved / 2,
               "the other half is for rings, listeners, the log, the database and snapshots");
@@ -57,7 +58,7 @@ static_assert(2 * admin::kConnectionCallsMax <= proxy::kSweepsMax,
               "the other half is for cuts by the firewall");
 
 // Signals whose default ends a process and that mean nothing to a server (signal(7)): log rotation
-// and monitors send SIGUSR1 and SIGUSR2 out of habit. SIGQUIT and SIGABRT stay: they ask for a
+// and monitors send SIGUSR1 and SIGUSR2 out of habit. SIGQUIT and SIGABRT stay: they request a
 // core.
 void ignore_stray_signals() {
   for (const int signal :
@@ -66,7 +67,7 @@ void ignore_stray_signals() {
   }
 }
 
-// Blocked before any thread starts, so that all threads inherit that and signals come through the
+// Blocked before any thread starts: all threads inherit that, and signals come through the
 // descriptor alone.
 Fd block_signals() {
   std::signal(SIGPIPE, SIG_IGN);  // splice(2) has no MSG_NOSIGNAL
@@ -106,7 +107,7 @@ metrics::DrainingTotals totals_of(const std::vector<admin::DrainingServers::Serv
   return totals;
 }
 
-// `api` is null where the configuration has no [grpc]. What is told of outlives the endpoint.
+// `api` is null where the configuration has no [grpc]. References outlive the endpoint.
 Result<std::unique_ptr<metrics::Endpoint>> serve_metrics(
     Fd listener, const config::Metrics& settings, const control::Control& control,
     const traffic::LiveTraffic& traffic, const admin::Server* api,
@@ -152,7 +153,7 @@ class Server final : private control::Enforcer {
   Result<void> run(int signals, lifecycle::Confinement confinement);
 
  private:
-  // Of the changes that come while it serves.
+  // For the changes that come while it serves.
   void cut(const std::shared_ptr<const policy::Firewall>& firewall) override {
     plane_->cut(firewall);
   }
@@ -243,12 +244,12 @@ Result<void> Server::run(int signals, lifecycle::Confinement confinement) {
   MainLoop loop({config_, *control_, *plane_, api_, metrics_, draining_, notifier_, keeper_,
                  confinement, log_});
   if (auto serves = begin_to_serve(); !serves.has_value()) return serves;
-  // It serves already, and must not end for this.
+  // It serves already, and must not end for this error.
   if (const auto waits = loop.await_successors(); !waits.has_value()) {
     log_.error("no successor will find this server", {{"error", waits.error().message}});
   }
   lifecycle::confine_late(confinement);
-  // A ring that could not be restricted would not have been made.
+  // An unrestricted ring does not exist: create() fails instead.
   confinement.rings = fmt::format("{} operations allowed", std::size(ring::kOperations));
   announce(confinement);
   notifier_.ready();
@@ -266,14 +267,14 @@ Result<void> Server::begin_to_serve() {
   bound_.predecessor.reset();
   if (api_ != nullptr) {
     api_->own();
-    api_->tick();  // the health service knows by the time that the log says "serving"
+    api_->tick();  // sets the health service before the log says "serving"
   }
   store_sockets();
   return {};
 }
 
-// For whoever comes after a crash. What the unit still holds of listeners that are configured no
-// more is given up: clients of those are refused, not left waiting.
+// For the next server after a crash. Removes what the unit still holds of listeners that are no
+// longer configured: their clients are refused, not left waiting.
 void Server::store_sockets() {
   std::vector<lifecycle::StoredSocket> sockets;
   for (const proxy::ListeningSocket& socket : plane_->sockets()) {
@@ -329,7 +330,7 @@ int run_server(const ServeOptions& options, lifecycle::InheritedSockets inherite
 }
 
 // Serves until a signal ends it. SIGTERM, SIGINT: no new connections, open ones have
-// shutdown_timeout; the same again: at once. SIGHUP: reads the GeoIP database anew.
+// shutdown_timeout; a second one: at once. SIGHUP: reads the GeoIP database again.
 int serve(const ServeOptions& options) {
   ignore_stray_signals();  // in the keeper too
   auto inherited = lifecycle::InheritedSockets::from_systemd();

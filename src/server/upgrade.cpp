@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// mc-proxy upgrade: a new process in the place of the running server. It asks nobody to stop: the
+// mc-proxy upgrade: replaces the running server by a new process. It orders no server to stop: the
 // new one takes over by itself (lifecycle/handover.hpp), or it fails and the old one serves on.
 
 #include <fcntl.h>
@@ -41,7 +41,7 @@ enum class LeaveRoutes : std::uint8_t { kNo, kYes };
 
 constexpr std::chrono::milliseconds kLookAgain{20};
 
-// All steps of a take-over, each as slow as it may be.
+// All steps of a take-over, at their slowest.
 constexpr auto kTakeOverMax = 4 * lifecycle::kStepMax;
 
 Fd open_to_write(const std::string& path) {
@@ -54,8 +54,8 @@ std::optional<pid_t> server_of(const config::Config& config) {
   return (*found)->pid();
 }
 
-// The server that runs once it is another than `old`; nothing if `child` ends before, or for
-// kTakeOverMax nothing happens.
+// The running server once it is another than `old`; nothing if `child` ends before, or after
+// kTakeOverMax without a change.
 std::optional<pid_t> await_other(const config::Config& config, pid_t old, pid_t child) {
   const auto give_up = std::chrono::steady_clock::now() + kTakeOverMax;
   while (std::chrono::steady_clock::now() < give_up) {
@@ -66,7 +66,7 @@ std::optional<pid_t> await_other(const config::Config& config, pid_t old, pid_t 
   return std::nullopt;
 }
 
-// What the server that was succeeded still has to do.
+// What the old server still has to do.
 std::string rest_of(const config::Config& config, pid_t old) {
   Log log({.level = LogLevel::kError});
   const auto servers = admin::DrainingServers(config.database.path, log).look();
@@ -107,9 +107,9 @@ int restart_unit(const config::Config& config, pid_t old, const std::string& uni
 
 int start_beside(const config::Config& config, pid_t old, const std::string& config_path) {
   const Fd nothing = open_to_write("/dev/null");
-  // Where the running server logs, if that can be opened anew: a file, a pipe, a terminal.
+  // The running server's log, if it can be opened again: a file, a pipe, a terminal.
   const Fd log = open_to_write(fmt::format("/proc/{}/fd/2", old));
-  std::error_code unknown;  // then the kernel's name of it must do
+  std::error_code unknown;  // then the kernel's name of it is used
   const std::string self = std::filesystem::read_symlink("/proc/self/exe", unknown);
   const pid_t child = lifecycle::spawn(
       {unknown ? "/proc/self/exe" : self, "server", "--take-over", "-c", config_path},
@@ -124,7 +124,7 @@ int start_beside(const config::Config& config, pid_t old, const std::string& con
                 log ? "its log" : "`mc-proxy server --take-over`, run by hand,");
 }
 
-// A container ends with its first process, and the new server, started inside, would end with it.
+// A container ends with its first process: a new server, started inside, would end with it.
 int refuse_in_container() {
   cli::complain(
       "mc-proxy: not replaced: the running server is a container's first process, and all of a "
@@ -138,7 +138,7 @@ std::string routes_left_behind(const config::Config& config) {
   Log log({.level = LogLevel::kError});
   const auto rehearsed = control::Control::rehearse(config, log);
   const auto found = lifecycle::Predecessor::find(config.database.path);
-  // What is wrong there the start will say.
+  // The start reports these errors.
   if (!rehearsed.has_value() || !found.has_value() || *found == nullptr) return {};
   const auto report = (*found)->self_report();
   if (!report.has_value()) return {};
@@ -147,7 +147,7 @@ std::string routes_left_behind(const config::Config& config) {
     const auto address = SocketAddress::parse_listen(listener);
     if (!address.has_value() ||
         std::ranges::find(report->listening, address->to_string()) == report->listening.end()) {
-      continue;  // it has been out of use before
+      continue;  // it was out of use before
     }
     left += fmt::format("{}{} of listener {}", left.empty() ? "" : ", ",
                         cli::format_items(routes, "route"), listener);
@@ -155,9 +155,9 @@ std::string routes_left_behind(const config::Config& config) {
   return left;
 }
 
-// Puts a new server in the place of the running one: through systemd if that runs it, else as a
-// process beside it that goes on with its log. Refuses where routes that are in force would not be
-// any more, because the configuration does not have their listener, unless that is meant.
+// Replaces the running server by a new one: through systemd if that runs it, else as a process
+// beside it that uses its log. Refuses to put routes out of force, because the configuration does
+// not have their listener, unless `leave` permits it.
 int upgrade(const cli::ClientOptions& options, LeaveRoutes leave) {
   const config::Parsed config = config::load(options.config_path);
   if (!config.has_value()) {
@@ -172,7 +172,7 @@ int upgrade(const cli::ClientOptions& options, LeaveRoutes leave) {
                     config->database.path));
     return cli::kUnreachable;
   }
-  // 0: of a container whose processes cannot be seen from here.
+  // 0: its process is in a container and not visible from here.
   if (*old <= 1) return refuse_in_container();
   if (leave == LeaveRoutes::kNo) {
     if (const std::string left = routes_left_behind(*config); !left.empty()) {
