@@ -5,14 +5,14 @@
 //   a frame comes -> loss -> queue of the bottleneck (tail-drop) -> sent at the rate -> delay ->
 //   out
 //
-// The order of frames is kept. Jitter is one draw from the uniform distribution for every
-// 4 x JITTER of time, and a frame that would overtake leaves together with the one before it: a
-// draw for each frame would let a dense flow see only the largest draws.
+// The order of frames is kept. Jitter is one draw from the uniform distribution for every 4 x
+// JITTER of time, and a frame that would overtake leaves together with the one before it: a draw
+// for each frame would let a dense flow see only the largest draws.
 //
-// Prints "ready" when both devices are there; they are gone when it ends, which it does on SIGTERM,
-// SIGINT or the end of its standard input, with one line of JSON: what became of the frames. One
-// thread, a system call for each read and write: some 2 Gbit/s of full frames. Give it a rate, or a
-// sender overruns it and the kernel drops what nobody here counts. bench/delay/check.py tests it.
+// Prints "ready" when both devices exist. Ends on SIGTERM, SIGINT or the end of its standard input;
+// then it removes the devices and prints one line of JSON: what became of the frames. One thread, a
+// system call for each read and write: some 2 Gbit/s of full frames. Give it a rate, or a sender
+// overruns it and the kernel drops frames that are not counted here. bench/delay/check.py tests it.
 
 #include <fcntl.h>
 #include <linux/if_tun.h>
@@ -53,7 +53,7 @@ using mc::Fd;
 // A frame of Ethernet with its usual 1500 bytes of payload and a VLAN tag has 1518.
 constexpr std::size_t kFrameBytesMax = 2048;
 // Frames on their way in one direction beyond those that wait for the bottleneck: 1 Gbit/s of full
-// frames for 700 ms. Memory is taken only by those that are ever in use.
+// frames for 700 ms. Only frames in use take memory.
 constexpr std::size_t kFramesInFlightMax = 1 << 16;
 // Frames taken from one device before the other has its turn.
 constexpr int kFramesPerTurn = 64;
@@ -102,7 +102,7 @@ Fd make_tap(const std::string& device, const std::string& space, const Fd& home)
 
 // ---- one direction
 
-/// How much later than the delay says, or earlier, frames of this moment are.
+/// How much later or earlier than the delay frames of this moment leave.
 class Jitter {
  public:
   Jitter(Nanoseconds most, std::uint64_t seed)
@@ -129,10 +129,10 @@ struct Counts {
   std::uint64_t bytes = 0;      // of these
   std::uint64_t lost = 0;       // by --loss
   std::uint64_t dropped = 0;    // the queue was full, or the far device took no frame
-  Nanoseconds latest{};         // the longest that a frame left after its time: this process slept
+  Nanoseconds latest{};         // the longest delay of a frame after its time: this process slept
 };
 
-/// Owns no device. Frames stand in a ring, in order: [sent .. transmitted) have left the bottleneck
+/// Owns no device. Frames are in a ring, in order: [sent .. transmitted) have left the bottleneck
 /// and travel, [transmitted .. taken) wait for it.
 class Direction {
  public:
@@ -151,7 +151,7 @@ class Direction {
   [[nodiscard]] int from() const { return from_; }
   [[nodiscard]] const Counts& counts() const { return counts_; }
 
-  /// Takes what has come. True if there may be more.
+  /// Reads the frames that have come. True if there may be more.
   bool take(Time now) {
     for (int i = 0; i < kFramesPerTurn; ++i) {
       auto& bytes = bytes_[taken_ % frames_.size()];
@@ -162,7 +162,7 @@ class Direction {
     return true;
   }
 
-  /// Hands out what is due.
+  /// Sends the frames that are due.
   void give(Time now) {
     for (; sent_ < taken_; ++sent_) {
       const Frame& frame = frames_[sent_ % frames_.size()];
@@ -191,7 +191,7 @@ class Direction {
     std::size_t size;
   };
 
-  /// The frame in the ring's free place: kept there, or not.
+  /// Keeps or drops the frame in the ring's free place.
   void place(Time now, std::size_t size) {
     if (loss_(random_)) {
       ++counts_.lost;
@@ -234,7 +234,7 @@ class Direction {
 
 // ---- the whole
 
-/// Readable when the process is asked to end.
+/// Readable when the process is to end.
 Fd termination() {
   sigset_t signals;
   sigemptyset(&signals);
@@ -244,7 +244,7 @@ Fd termination() {
   return Fd(check(::signalfd(-1, &signals, SFD_CLOEXEC), "signalfd"));
 }
 
-/// True at the end of standard input. What is written there is of no interest.
+/// True at the end of standard input. Discards what is written there.
 bool has_ended(int input) {
   std::array<char, 256> ignored{};
   return ::read(input, ignored.data(), ignored.size()) <= 0;

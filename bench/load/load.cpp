@@ -5,7 +5,7 @@
 //   load run     measures, through a proxy, round trips of one small message over connections that
 //                stay, and whole new connections: connect, ClientHello, first byte back
 //
-// `run` obeys lines on its standard input and ends with it:
+// `run` reads orders from its standard input and ends with it:
 //   begin R C    from now on R round trips and C new connections a second; 0 means as many as go
 //                (each connection begins its next one when the last is done); - means none
 //   end          prints what was begun since `begin`, and done by now, as one line of JSON
@@ -55,7 +55,7 @@ constexpr std::size_t kEventsMax = 256;
 constexpr std::size_t kBufferBytes = 64 * 1024;
 constexpr int kBacklog = 4096;
 
-/// Edge-triggered: what has come must be taken whole, and no call is needed to wait for more.
+/// Edge-triggered: read until EAGAIN, and no call is needed to wait for more.
 void watch(const Fd& epoll, int fd, void* owner) {
   epoll_event event{.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data = {.ptr = owner}};
   check(::epoll_ctl(epoll.get(), EPOLL_CTL_ADD, fd, &event), "epoll_ctl");
@@ -63,8 +63,8 @@ void watch(const Fd& epoll, int fd, void* owner) {
 
 // ---- the backend
 
-/// False when the connection is over. What it sends back always fits the socket's buffer, because
-/// its client waits for it.
+/// False when the connection is over. The echo always fits into the socket's buffer, because its
+/// client waits for it.
 bool echo_what_came(int fd, std::array<char, kBufferBytes>& buffer) {
   for (;;) {
     const ssize_t count = ::recv(fd, buffer.data(), buffer.size(), 0);
@@ -131,7 +131,7 @@ class Pace {
     next_ = now;
   }
 
-  /// When the next one was due, if it was; the one after it is due later then.
+  /// When the next one was due, if it was; moves the due time on.
   std::optional<Time> take() {
     if (!is_on_) return std::nullopt;
     const Time now = Clock::now();
@@ -190,7 +190,7 @@ struct Client {
   State state = State::kIdle;
   bool stays = false;  // carries round trips; else it is closed after the first byte
   Time due;
-  std::size_t missing = 0;  // bytes until the answer is whole
+  std::size_t missing = 0;  // bytes until the reply is whole
 };
 
 struct Options {
@@ -243,7 +243,7 @@ class Load {
   }
 
  private:
-  // The one that rested longest, so that all of them take part at any rate.
+  // The one that was idle longest, so that all of them take part at any rate.
   static Client& take(std::deque<Client*>& idle) {
     Client* const client = idle.front();
     idle.pop_front();
@@ -323,7 +323,7 @@ class Load {
     (client.stays ? idle_ : without_connection_).push_back(&client);
   }
 
-  // A connection that was to stay is not made again: its loss is a finding.
+  // A connection that was to stay is not made again: its loss is a result.
   void fail(Client& client) {
     close_at_once(client);
     (client.stays ? round_trips_ : connections_).error();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// What the load generators have in common: non-blocking sockets, ClientHellos from a file,
-// percentiles. An error ends the program: nobody measures on a broken machine.
+// The common part of the load generators: non-blocking sockets, ClientHellos from a file,
+// percentiles. An error ends the program: a broken machine gives no measurement.
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -72,7 +72,7 @@ inline std::vector<std::string> read_hellos(const std::string& path) {
   return hellos;
 }
 
-/// In microseconds; 0 of nothing. Reorders the latencies.
+/// In microseconds; 0 if there are none. Reorders the latencies.
 inline double percentile_us(std::vector<std::chrono::steady_clock::duration>& latencies,
                             double share) {
   if (latencies.empty()) return 0;

@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 // Traffic for bench/peers, through any proxy that routes by SNI, or none. One thread on epoll.
 //
-//   traffic backend ADDRESS:PORT   reads a ClientHello and what is wanted, and does that
+//   traffic backend ADDRESS:PORT   reads a ClientHello and a request, and does what it requests
 //   traffic run ADDRESS:PORT       opens connections of several kinds, lets them run, and prints
 //                                  what they did in a window of time as one line of JSON
-//   traffic hold ADDRESS:PORT      opens many connections at once, says in one line of JSON how
+//   traffic hold ADDRESS:PORT      opens many connections at once, prints in one line of JSON how
 //                                  long that took, and holds them until its standard input ends
 //
-// A connection begins with a real ClientHello. Two bytes follow: what is wanted of the backend (E
-// to echo, D to send for ever, U to take everything) and, for U, the size of the pieces that it
+// A connection begins with a real ClientHello. Two bytes follow: the request to the backend (E to
+// echo, D to send for ever, U to take everything) and, for U, the size of the pieces that it
 // acknowledges with one byte each, as a power of two. Everything after that is payload.
 //
 // The ends are made to cost little, so that the machine's time goes to what is measured: received
-// bulk is dropped in the kernel (MSG_TRUNC, tcp(7)). That all bytes arrive, and in order, is
-// tests/e2e/test_integrity.py's to show.
+// bulk is dropped in the kernel (MSG_TRUNC, tcp(7)). tests/e2e/test_integrity.py checks that all
+// bytes arrive, and in order.
 
 #include <arpa/inet.h>
 #include <sys/epoll.h>
@@ -40,7 +40,7 @@ using Time = Clock::time_point;
 
 constexpr int kEventsMax = 256;
 constexpr int kBacklog = 16384;
-// What one connection moves before the next one's turn: little, for messages wait meanwhile.
+// Bytes that one connection moves before the next one's turn: little, for messages wait meanwhile.
 constexpr std::size_t kBulkBytes = 128 * 1024;
 constexpr std::size_t kRecordHeader = 5;  // RFC 8446 section 5.1
 constexpr std::size_t kCommandBytes = 2;
@@ -79,7 +79,7 @@ bool send_bulk(int fd) {
   return true;
 }
 
-/// How many bytes were there; 0 when the connection is over, -1 when nothing is there yet.
+/// The number of bytes; 0 when the connection is over, -1 when there are none yet.
 ssize_t receive_bulk(int fd) {
   const ssize_t count = ::recv(fd, nullptr, kBulkBytes, MSG_TRUNC);
   return count < 0 && errno != EAGAIN ? 0 : count;
@@ -130,7 +130,7 @@ class Backend {
       if (!fd) return;
       load::set_no_delay(fd.get());
       const int number = fd.get();
-      // Owned by the epoll set, and deleted when serve() says so.
+      // Owned by the epoll set, and deleted when serve() returns false.
       watch(epoll_, EPOLL_CTL_ADD, number, EPOLLIN, new Peer{.socket = std::move(fd)});
     }
   }
@@ -263,7 +263,7 @@ struct Flow {
   Kind kind = Kind::kDown;
   enum class State : std::uint8_t { kConnecting, kOpening, kRunning, kLost } state{};
   Time begun;
-  std::size_t missing = 0;  // bytes until the answer is whole
+  std::size_t missing = 0;  // bytes until the reply is whole
 };
 
 class Client {
@@ -451,7 +451,7 @@ class Client {
     connect(flow);
   }
 
-  // A connection that was to stay is not made again: its loss is a finding.
+  // A connection that was to stay is not made again: its loss is a result.
   void lose(Flow& flow) {
     ++tally(flow.kind).errors;
     load::reset_on_close(flow.socket.get());

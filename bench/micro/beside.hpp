@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Two ways to do the same, measured in turns within one benchmark, so that both meet the same
-// machine. What is reported are medians over the turns: a turn in which somebody else had the
-// processor counts as one among many.
+// Measures two ways to do the same, in turns within one benchmark, so that both meet the same
+// machine. Reports medians over the turns: a turn in which another process had the processor counts
+// as one among many.
 
 #include <benchmark/benchmark.h>
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// The Catch2 of the system, whichever it is: Debian 12 ships version 2, Debian 13 version 3.
+// The Catch2 of the system: Debian 12 has version 2, Debian 13 version 3.
 //
 // MC_SKIP(reason) ends a test that cannot be made here, in the test case's own function. Version 2
-// knows no such end: what it writes then is what summary.py counts as skipped.
+// has no skip: summary.py counts the line that this writes as one.
 
 #if __has_include(<catch2/catch_test_macros.hpp>)
 #include <catch2/catch_test_macros.hpp>

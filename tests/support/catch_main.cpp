@@ -31,7 +31,7 @@ using Listener = Catch::TestEventListenerBase;
 // all slower.
 constexpr unsigned kCaseSecondsMax = 120;
 constexpr unsigned kSlowFactor = 8;
-// That of timeout(1): tests/summary.py knows it.
+// The status of timeout(1), which tests/summary.py knows.
 constexpr int kStatusTimeLimit = 124;
 
 // For the signal handler, which may not allocate.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a worker pays per turn of its loop for having the current policy, and what a publication
-// costs the control plane. Goals: nanoseconds for the worker; the rest is of no consequence.
+// What a worker pays per turn of its loop for the current policy, and what a publication costs the
+// control plane. Goals: nanoseconds for the worker; the rest does not matter.
 
 #include <benchmark/benchmark.h>
 

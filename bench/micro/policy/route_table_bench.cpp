@@ -85,7 +85,7 @@ struct NameHash {
 };
 using PlainMap = std::unordered_map<std::string, SocketAddress, NameHash, std::equal_to<>>;
 
-/// The same lookups in the standard library's map, which knows neither wildcards nor cheap copies.
+/// The same lookups in the standard library's map, which has neither wildcards nor cheap copies.
 void exact_beside_unordered_map(benchmark::State& state) {
   const RouteTable routes = table();
   PlainMap map;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // What it costs to move one piece of payload from socket to socket as a relay does: lease a pipe,
-// splice into it, splice out of it, give it back. Beside it, in turns, what most proxies do: recv
-// and send through a buffer of one's own. Real TCP over loopback; what fills the first socket and
-// empties the last is not in the figures, the kernel's delivery to the last is, in both alike.
-// "ratio" is the pipe's time by the copy's: above 1 the copy is faster.
+// splice into it, splice out of it, return it. Beside it, in turns, what most proxies do: recv and
+// send through a buffer of one's own. Real TCP over loopback. Filling the first socket and emptying
+// the last are not in the figures; the kernel's delivery to the last is, in both. "ratio" is the
+// pipe's time by the copy's: above 1 the copy is faster.
 
 #include <arpa/inet.h>
 #include <benchmark/benchmark.h>

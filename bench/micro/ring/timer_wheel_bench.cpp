@@ -152,8 +152,8 @@ double pass(std::size_t count, benchmark::State& state) {
   return seconds;
 }
 
-/// All of them fire, in five minutes of turns that are 10 ms apart. Of few timers it is the 30,000
-/// turns that cost, not their firing.
+/// All of them fire, in five minutes of turns 10 ms apart. With few timers the 30,000 turns cost,
+/// not the firing.
 void pass_all(benchmark::State& state) {
   const auto count = static_cast<std::size_t>(state.range(0));
   bench::Beside beside(state, count);

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Any text as a configuration. Beyond memory safety it checks what an operator relies on: a text is
-// either a configuration that keeps its promises, or problems that can be read, each on one line,
-// in the order of the file.
+// either a valid configuration, or readable problems, each on one line, in the order of the file.
 
 #include <algorithm>
 #include <cstddef>

@@ -37,14 +37,14 @@ bool is_host(std::string_view text) {
          std::ranges::all_of(text, is_host_character);
 }
 
-/// The pattern, if it is written as it is kept.
+/// The pattern, if it is in normal form.
 std::optional<HostPattern> pattern_of(std::string_view text) {
   auto pattern = HostPattern::parse(text);
   if (!pattern.has_value() || pattern->text() != text) return std::nullopt;
   return *std::move(pattern);
 }
 
-/// The table and the list that go the same way.
+/// The table and the list, with the same changes.
 class Session {
  public:
   void obey(std::string_view line) {

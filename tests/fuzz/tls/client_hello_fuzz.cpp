@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Any bytes as the start of a stream. Beyond memory safety it checks what the proxy relies on: an
-// answer for part of the stream never contradicts the answer for all of it; waiting for what is
-// asked for always comes to an end, and soon; records are cut without effect; a name is in normal
-// form.
+// Any bytes as the start of a stream. Beyond memory safety it checks what the proxy relies on: the
+// result for part of the stream never contradicts the result for all of it; waiting for the needed
+// bytes always ends, and soon; cuts into records have no effect; a name is in normal form.
 
 #include <algorithm>
 #include <cstddef>
@@ -62,7 +61,7 @@ void check_prefixes(ClientHelloParser& parser, Input stream, const std::string& 
   if (!stream.empty()) check_prefix(parser, stream, stream.size() - 1, answer);  // and the longest.
 }
 
-// Reads just what is asked for each time; returns how many bytes the final answer took.
+// Reads only the needed bytes each time; returns how many bytes the final result took.
 std::size_t check_waiting(ClientHelloParser& parser, Input stream, const std::string& answer) {
   constexpr int kCallsMax = 100;
   std::size_t size = 0;

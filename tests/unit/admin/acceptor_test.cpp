@@ -65,7 +65,7 @@ class Door {
     return kept_.size();
   }
 
-  /// Whether so many have been accepted before patience ends.
+  /// Whether so many have been accepted within kPatience.
   bool reaches(std::size_t count) {
     const auto end = std::chrono::steady_clock::now() + kPatience;
     while (kept() < count && std::chrono::steady_clock::now() < end) {
@@ -96,7 +96,7 @@ class Door {
   std::vector<Fd> kept_;
 };
 
-/// With no descriptor to be had for the while of its life.
+/// No descriptor can be had while this lives.
 class NoDescriptors {
  public:
   NoDescriptors() {

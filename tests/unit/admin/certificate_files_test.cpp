@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The server's certificates, with real ones that the openssl program makes, real files that are
-// renewed as certbot and people do it, and real handshakes of gRPC with gRPC.
+// The server's certificates: real ones that the openssl program makes, real files that are renewed
+// as certbot and people do it, and real handshakes of gRPC with gRPC.
 
 #include "admin/certificate_files.hpp"
 
@@ -39,7 +39,7 @@ std::unique_ptr<CertificateFiles> load(const CertificatePaths& paths) {
   return *std::move(files);
 }
 
-/// That the files are refused with a message that has all of `parts`.
+/// Requires that the files are refused with a message that has all of `parts`.
 void check_refused(const CertificatePaths& paths, std::initializer_list<std::string_view> parts) {
   const auto files = CertificateFiles::load(paths);
   REQUIRE(!files.has_value());
@@ -50,7 +50,7 @@ void check_refused(const CertificatePaths& paths, std::initializer_list<std::str
   }
 }
 
-/// That refresh() says nothing, and why it should not have.
+/// Requires that refresh() returns nothing, and shows what it returned.
 void check_silent(CertificateFiles& files) {
   const auto answer = files.refresh();
   if (answer) FAIL_CHECK((*answer ? "Renewal: " + (*answer)->subject : answer->error().message));
@@ -62,7 +62,7 @@ std::string renewed_to(CertificateFiles& files) {
   return *answer ? (*answer)->subject : answer->error().message;
 }
 
-/// Answers every call.
+/// Replies to every call.
 class Service : public grpc::CallbackGenericService {
   class Reactor : public grpc::ServerGenericBidiReactor {
    public:
@@ -99,7 +99,7 @@ class Server {
   std::unique_ptr<grpc::Server> server_;
 };
 
-/// Makes a handshake and a call; answers the name in the server's certificate, or "refused".
+/// Makes a handshake and a call; returns the name in the server's certificate, or "refused".
 /// `client` is empty for one without a certificate.
 std::string server_seen(const Workshop& workshop, int port, const std::string& client,
                         const std::string& ca = "ca") {
@@ -346,7 +346,7 @@ TEST_CASE("a change is seen although size and time of modification stay") {
   const auto files = load(paths);
   check_silent(*files);
   check_silent(*files);
-  // Until the file system's clock has moved on: it is what tells.
+  // Until the file system's clock has advanced, because changes show by it.
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
   std::string answer = "nothing";
   while (answer == "nothing" && std::chrono::steady_clock::now() < deadline) {

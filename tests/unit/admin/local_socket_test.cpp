@@ -39,7 +39,7 @@ namespace {
 
 constexpr uid_t kNobody = 65534;
 
-/// A directory that goes with its content. Others may enter it.
+/// A directory that is removed with its content. Others may enter it.
 class TempDir {
  public:
   TempDir() {
@@ -121,10 +121,10 @@ bool is_readable(const Fd& fd, std::chrono::milliseconds wait) {
   return ::poll(&event, 1, static_cast<int>(wait.count())) == 1;
 }
 
-/// gRPC's server speaks first: its settings.
+/// gRPC's server sends first: its settings.
 bool is_accepted(const Fd& fd) { return is_readable(fd, std::chrono::seconds(20)); }
 
-/// Answers each call with what it knows of the caller.
+/// Replies to each call with what it knows of the caller.
 class Service : public grpc::CallbackGenericService {
  public:
   void set_socket(const LocalSocket& socket) { socket_ = &socket; }
@@ -172,7 +172,7 @@ class Server {
   std::unique_ptr<grpc::Server> server_;
 };
 
-/// The message that the server answers, or gRPC's own.
+/// The message that the server returns, or gRPC's own.
 std::string answer_of(const std::shared_ptr<grpc::Channel>& channel) {
   grpc::GenericStub stub(channel);
   grpc::ClientContext context;
@@ -197,7 +197,7 @@ std::shared_ptr<grpc::Channel> channel_of(Fd connection) {
 std::string fd_of(const std::string& answer) { return answer.substr(0, answer.find(' ')); }
 
 /// Does `work` as another user, on a thread of its own: the system call, unlike the library's, does
-/// not change the others.
+/// not change the other threads.
 template <class Work>
 void as_user(uid_t uid, Work work) {
   std::thread([&] {

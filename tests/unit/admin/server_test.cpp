@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The admin API's server as its clients and strangers reach it: a real control plane, real
-// certificates, and connections that do not get on.
+// certificates, and connections that get no further.
 
 #include "admin/server.hpp"
 
@@ -33,10 +33,10 @@ namespace {
 constexpr std::chrono::milliseconds kSoon{400};
 constexpr std::chrono::milliseconds kNever = std::chrono::hours(1);
 constexpr std::chrono::seconds kPatience{20};
-// A client's first words of HTTP/2, and its settings.
+// A client's first bytes of HTTP/2, and its settings.
 constexpr std::string_view kPreface{"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0", 33};
 
-// A server without a data plane: nobody is connected.
+// A server without a data plane: there are no connections.
 class NoTraffic final : public traffic::LiveTraffic {
  public:
   [[nodiscard]] traffic::Totals totals() const override { return {}; }
@@ -88,7 +88,7 @@ class Stage {
     return fd;
   }
 
-  /// A client of its own connection, with a certificate or, "", by the Unix socket.
+  /// A client with its own connection, with a certificate or, "", through the Unix socket.
   [[nodiscard]] std::shared_ptr<grpc::Channel> channel(const std::string& who) const {
     auto made = who.empty() ? client::connect_local({.socket = workshop.socket(), .config = ""})
                             : client::connect_tls(fmt::format("localhost:{}", address().port()),
@@ -148,7 +148,7 @@ struct SslDeleter {
   void operator()(SSL_CTX* context) const { ::SSL_CTX_free(context); }
 };
 
-/// Makes the TLS handshake as "alice", and says `words`.
+/// Makes the TLS handshake as "alice", and sends `words`.
 std::unique_ptr<SSL, SslDeleter> shake_hands(const Stage& stage, const Fd& fd,
                                              std::string_view words) {
   const std::unique_ptr<SSL_CTX, SslDeleter> context(::SSL_CTX_new(::TLS_client_method()));

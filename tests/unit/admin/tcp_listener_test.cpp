@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The TCP port, with real connections; in gRPC's place stands what only counts. With gRPC it is
-// tested in server_test.cpp.
+// The TCP port, with real connections; a counter stands in for gRPC. server_test.cpp tests it with
+// gRPC.
 
 #include "admin/tcp_listener.hpp"
 

@@ -39,8 +39,8 @@ struct Pipe {
   Fd read_end, write_end;
 };
 
-/// What comes out of the descriptor until its other end closes. Also runs on threads of its own,
-/// where Catch2 has no assertions.
+/// Everything from the descriptor until its other end closes. Also runs on other threads, where
+/// Catch2 has no assertions.
 std::string read_all(const Fd& fd) {
   std::string text;
   char buffer[4096];
@@ -51,7 +51,7 @@ std::string read_all(const Fd& fd) {
   }
 }
 
-/// What `use` logs, with the time of each line replaced by "T".
+/// The log of `use`, with the time of each line replaced by "T".
 template <class Use>
 std::string logged(Log::Options options, Use use) {
   Pipe pipe;
@@ -224,7 +224,7 @@ TEST_CASE("A stuck stderr blocks nobody, and the log says how many lines were lo
   auto log = std::make_unique<Log>(Log::Options{.fd = pipe.write_end.get()});
   for (std::uint64_t i = 0; i < kLines; ++i) log->info("line", {{"i", i}});
   const std::uint64_t dropped = log->dropped();
-  // The queue's worth is kept, and one line may be in the writer's hands.
+  // The queue is kept, and the writer may hold one more line.
   CHECK(dropped >= kLines - mc::kLogQueueLinesMax - 1);
   CHECK(dropped <= kLines - mc::kLogQueueLinesMax);
 

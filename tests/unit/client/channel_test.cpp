@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The client's way to a server: real servers of gRPC, real certificates of the openssl program, and
-// for each thing that can be wrong the words that a person gets.
+// the message for each thing that can be wrong.
 
 #include "client/channel.hpp"
 
@@ -39,7 +39,7 @@ using namespace mc::rpc::test;
 using mc::admin::CertificateFiles;
 using mc::admin::LocalSocket;
 
-/// c-ares 1.18, which resolves names for gRPC, loses some bytes with each; not ours to mend.
+/// c-ares 1.18, which resolves names for gRPC, leaks some bytes with each; not our bug.
 extern "C" const char* __lsan_default_suppressions() { return "leak:libcares"; }
 
 namespace {
@@ -51,13 +51,13 @@ ClientTls tls_of(const Workshop& workshop, std::string_view who, std::string_vie
 
 constexpr uid_t kNobody = 65534;
 
-constexpr std::size_t kBigBytes = 8 * 1024 * 1024;  // twice what gRPC allows unless told otherwise
+constexpr std::size_t kBigBytes = 8 * 1024 * 1024;  // twice gRPC's default limit
 
-/// Answers kBigBytes to each call, with a status of its own behind it.
+/// Replies with kBigBytes to each call, then with a status of its own.
 class Service : public grpc::CallbackGenericService {
  public:
   grpc::Status status{grpc::StatusCode::UNAVAILABLE, "the server says no"};
-  /// Leave calls without an answer.
+  /// Leaves calls without a reply.
   bool is_silent = false;
 
  private:
@@ -164,7 +164,7 @@ Answer call(const std::shared_ptr<grpc::Channel>& channel,
   return answer;
 }
 
-/// What a person is told whose call over TLS does not get through.
+/// The error message of a call over TLS that fails.
 std::string explained(const std::string& address, const ClientTls& tls) {
   const auto answer = call(channel_of(connect_tls(address, tls)));
   CHECK(answer.status.error_code() == grpc::StatusCode::UNAVAILABLE);
@@ -187,7 +187,7 @@ sockaddr_un address_of(const std::string& path) {
 }
 
 /// Does `work` as another user, on a thread of its own: the system call, unlike the library's, does
-/// not change the others.
+/// not change the other threads.
 template <class Work>
 void as_user(uid_t uid, Work work) {
   std::thread([&] {

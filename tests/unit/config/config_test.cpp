@@ -31,7 +31,7 @@ namespace {
 constexpr std::string_view kDatabase = "[database]\npath = \"/db\"\n";
 constexpr std::string_view kListener = "[[listeners]]\naddr = \":443\"\n";
 
-/// What a file of these parts is read as; files that it names need not exist.
+/// The result of reading a file of these parts; files that it names need not exist.
 template <class... Parts>
 Parsed parsed(const Parts&... parts) {
   return load_from_text((std::string() + ... + std::string(parts)), "test.toml",
@@ -70,7 +70,7 @@ std::string problem(const Parts&... parts) {
   return lines[0];
 }
 
-/// The only problem of a file with this section, told without its place.
+/// The only problem of a file with this section, without its place.
 std::string problem_in(std::string_view section) {
   const std::string line = problem(section, "\n", kDatabase, kListener);
   return line.substr(line.find(' ') + 1);
@@ -81,7 +81,7 @@ std::string route(std::string_view hostname, std::string_view backend = "127.0.0
          std::string(backend) + "\"\n";
 }
 
-/// A directory of its own that goes with the test.
+/// A directory that is removed at the end of the test.
 class TemporaryDirectory {
  public:
   TemporaryDirectory() {
@@ -484,7 +484,7 @@ TEST_CASE("A key of absurd depth is refused before anything recurses over it") {
   CHECK(problem(key, " = 1\n").contains("a key has more than 16 parts"));
   CHECK(problem("[", key, "]\n").contains("a key has more than 16 parts"));
   CHECK(problem("x = '''\n'''\n", key, " = 1\n").starts_with("3:32: "));
-  // Dots in strings and comments are no depth.
+  // Dots in strings and comments do not count as depth.
   CHECK(problems("x = \"", key, "\"\n#", key, "\ny = '", key, "'\nz = \"\"\"", key, "\n\"\"\"\n")
             .size() >= 4);
 }
@@ -538,7 +538,7 @@ TEST_CASE("A file that cannot be read is told by its cause") {
   CHECK(load_error(directory.path() + "/a/b").contains("there is no such file"));
   const std::string locked = directory.write("locked.toml", kListener);
   REQUIRE(::chmod(locked.c_str(), 0) == 0);
-  // The superuser may read it all the same.
+  // The superuser may read it anyway.
   if (::geteuid() != 0) CHECK(load_error(locked).contains("Permission denied"));
   const std::string large =
       directory.write("large.toml", std::string(mc::config::kConfigBytesMax + 1, '\n'));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// A control plane on a real database, without a data plane: what it publishes can be read at once,
-// on the test's thread, and what it would cut is noted.
+// A control plane on a real database, without a data plane: its published policy can be read at
+// once, on the test's thread, and its cuts are recorded.
 
 #include <memory>
 #include <string>
@@ -17,14 +17,14 @@ namespace mc::control::test {
 /// One run of a server over a database in a directory of its own.
 class Plant {
  public:
-  /// The listeners are ":443" and ":8443" unless the text has others; `toml` is added to what names
-  /// them and the database.
+  /// The listeners are ":443" and ":8443" unless the text has others; `toml` is added to the lines
+  /// for them and the database.
   explicit Plant(const std::string& toml = "");
   ~Plant();
   Plant(const Plant&) = delete;
   Plant& operator=(const Plant&) = delete;
 
-  /// Why control cannot be opened on what is there now; "" if it can, and then it is open.
+  /// Why control cannot be opened on the files as they are; "" if it can, and then it is open.
   std::string open();
   /// Ends the server and starts it again, over the same database.
   void restart();
@@ -36,13 +36,13 @@ class Plant {
   [[nodiscard]] const std::string& database() const { return database_; }
   /// The policy that the workers would follow.
   [[nodiscard]] const policy::Policy& published() { return published_->latest(); }
-  /// The firewalls by which open connections would have been cut so far.
+  /// The firewalls of the cuts so far.
   [[nodiscard]] const std::vector<std::shared_ptr<const policy::Firewall>>& cuts() const {
     return enforcer_.firewalls;
   }
   /// Where the policy sends a name at the first listener: "none" or the backend.
   [[nodiscard]] std::string route(std::string_view name, std::size_t listener = 0);
-  /// The first value that `sql` answers from the database's file.
+  /// The first value that `sql` returns from the database's file.
   [[nodiscard]] std::string query(const std::string& sql) const;
 
  private:
@@ -63,7 +63,7 @@ class Plant {
   std::unique_ptr<Control> control_;
 };
 
-/// The options of a request that nobody needs to know more of.
+/// The options of an ordinary request.
 ChangeOptions by_test();
 
 /// The refusal as one text: the kind, the message or the violations as "index field: description".

@@ -399,7 +399,7 @@ TEST_CASE("routes belong to the listener of their name, or else of their address
                   record(":8443", "a"),    record("[::]:8443", "b"),  record("192.0.2.1:443", "c"),
                   record("nonsense", "d")};
   const Assignment assignment = assign(records, listeners);
-  // Of two names of one address, that with more routes; none beside the name as configured.
+  // Of two names of one address, the one with more routes; none beside the configured name.
   CHECK(assignment.record_names == std::vector<std::string>{"[0::0]:443", ":8443"});
   CHECK(assignment.left_behind ==
         std::map<std::string, std::size_t>{
@@ -418,7 +418,7 @@ TEST_CASE("a database that somebody changed while it was out is not taken back",
   control.release_database();
   CHECK(refused(control.apply(Changes{add("b.example.com")}, by_test())).starts_with("stopping: "));
   {
-    // As a successor that made a change and then gave up.
+    // Like a successor that made a change and then gave up.
     auto store = mc::store::Store::open(plant.database());
     REQUIRE(store.has_value());
     REQUIRE((*store)->commit({.put_routes = {{":443", {"c.example.com", "192.0.2.1:443"}}}}, {}));

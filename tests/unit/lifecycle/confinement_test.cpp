@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a confined process can do no more, tried by one: it cannot be undone, so it is a child's.
+// What a confined process can no longer do, tried in a child: confinement cannot be undone.
 #include "lifecycle/confinement.hpp"
 
 #include <errno.h>
@@ -34,12 +34,12 @@
 namespace mc::lifecycle {
 namespace {
 
-// What became of attempts, in their order: errno, or 0 where it was done.
+// The results of attempts, in their order: errno, or 0 for success.
 using Outcomes = std::vector<int>;
 
 int outcome(long result) { return result < 0 ? errno : 0; }
 
-// What `body` answers in a child of this process; empty if the child did not come to its end.
+// The result of `body` in a child of this process; empty if the child ended early.
 template <class Body>
 Outcomes in_a_child(Body body) {
   std::array<int, 2> ends{};
@@ -64,8 +64,8 @@ Outcomes in_a_child(Body body) {
   return outcomes;
 }
 
-// A system call that is harmless here, and done or refused for its arguments, unless a filter
-// refuses it.
+// A system call that is harmless here: it succeeds, or fails because of its arguments, unless a
+// filter refuses it.
 struct Attempt {
   std::string_view name;
   int (*make)();
@@ -105,7 +105,7 @@ int try_to_fork() {
 
 int try_to_trace() { return outcome(::ptrace(PTRACE_TRACEME, 0, nullptr, nullptr)); }
 
-// The C library asks clone(2) instead then, in which a filter can see what is asked.
+// The C library then calls clone(2), whose arguments a filter can see.
 int try_clone3() { return outcome(::syscall(SYS_clone3, nullptr, 0)); }
 
 constexpr auto kRefused = std::to_array<Attempt>({
@@ -129,7 +129,7 @@ Outcomes make(const Attempts& attempts) {
   return outcomes;
 }
 
-// By a thread that is there before the filter is, as a worker's, and then by the one that loads it.
+// Made by a thread older than the filter, such as a worker's, and by the one that loads it.
 template <class Attempts>
 Outcomes make_confined(const Attempts& attempts) {
   Confinement confinement = confine_early({});
@@ -147,7 +147,7 @@ Outcomes make_confined(const Attempts& attempts) {
   return outcomes;
 }
 
-// Where something else refuses a call already, nothing can be told of it: their names.
+// The names of calls that something else refuses already: these prove nothing.
 template <class Attempts>
 std::string check_refusal_of(const Attempts& attempts) {
   const Outcomes free = in_a_child([&] { return make(attempts); });
@@ -164,7 +164,7 @@ std::string check_refusal_of(const Attempts& attempts) {
   return unknown;
 }
 
-// Asked of the kernel, not of what is tested.
+// Read from the kernel, not from the code under test.
 bool kernel_has_filters() {
   const std::uint32_t action = SECCOMP_RET_ERRNO;
   return ::syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &action) == 0;

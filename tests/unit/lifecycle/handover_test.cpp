@@ -46,7 +46,7 @@ SocketAddress address_of(const Fd& fd) {
   return address;
 }
 
-// A server that only notes what is asked of it.
+// A server that only records the calls.
 class Notes final : public Incumbent {
  public:
   explicit Notes(std::vector<int> sockets) : sockets_(std::move(sockets)) {}
@@ -85,7 +85,7 @@ struct Scene {
     auto done = std::async(std::launch::async, std::move(part));
     while (done.wait_for(std::chrono::seconds(0)) != std::future_status::ready) turn();
     done.get();
-    turn();  // what it said last, or that it is gone
+    turn();  // its last message, or its end
   }
   void turn() {
     pollfd event{.fd = handover->fd(), .events = POLLIN, .revents = 0};
@@ -145,7 +145,7 @@ TEST_CASE("a successor that goes away is undone as far as it came") {
   });
   while (scene.notes.said.size() < expected[static_cast<std::size_t>(steps)].size()) scene.turn();
   CHECK(scene.notes.said == expected[static_cast<std::size_t>(steps)]);
-  // The next one finds everything as it was.
+  // The next successor finds everything as it was.
   scene.play([&] {
     const auto next = *Predecessor::find(scene.database);
     REQUIRE(next != nullptr);
@@ -178,7 +178,7 @@ TEST_CASE("a successor that is silent is given up after its time, and not before
                                   "release stop again take-back failed "};
   const Fd socket = listening_socket();
   constexpr std::chrono::milliseconds kShort{100};
-  // What it has not come to is not limited by what it has passed, nor the other way round.
+  // Each limit applies to its own steps only.
   const Patience patience = steps == 0 ? Patience{.step = std::chrono::hours(1), .request = kShort}
                                        : Patience{.step = kShort, .request = std::chrono::hours(1)};
   Scene scene({socket.get()}, patience);
@@ -232,7 +232,7 @@ TEST_CASE("steps in another order, or words of another version, are refused and 
 }
 
 TEST_CASE("a server tells of itself to whoever asks, and can still be succeeded") {
-  // So many addresses that they take several messages.
+  // More addresses than fit into one message.
   std::vector<Fd> sockets;
   std::vector<int> numbers;
   std::vector<std::string> addresses;
@@ -257,7 +257,7 @@ TEST_CASE("a server tells of itself to whoever asks, and can still be succeeded"
   CHECK(told.confinement.seccomp == "80 system calls refused");
   CHECK(told.confinement.rings == "7 operations allowed");
   CHECK(told.listening == addresses);
-  CHECK(scene.notes.said == "failed ");  // the sockets were asked for, and not taken over
+  CHECK(scene.notes.said == "failed ");  // the sockets were requested, but not taken over
 }
 
 TEST_CASE("a server of an earlier version, which does not tell of itself, is told apart") {
@@ -331,7 +331,7 @@ TEST_CASE("inherited sockets are found by address, twins and what does not liste
   CHECK(inherited.size() == 2);
   const std::vector<Fd> taken = inherited.take(address);
   REQUIRE(taken.size() == 1);
-  // A blocking one would hold up whoever looks whether a client waits.
+  // A blocking one would block a reader that checks whether a client waits.
   CHECK((::fcntl(taken[0].get(), F_GETFL) & O_NONBLOCK) != 0);
   CHECK(inherited.take(address).empty());
   CHECK(inherited.tcp_addresses() == std::vector{other_address});

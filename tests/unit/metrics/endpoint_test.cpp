@@ -39,7 +39,7 @@ class Client {
   void connect(const SocketAddress& server) const {
     REQUIRE(::connect(fd_.get(), server.data(), server.size()) == 0);
   }
-  /// Keeps the descriptor: it is not for others.
+  /// Keeps the descriptor, so that nothing else gets its number.
   void close() const { ::shutdown(fd_.get(), SHUT_RDWR); }
   void send(std::string_view bytes) const {
     REQUIRE(::send(fd_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL) == std::ssize(bytes));
@@ -113,7 +113,7 @@ TEST_CASE("scrapes in a row share a text for a moment") {
   CHECK(made <= 1 + taken / kTextAgeMax);
 }
 
-// Takes the descriptors that the process may still have, for as long as it lives.
+// Takes all remaining descriptors of the process while it lives.
 class NoDescriptors {
  public:
   NoDescriptors() {

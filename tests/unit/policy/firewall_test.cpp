@@ -114,7 +114,7 @@ TEST_CASE("verdicts have names") {
   CHECK(to_string(Verdict::kBlockedCountry) == "blocked_country");
 }
 
-// Addresses out of few values, so that they meet the rules often.
+// Addresses from few values, so that they match the rules often.
 TEST_CASE("a firewall of random rules decides as going through all of them would") {
   std::mt19937_64 random(20260819);
   const auto address = [&random] {
@@ -130,7 +130,7 @@ TEST_CASE("a firewall of random rules decides as going through all of them would
     for (auto n = random() % 20; n > 0; --n) rules.ips.push_back(address());
     for (auto n = random() % 20; n > 0; --n) {
       const IpAddress inside = address();
-      // Lengths for which the address is a network in itself, whatever it is.
+      // Lengths for which any address is a network in itself.
       const auto length = (inside.is_v4() ? 26 : 122) + static_cast<int>(random() % 7);
       const auto prefix = IpPrefix::parse(inside.to_string() + "/" + std::to_string(length));
       if (prefix) rules.cidrs.push_back(*prefix);

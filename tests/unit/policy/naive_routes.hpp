@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// What RouteTable promises, written so plainly that it can be checked by reading: the reference for
-// the property test and the fuzzer. A list of routes, searched from end to end.
+// The contract of RouteTable, written so plainly that it can be checked by reading: the reference
+// for the property test and the fuzzer. A list of routes, searched from end to end.
 
 #include <algorithm>
 #include <optional>
@@ -50,7 +50,7 @@ class NaiveRoutes {
   std::vector<Route> routes_;
 };
 
-/// Whether the table answers for this name just as the reference does.
+/// Whether the table finds the same as the reference for this name.
 inline bool agree(const RouteTable& table, const NaiveRoutes& reference, std::string_view name) {
   const LiveRoute* const found = table.find(name);
   const auto expected = reference.find(name);

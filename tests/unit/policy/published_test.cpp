@@ -17,7 +17,7 @@
 namespace mc::policy {
 namespace {
 
-/// A value that counts the living of its kind and shows by its content whether it was freed.
+/// A value that counts its living instances and whose content shows whether it was freed.
 class Counted {
  public:
   static constexpr std::uint64_t kFreed = 0xdeaddeaddeaddead;
@@ -34,7 +34,7 @@ class Counted {
   Counted& operator=(const Counted&) = delete;
 
   [[nodiscard]] std::uint64_t number() const { return words_[0]; }
-  /// Whether all of it is from one construction.
+  /// Whether all of it comes from one construction.
   [[nodiscard]] bool is_whole() const {
     for (const auto word : words_) {
       if (word != words_[0] || word == kFreed) return false;
@@ -146,7 +146,7 @@ TEST_CASE("a reader without a new value keeps the one it has through many turns"
 
 TEST_CASE("readers at full speed never see a value that is torn, old or freed") {
   constexpr std::size_t kReaders = 4;
-  // Readers that happen not to run see nothing: it goes on until they took up enough new values.
+  // Readers that do not run see nothing: it continues until they have seen enough new values.
   constexpr std::uint64_t kPublicationsMin = 500;
   constexpr std::uint64_t kPublicationsMax = 1'000'000;
   constexpr std::uint64_t kTakenUpMin = 500;

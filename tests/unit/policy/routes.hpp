@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Routes from texts that are known to be right.
+// Routes from texts that are known to be valid.
 
 #include <string_view>
 #include <utility>

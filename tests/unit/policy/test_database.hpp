@@ -19,7 +19,7 @@
 
 namespace mc::policy {
 
-/// A directory that is gone at the end of the test.
+/// A directory that is removed at the end of the test.
 class TestDirectory {
  public:
   TestDirectory() {
@@ -40,7 +40,7 @@ class TestDirectory {
   std::filesystem::path path_;
 };
 
-/// One of the databases that make_mmdb.pl knows to make, in a file.
+/// One of the databases that make_mmdb.pl can make, in a file.
 class TestDatabase {
  public:
   explicit TestDatabase(const std::string& kind) : path_(directory_.file(kind + ".mmdb")) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a data plane is ordered to do with the connections that are open: cut, list, count, close.
+// Orders to a data plane about its open connections: cut, list, count, close.
 #include <poll.h>
 
 #include <algorithm>
@@ -135,7 +135,7 @@ TEST_CASE("with the policy published first, no blocked client outlives a cut, wh
   for (int round = 0; round < 10; ++round) {
     std::vector<Fd> sockets;
     for (int i = 0; i < 50; ++i) sockets.push_back(client_socket(i % 2 == 0 ? kAlice : kBob));
-    // Who is refused at once may find out while it connects.
+    // A client that is refused at once may notice while it connects.
     std::vector<bool> connected;
     std::thread crowd([&] {
       const SocketAddress& to = plane.address();
@@ -296,7 +296,7 @@ TEST_CASE("a close that nobody waits for any more leaves the rest open") {
   CHECK(plane.list({}).size() == clients.size() - closed);
 }
 
-// Takes nothing of a listing until it is told to.
+// Takes nothing of a listing until it is released.
 class SlowReader {
  public:
   explicit SlowReader(Plane& plane) : thread_([this, &plane] { read(plane); }) {
@@ -333,7 +333,7 @@ TEST_CASE("a listing that nobody reads rests, and holds up neither traffic nor o
   EchoBackend echo;
   Plane plane({{"*", echo.address()}}, 1);
   std::vector<Client> clients;
-  // More than a reader that takes once, and the rows that wait then.
+  // More than a reader takes at once, and the rows that wait then.
   while (clients.size() < 2 * kRowsWaitingMax + 4 * kRowsPerTurn) {
     clients.push_back(plane.connect(kBob));
   }
@@ -350,7 +350,7 @@ TEST_CASE("a listing that nobody reads rests, and holds up neither traffic nor o
   first.finish();  // while the second rests
   second.finish();
   for (const SlowReader* const reader : {&first, &second}) {
-    // Each once; of those that left in between, some may have been seen before.
+    // Each once; of those that left meanwhile, some may have been seen before.
     CHECK(reader->rows == reader->ids.size());
     CHECK(reader->rows >= clients.size());
     CHECK(reader->rows <= clients.size() + 50);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a data plane tells of its connections, and when it accepts; orders are
-// data_plane_orders_test's.
+// What a data plane reports of its connections, and when it accepts; data_plane_sweeps_test tests
+// sweeps.
 #include "proxy/data_plane.hpp"
 
 #include <fcntl.h>
@@ -28,7 +28,7 @@ namespace {
 
 using namespace testing;
 
-// So that they can be used up: what a listener asks for is bounded by the limit at that moment.
+// Lowers the limit, so that descriptors can run out: an accept keeps the limit of its arming.
 class FewDescriptors {
  public:
   explicit FewDescriptors(rlim_t most) {
@@ -44,7 +44,7 @@ class FewDescriptors {
   rlimit before_{};
 };
 
-// Stops whoever comes to rest() until it is released.
+// Blocks threads in rest() until it is released.
 class Barrier {
  public:
   void rest() {
@@ -74,7 +74,7 @@ struct ReleaseAll {
   Barriers& barriers;
 };
 
-// The state of a backend: whoever lets go of it as the last one rests.
+// The state of a backend; the thread that releases the last reference rests.
 std::shared_ptr<policy::BackendState> state_that_rests(Barrier& barrier) {
   const auto end = [&barrier](const policy::BackendState* state) {
     barrier.rest();
@@ -83,13 +83,13 @@ std::shared_ptr<policy::BackendState> state_that_rests(Barrier& barrier) {
   return {new policy::BackendState, end};
 }
 
-// A client by whose end its worker is held up. The kernel chooses which worker serves it.
+// A client whose end blocks its worker. The kernel chooses which worker serves it.
 struct Holder {
   Client client;
   Barrier& barrier;
 };
 
-// Workers by index, each with two holders at least.
+// Workers by index, each with at least two holders.
 class HeldWorkers {
  public:
   /// The barriers outlive the plane, whose workers may be at one until then.

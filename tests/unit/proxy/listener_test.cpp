@@ -37,7 +37,7 @@ void close(Stage& stage, Listener& listener) {
   test::turn_until(*stage.loop, [&] { return listener.closed() && stage.loop->in_flight() == 0; });
 }
 
-// Only while it waits: a sanitizer needs descriptors of its own, here and there.
+// Only while it waits: a sanitizer sometimes needs descriptors of its own.
 void turn_without_descriptors(Stage& stage) {
   {
     const NoDescriptors none;
@@ -46,7 +46,7 @@ void turn_without_descriptors(Stage& stage) {
   stage.loop->dispatch();
 }
 
-// A listener that found no descriptor, and none again, although no client is waiting for it.
+// A listener that twice found no descriptor, although no client is waiting for it.
 void open_without_descriptors(Stage& stage, Listener& listener) {
   const Instant opened = stage.loop->now();
   listener.open();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// A data plane on 127.0.0.1 with clients and backends, for the tests of what it does as a whole.
-// All sockets are real; whoever waits does so for kPatience at the most.
+// A data plane on 127.0.0.1 with clients and backends, for tests of the whole. All sockets are
+// real; every wait ends after kPatience at the most.
 
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -81,7 +81,7 @@ class EchoBackend {
   std::thread thread_;
 };
 
-// Takes one connection and no other, so that whoever dials it next waits.
+// Takes one connection and no other, so that the next dial waits.
 class SilentBackend {
  public:
   [[nodiscard]] SocketAddress address() const { return address_of(listener_); }
@@ -131,7 +131,7 @@ class Plane {
   explicit Plane(const std::vector<Destination>& routes, std::size_t workers = 2,
                  std::size_t listeners = 1)
       : table_(table_of(routes)), listeners_(listeners) {
-    // A port that was free a moment ago may be taken now: then others are tried.
+    // A port that was free a moment ago may be taken now: then it tries others.
     for (int attempt = 0; plane_ == nullptr && attempt < 50; ++attempt) start(workers);
     REQUIRE(plane_ != nullptr);
   }

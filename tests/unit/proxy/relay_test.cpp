@@ -11,7 +11,7 @@
 namespace mc::proxy {
 namespace {
 
-// Two connections, of which a direction moves what comes in from the first to the second.
+// Two connections; a direction moves bytes from the first to the second.
 struct Lane {
   explicit Lane(SpliceMode mode) : stage(mode) {
     connect(source, source_end);
@@ -37,7 +37,7 @@ struct Lane {
     return direction.turn({.context = stage.context, .event = event, .from = *from, .to = *to});
   }
 
-  /// Until the ring has answered the splice that is under way; nobody takes the answer.
+  /// Until the ring has completed the splice under way, whose result nobody takes.
   void await_splice() {
     REQUIRE(direction.busy());
     test::turn_until(*stage.loop, [this] { return !direction.busy(); });

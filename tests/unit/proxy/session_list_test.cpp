@@ -28,7 +28,7 @@ class Crowd {
     list.add(*members_.back());
     return next_++;
   }
-  /// Somebody goes; answers who.
+  /// One member leaves; returns which.
   int go(std::size_t which) {
     const int name = members_[which]->name;
     list.remove(*members_[which]);
@@ -45,12 +45,12 @@ class Crowd {
   int next_ = 0;
 };
 
-// A walk, whom it must still visit, and whom it may visit.
+// A walk, the members that it must still visit, and those that it may visit.
 struct Watched {
   explicit Watched(Crowd& crowd) : walk(crowd.list) {
     for (const Member* const member : crowd.list) owed.insert(member->name);
   }
-  /// Whether there was somebody to visit.
+  /// Returns whether there was a member to visit.
   bool visit() {
     const Member* const member = walk.next();
     if (member == nullptr) return false;

@@ -36,7 +36,7 @@ TEST_CASE("an order ends a session although its deadline came first and was met 
   const Reason order = GENERATE(Reason::kFirewallCut, Reason::kShutdown);
   const Fd client = serve_client_with_hello(stage);
   REQUIRE(stage.sessions.size() == 1);
-  // All in one turn: the deadline passes, the order comes, and the peek has its answer already.
+  // All in one turn: the deadline passes, the order comes, and the peek has its result already.
   pass_deadline(stage);
   (*stage.sessions.begin())->interrupt(order);
   test::turn_until(*stage.loop, [&] { return stage.sessions.empty(); });
@@ -67,7 +67,7 @@ TEST_CASE("a session that was told to end is neither found nor closed any more")
   LiveConnection& session = **stage.sessions.begin();
   const auto results = std::make_shared<SweepResults>(traffic::ConnectionFilter{});
   FilterSweep order(results, SweepAction::kClose);
-  pass_deadline(stage);  // which may turn out to have been met
+  pass_deadline(stage);  // its operation may still complete in time
   CHECK(order.visit(session, stage.loop->now()) == Sweep::Visit::kActed);
   CHECK(order.visit(session, stage.loop->now()) == Sweep::Visit::kPassed);
   order.slice_done();

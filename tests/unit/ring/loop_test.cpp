@@ -23,7 +23,7 @@ using mc::test::turn_until;
 
 namespace {
 
-// Reads nothing: the smallest operation that a ring of ours may be asked for.
+// Reads nothing: the smallest operation that our rings permit.
 class Nop final : public Awaitable {
  public:
   explicit Nop(Loop& loop) : Awaitable(loop) {}
@@ -35,7 +35,7 @@ class Nop final : public Awaitable {
   }
 };
 
-// What somebody who has taken the process over might ask its ring for.
+// An operation that an attacker might submit to its ring.
 class OpenFile final : public Awaitable {
  public:
   explicit OpenFile(Loop& loop) : Awaitable(loop) {}

@@ -273,7 +273,7 @@ TEST_CASE(
   loop->wake();
   loop->wait();
   loop->dispatch();
-  // No completion is taken while the kernel posts more of them than the queue holds.
+  // No completion is reaped while the kernel posts more of them than the queue holds.
   const int rounds = static_cast<int>(kCompletionEntries) / kSockets + 50;
   for (int round = 0; round < rounds; ++round) {
     for (const Pair& pair : pairs) send_text(pair.peer, "x");

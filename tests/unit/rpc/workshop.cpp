@@ -27,7 +27,7 @@ void write_file(const std::string& path, std::string_view content) {
 Workshop::Workshop() {
   std::string name = std::filesystem::temp_directory_path() / "mc-proxy-admin-XXXXXX";
   REQUIRE(::mkdtemp(name.data()) != nullptr);
-  REQUIRE(::chmod(name.c_str(), 0755) == 0);  // other users are to be refused by the files in it
+  REQUIRE(::chmod(name.c_str(), 0755) == 0);  // the files' modes alone refuse other users
   path_ = std::filesystem::canonical(name);
   write_file(file("index.txt"), "");
   write_file(file("ca.cnf"),

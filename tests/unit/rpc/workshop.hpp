@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// What the tests of the admin API's transport stand on: a directory that goes with its content, in
-// which the openssl program makes real certificates.
+// The base of the tests of the admin API's transport: a directory that is removed with its content,
+// in which the openssl program makes real certificates.
 
 #include <string>
 #include <string_view>
@@ -16,7 +16,7 @@ void write_file(const std::string& path, std::string_view content);
 /// Has a CA, "ca", from the beginning. Certificates are NAME.pem and NAME.key.
 class Workshop {
  public:
-  /// What the certificate "CN=name" is to be.
+  /// The properties of the certificate "CN=name".
   struct Order {
     std::string name;
     std::string ca = "ca";
@@ -40,7 +40,7 @@ class Workshop {
   }
 
   void openssl(const std::string& arguments) const;
-  /// A CA whose certificate is NAME.pem and says "CN=subject"; empty: "CN=name".
+  /// A CA whose certificate is NAME.pem with the subject "CN=subject"; empty: "CN=name".
   void make_ca(const std::string& name, const std::string& subject = "") const;
   void issue(const Order& order) const;
   void copy(const std::string& from, const std::string& to) const;

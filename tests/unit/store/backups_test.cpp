@@ -24,14 +24,14 @@ namespace {
 constexpr std::chrono::sys_seconds kNow =
     std::chrono::sys_days(std::chrono::year(2025) / 3 / 31) + 12h;
 
-/// So many backups of the last days, which are more than enough to be kept.
+/// Backups of the last days, more than enough to be kept.
 void make_recent(const TempDir& dir, std::size_t count) {
   for (std::size_t i = 0; i < count; ++i) {
     write_file(dir.file(backup_name(kNow - 24h * static_cast<int>(i) - 1s)), "");
   }
 }
 
-/// A file that was written last so long before kNow.
+/// A file that was last written at this age before kNow.
 void make_file(const TempDir& dir, const std::string& name, std::chrono::seconds age) {
   write_file(dir.file(name), name);
   const timespec time{.tv_sec = std::chrono::system_clock::to_time_t(kNow - age), .tv_nsec = 0};
@@ -109,7 +109,7 @@ TEST_CASE("what a killed snapshot has left goes after a day") {
   make_file(dir, "mc-proxy-20250331-120000.db", 0s);
   make_file(dir, ".mc-proxy-20250330-110000.db.aZ09xy", 25h);
   make_file(dir, ".mc-proxy-20250330-110000.db.aZ09xy-journal", 25h);
-  make_file(dir, ".mc-proxy-20200101-000000.db.aZ09xy", 23h);  // somebody writes it
+  make_file(dir, ".mc-proxy-20200101-000000.db.aZ09xy", 23h);  // still being written
   make_file(dir, ".mc-proxy-20250330-110000.db.aZ09x", 25h);
   make_file(dir, ".mc-proxy-20250330-110000.db.aZ0.xy", 25h);
   make_file(dir, ".other.db.aZ09xy", 25h);

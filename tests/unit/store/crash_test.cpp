@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// kill -9 at random moments: what was acknowledged is there, at most one commit more, and the file
-// is sound. What a random moment hits differs from run to run; the seed is told when a test fails.
+// kill -9 at random moments: every acknowledged commit is there, at most one more, and the file is
+// sound. The moments differ from run to run; a failing test prints the seed.
 
 #include <fmt/format.h>
 #include <poll.h>
@@ -20,7 +20,7 @@ using namespace mc::store::test;
 
 namespace {
 
-/// Commits for ever, and tells each revision when it is acknowledged.
+/// Commits for ever, and reports each revision when it is acknowledged.
 void serve(const std::string& path, int to_parent) {
   const auto store = Store::open(path);
   if (!store) ::_exit(1);
@@ -31,7 +31,7 @@ void serve(const std::string& path, int to_parent) {
   }
 }
 
-/// Lets the server commit `count` times and then some microseconds more, kills it, and answers the
+/// Lets the server commit `count` times and then some microseconds more, kills it, and returns the
 /// last revision that it acknowledged.
 Revision kill_after(Child& server, Revision last, int count, std::chrono::microseconds more) {
   for (int i = 0; i < count; ++i) {

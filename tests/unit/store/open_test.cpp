@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What can be wrong with a database file when a server starts: each has its own message with a
-// remedy, and the file stays as it was.
+// What can be wrong with a database file when a server starts: each error has its own message with
+// a remedy, and the file stays as it was.
 
 #include <fmt/format.h>
 #include <sys/stat.h>
@@ -31,7 +31,8 @@ void make_database(const std::string& path, Revision revisions) {
   for (Revision r = 1; r <= revisions; ++r) commit(*store, change_to(r));
 }
 
-/// That opening fails with a message that has all of `parts`, names the path, and touches nothing.
+/// Requires that opening fails with a message that has all of `parts`, names the path, and changes
+/// nothing.
 void check_refused(const std::string& path, std::initializer_list<std::string_view> parts) {
   const std::string before = read_file(path);
   const std::string error = open_error(path);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The RUNBOOK's restore (stop, cp a backup over the database, start) after a server that was killed
-// and left its write-ahead log: what starts is the backup, whatever it was made with, and a log
-// that belongs to its database is never lost.
+// and left its write-ahead log: the backup starts, however it was made, and a log that belongs to
+// its database is never lost.
 
 #include "store/wal_pairing.hpp"
 
@@ -44,7 +44,8 @@ void sqlite_backup(const std::string& path, const std::string& destination) {
 
 bool has_log(const TempDir& dir) { return file_bytes(wal_path(dir.database())) > 0; }
 
-/// That a server that starts now has just this content, soundly, and also after the next start.
+/// Requires that a server that starts now has just this content, soundly, also after the next
+/// start.
 void check_start(const TempDir& dir, Revision expected) {
   {
     const auto store = open_store(dir.database());
@@ -220,8 +221,8 @@ TEST_CASE("a log is the database's own however much of it the main file has got 
   server.commit(1);  // moves all, and this
   server.kill();
 
-  // A checkpoint writes the pages in their order. Whatever page it was killed at, the log has the
-  // rest; the last commit is not in this log, and so not expected.
+  // A checkpoint writes the pages in order. Killed at any page, the log has the rest; the last
+  // commit is not in this log, and so not expected.
   std::filesystem::remove(wal_path(dir.database()));
   write_file(dir.file("mc-proxy.db"), base);
   write_file(wal_path(dir.database()), log);

@@ -14,8 +14,8 @@ using namespace mc::store::test;
 
 namespace {
 
-/// A database as the first release made it, with one commit: frozen text, whatever the code
-/// becomes.
+/// A database as the first release made it, with one commit: the text is frozen, later code must
+/// read it.
 constexpr const char* kVersion1 = R"sql(
 PRAGMA application_id = 1835225208;
 PRAGMA user_version = 1;

@@ -25,7 +25,7 @@ std::string error_of(const mc::Result<void>& result) {
   return result ? "" : result.error().message;
 }
 
-/// What a server finds that starts on the file.
+/// The contents for a server that starts on the file.
 std::string contents_of(const std::string& path) { return to_text(load(*open_store(path))); }
 
 }  // namespace
@@ -173,7 +173,7 @@ TEST_CASE("a snapshot that fails leaves the older one, and no litter") {
   SECTION("no right to write there") {
     REQUIRE(::chmod(dir.file("backups").c_str(), 0555) == 0);
     const std::string error = answer_of_child([&] {
-      if (::geteuid() == 0) {  // who reads the database may write in its directory
+      if (::geteuid() == 0) {  // a reader of the database may write in its directory
         if (::chown(dir.path().c_str(), 65534, 65534) != 0) ::_exit(1);
         for (const auto& entry : std::filesystem::directory_iterator(dir.path())) {
           if (::chown(entry.path().c_str(), 65534, 65534) != 0) ::_exit(1);

@@ -246,7 +246,7 @@ bool mount_small_disk(const std::string& directory, const std::string& size) {
   const uid_t uid = ::geteuid();
   const gid_t gid = ::getegid();
   if (::unshare(CLONE_NEWNS | (uid == 0 ? 0 : CLONE_NEWUSER)) != 0) return false;
-  if (uid != 0) {  // files can be made only by those whom the namespace knows
+  if (uid != 0) {  // only users in the namespace can make files
     std::ofstream("/proc/self/setgroups") << "deny";
     std::ofstream("/proc/self/uid_map") << fmt::format("0 {} 1", uid);
     std::ofstream("/proc/self/gid_map") << fmt::format("0 {} 1", gid);

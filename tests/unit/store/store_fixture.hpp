@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// What the tests of the store stand on: real files in a directory of their own, and real processes
-// that can be killed. A child process never returns into the test: it answers through a pipe.
+// The base of the store's tests: real files in a directory of their own, and real processes that
+// can be killed. A child process never returns into the test: it reports through a pipe.
 
 #include <fcntl.h>
 #include <sys/types.h>
@@ -23,8 +23,8 @@ namespace mc::store::test {
 
 // ---- files
 
-/// A directory that goes with its content when the test ends. Others may enter it, so that a child
-/// with another uid can try.
+/// A directory that is removed with its content when the test ends. Others may enter it, so that a
+/// child with another uid can try.
 class TempDir {
  public:
   TempDir();
@@ -44,13 +44,13 @@ class TempDir {
 
 std::string read_file(const std::string& path);
 void write_file(const std::string& path, std::string_view content);
-/// What `cp` does: the content is replaced in the file that is there.
+/// Like `cp`: replaces the content of the file that is there.
 void copy_over(const std::string& from, const std::string& to);
 mode_t mode_of(const std::string& path);
 
 // ---- databases
 
-/// The first value that `sql` answers.
+/// The first value that `sql` returns.
 std::string query(const std::string& path, std::string_view sql);
 void execute(const std::string& path, const std::string& sql);
 
@@ -61,9 +61,9 @@ Contents load(Store& store);
 void commit(Store& store, const ChangeSet& changes);
 AuditEntry by(std::string who);
 
-/// The change that makes revision `r`: what it does follows from the number alone.
+/// The change that makes revision `r`; its content follows from the number alone.
 ChangeSet change_to(Revision r);
-/// What a database holds after the changes 1 to `revision`, as to_text() tells it.
+/// A database's content after the changes 1 to `revision`, in the form of to_text().
 std::string expected_contents(Revision revision);
 std::string to_text(const Contents& contents);
 
@@ -121,7 +121,7 @@ std::optional<std::uint64_t> receive(int fd);
 std::string receive_text(int fd);
 void send_text(int fd, std::string_view text);
 
-/// The text that `work` answers in a child process, where it may change what cannot be changed
+/// The text that `work` returns in a child process, where it may change what cannot be changed
 /// back.
 template <class Work>
 std::string answer_of_child(Work work) {
@@ -130,7 +130,7 @@ std::string answer_of_child(Work work) {
 }
 
 /// A server as far as the store is concerned: commits change_to() the next revision as often as it
-/// is told, and moves the log after each.
+/// is ordered to, and moves the log after each.
 class ServerProcess {
  public:
   explicit ServerProcess(const std::string& path);
@@ -146,7 +146,7 @@ class ServerProcess {
   Revision revision_ = 0;
 };
 
-/// In a child: gives up root, so that permissions hold. Who is not root need not.
+/// In a child: gives up root, so that permissions apply. No effect for other users.
 void give_up_root();
 
 /// In a child: mounts a file system of `size` ("1m") on `directory`, where only the child sees it.

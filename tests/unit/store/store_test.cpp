@@ -35,8 +35,8 @@ ChangeSet large_change() {
   return changes;
 }
 
-/// Commits with room, without, and with room again; `take_room` and `give_room` are the disk's
-/// side. Answers "" when all went as it must. For a child process.
+/// Commits with room, without, and with room again; `take_room` and `give_room` change the disk.
+/// Returns "" if all is as it must be. For a child process.
 template <class Take, class Give>
 std::string commit_around_a_full_disk(const std::string& path, Take take_room, Give give_room) {
   auto store = Store::open(path);
@@ -351,8 +351,8 @@ TEST_CASE("commits wait in the log until it is moved, but not more than a few") 
   CHECK(in_main_file() == 3 + kCommitsInLogMax);
 }
 
-// A reader holds back what is newer than it: then the main file may be shorter than it says, and it
-// is no database without its log.
+// A reader holds back what is newer than its state. Then the main file may be shorter than its
+// header states, and is no database without its log.
 TEST_CASE("a part of the log that is not moved yet is no other program's writing") {
   const TempDir dir;
   const auto store = open_store(dir.database());

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Most tests here go through expect(), which asks for more than the answer to one stream: every
-// prefix of the stream and every way of waiting for the rest must agree with it.
+// Most tests here use expect(), which checks more than the result for one stream: every prefix of
+// the stream and every way of waiting for the rest must agree with it.
 #include "tls/client_hello.hpp"
 
 #include <algorithm>
@@ -56,7 +56,8 @@ std::set<std::size_t> interesting_lengths(const Bytes& stream) {
   return lengths;
 }
 
-// Reads no more than the parser asks for, until it knows; returns how often it was asked.
+// Reads only the bytes that the parser needs, until the result is final; returns the number of
+// calls.
 int calls_until_final(const Bytes& stream, std::string_view answer) {
   ClientHelloParser parser;
   std::size_t size = 0;
@@ -73,7 +74,7 @@ int calls_until_final(const Bytes& stream, std::string_view answer) {
   }
 }
 
-// The whole stream has this answer, and each prefix either has it too or is incomplete.
+// The whole stream has this result, and each prefix either has it too or is incomplete.
 void expect(const Bytes& stream, std::string_view answer) {
   REQUIRE(parse(stream) == answer);
   ClientHelloParser parser;
@@ -93,7 +94,7 @@ void expect(const Bytes& stream, std::string_view answer) {
   calls_until_final(stream, answer);
 }
 
-// The message has this answer however it is cut into records.
+// The message has this result in every cut into records.
 void expect_however_cut(const Bytes& message, std::string_view answer) {
   for (const std::size_t payload_max : {16384, 1000, 100, 6}) {
     CAPTURE(payload_max);
@@ -307,7 +308,7 @@ TEST_CASE("Another content type in the middle of the hello is refused (RFC 8446 
   for (const std::uint8_t type : {20, 21, 23, 24, 0, 255}) {
     CAPTURE(type);
     expect(join({record(first), record({1, 0}, type), record(second)}), "malformed_record");
-    // It takes no more than that byte to know.
+    // That byte is enough to know.
     CHECK(parse(join({record(first), {type}})) == "malformed_record");
   }
 }

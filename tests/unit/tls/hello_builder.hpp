@@ -83,17 +83,17 @@ class HelloBuilder {
 /// A hello with this name, two protocols and TLS 1.2 and 1.3 on offer.
 HelloBuilder typical_hello(std::string_view name = "app.example.com");
 
-/// What Chrome sends: GREASE, an X25519MLKEM768 key share, GREASE ECH; about 1.8 KB. Its answer,
-/// but for the name, is "alpn=h2,http/1.1 versions=0303/0304 ech".
+/// What Chrome sends: GREASE, an X25519MLKEM768 key share, GREASE ECH; about 1.8 KB. Its result,
+/// except for the name, is "alpn=h2,http/1.1 versions=0303/0304 ech".
 HelloBuilder chrome_like_hello(std::string_view name = "app.example.com");
 
 /// A file of tests/fuzz/tls/client_hello_corpus, found from MC_SOURCE_ROOT. Throws if it is not
 /// there.
 Bytes corpus_file(std::string_view name);
 
-// ---- Answers ----
+// ---- Results ----
 
-/// The answer in one line, for comparing and printing: "app.example.com alpn=h2,http/1.1
+/// The result in one line, for comparing and printing: "app.example.com alpn=h2,http/1.1
 /// versions=0303/0304 ech", "incomplete 9" or the Reject's own text.
 std::string describe(const ParseResult& result);
 

@@ -87,10 +87,10 @@ TEST_CASE("a slow watcher gets the last events of each kind, and the number of t
   CHECK(seen.lost[static_cast<std::size_t>(EventKind::kOpened)] == 1000);
   CHECK(lost_in_all(seen) == 1000);
   REQUIRE(seen.events.size() == kEventsKept + 1);
-  CHECK(seen.events[0]->kind == EventKind::kDialFailed);  // a rare one is not driven out
+  CHECK(seen.events[0]->kind == EventKind::kDialFailed);  // a rare one is not displaced
   CHECK(seen.events[1]->connection.id.number == 1001);
   CHECK(seen.events.back()->connection.id.number == kMany);
-  CHECK(lost_in_all(slow.read(10)) == 0);  // told once
+  CHECK(lost_in_all(slow.read(10)) == 0);  // reported once
   CHECK(lost_in_all(quick.read(10)) == 0);
 }
 
@@ -124,7 +124,7 @@ TEST_CASE("what was kept goes with the last watcher") {
     emit(source, EventKind::kClosed, 2);
   }
   CHECK(event.expired());
-  REQUIRE(source.flush());  // of what nobody wants any more
+  REQUIRE(source.flush());  // of kinds without a subscriber now
   EventHub::Subscription watch(hub, kAll);
   CHECK(watch.read(10).events.empty());
 }
