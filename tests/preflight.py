@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Says at once that this kernel, or this container, has no io_uring: before minutes go into a build whose program cannot
+"""Reports at once that this kernel, or this container, has no io_uring: before minutes go into a build whose program cannot
 start. Exits 1 then."""
 
 import ctypes

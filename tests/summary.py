@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Counts what JUnit files say and prints it for a person; the last line is "N passed, N failed".
+"""Counts the results in JUnit files and prints them; the last line is "N passed, N failed".
 
   summary.py print DIR                            the summary of all *.xml in DIR; exit 1 if anything failed
   summary.py record FILE NAME STATUS LOG SECONDS  a step without a JUnit file of its own becomes one test

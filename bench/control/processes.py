@@ -16,7 +16,7 @@ import admin
 from admin import SERVICE, Admin, api
 from harness import reserve_port
 
-admin.PATIENCE = 60.0  # what a call may take: a benchmark reports what is slow, it does not fail
+admin.PATIENCE = 60.0  # time limit of a call: a benchmark reports slow calls, it does not fail
 
 
 class Client:
@@ -51,7 +51,7 @@ class Server:
         self.process: subprocess.Popen[str] | None = None
 
     def time_start(self) -> float:
-        """Seconds from the start of the process until it says msg=serving."""
+        """Seconds from the start of the process until it logs msg=serving."""
         self._configure("info")
         begin = time.perf_counter()
         self.process = subprocess.Popen(self._command, stderr=subprocess.PIPE, text=True)
@@ -81,7 +81,7 @@ class Server:
         self.process.communicate()
 
     def warnings(self) -> list[str]:
-        """What it logged while it was running(): nothing, when all is well."""
+        """Its log while it was running(): empty if all is well."""
         return self._log.read_text().splitlines()
 
     def _configure(self, log_level: str) -> None:
@@ -128,7 +128,7 @@ class Load:
         self.process.stdin.write(f"begin {round_trips} {connections}\n")
 
     def end(self) -> dict[str, Any]:
-        """What was measured since begin(). The traffic goes on."""
+        """The measurements since begin(). The traffic continues."""
         self.process.stdin.write("end\n")
         return json.loads(self.process.stdout.readline())
 

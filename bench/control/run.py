@@ -6,7 +6,7 @@
 
 MC_PROXY is a release build, LOAD the load generator of bench/load. Measured are: a start of the server, one
 ApplyChanges of 100,000 changes, AddRoute beside full traffic, and the traffic's latency while policy changes 100 times
-a second against the latency while it does not, in blocks of seconds that take turns. The exit code says nothing: this
+a second against the latency while it does not, in blocks of seconds that take turns. The exit code means nothing: this
 is a benchmark, not a test. TMPDIR chooses the disk that the database lies on.
 """
 
@@ -42,7 +42,7 @@ RULES = 1_000  # so that a change of the firewall is one among others too
 ESTABLISHED = 200
 CONNECTING = 8
 CHANGES_PER_SECOND = 100
-HELLOS = 1_024  # names that new connections ask for, spread over all routes
+HELLOS = 1_024  # names that new connections send, spread over all routes
 HELLO_MESSAGE_BYTES = 512  # with its record's header as large as browsers' without post-quantum keys
 IDLE_WANTED = 0.25
 IDLE_TOLERANCE = 0.03
@@ -84,7 +84,7 @@ def hostname(number: int) -> str:
 
 
 def batch(changes: Iterable[Any]) -> bytes:
-    """An ApplyChanges, in an order that has nothing to do with that of the names."""
+    """An ApplyChanges, in an order unrelated to that of the names."""
     shuffled = list(changes)
     random.Random(1).shuffle(shuffled)
     return api.ApplyChangesRequest(changes=shuffled).SerializeToString()
@@ -103,7 +103,7 @@ def remove_route(listener: str, number: int) -> bytes:
 
 
 def measure_sync_ms(directory: Path) -> float:
-    """What the disk alone takes for what commits wait for: 4 KiB written over and synced."""
+    """The disk's share of a commit: 4 KiB overwritten and synced."""
     taken = []
     with (directory / "sync").open("wb", buffering=0) as file:
         for _ in range(101):
@@ -188,7 +188,7 @@ class Caller(threading.Thread):
 
 
 class Calls:
-    """Calls beside the traffic, from two callers, so that a slow answer does not hold up all of them."""
+    """Calls beside the traffic, from two callers, so that a slow reply does not delay all of them."""
 
     def __init__(self, bench: Bench):
         self._client = bench.client
@@ -268,7 +268,7 @@ def measure_traffic(bench: Bench, load: Load, calls: Calls, rates: tuple[float, 
 
 
 def others(blocks: dict[str, Any]) -> float:
-    """What programs that are no part of this used of the cores in the block where they used most."""
+    """The largest share of the cores that other programs used in a block."""
     return max(block["cpu"]["others"] for block in blocks.values())
 
 
@@ -342,7 +342,7 @@ def main() -> None:
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the raw numbers too")
     parser.add_argument("--quick", action="store_true", help="see that it works; the numbers mean little")
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))  # and nothing that it has started stays behind
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))  # and ends everything that it has started
     with tempfile.TemporaryDirectory(prefix="mc-bench-") as directory:
         plan = QUICK if options.quick else Plan()
         results = run(options.mc_proxy.resolve(), options.load.resolve(), plan, Path(directory))

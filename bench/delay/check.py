@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Whether the program of bench/delay makes the network that it is asked for. Needs root and iproute2.
+"""Checks that the program of bench/delay makes the network in its options. Needs root and iproute2.
 
   check.py DELAY
 
-Prints what was measured beside what was asked for; the exit code is 1 if anything is outside its bounds. Where a busy
+Prints the measured beside the requested values; the exit code is 1 if anything is outside its bounds. Where a busy
 machine can only make a figure worse, the bound is on the better quarter, or on the best of some attempts.
 """
 

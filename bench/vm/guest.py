@@ -3,7 +3,7 @@
 
 Client, proxy and backend have a namespace each; the link between client and proxy is of the profile, that between proxy
 and backend a bare veth pair. The proxy's namespace also forwards, so that "direct" takes the same way without a proxy.
-The answer is one line: `@@result JSON`.
+Prints one line: `@@result JSON`.
 """
 
 import contextlib
@@ -189,7 +189,7 @@ def time_upload(ns: str, address: tuple[str, int], size: int) -> float:
 
 
 def configuration(peer: str, port: int) -> tuple[str, list[str]]:
-    """What stands in its configuration, and what starts it with that in the file `{}`."""
+    """Its configuration, and the command that starts it with that in the file `{}`."""
     if peer == "mc-proxy":
         text = f'[[listeners]]\naddr = "{PROXY}:{port}"\n[[listeners.routes]]\nhostname = "{NAME}"\n'
         text += f'backend = "{BACKEND}:{PORT}"\n[database]\npath = "/tmp/mc-proxy-bench.db"\n[log]\nlevel = "warn"\n'
@@ -274,7 +274,7 @@ def measure(peer: str, net: Network, address: tuple[str, int], size: int, found:
 
 
 def measure_profile(profile: Profile, peers: list[str], controls: list[str]) -> list[dict[str, Any]]:
-    """The peers take turns, so that what changes with time meets all alike."""
+    """The peers take turns, so that changes over time affect all alike."""
     size = TRANSFER_BYTES.get(profile.name, TRANSFER_BYTES_OTHERWISE)
     rows = []
     with network(profile) as net, backend(net.backend), contextlib.ExitStack() as proxies:

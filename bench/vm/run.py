@@ -61,7 +61,7 @@ def existing_image() -> Path:
 
 
 def add_program(program: Path, folder: Path, tree: Path) -> None:
-    """With those of its libraries that the image has not."""
+    """With its libraries that the image does not have."""
     shutil.copy(program, folder / program.name)
     libraries = folder / "lib"
     libraries.mkdir(exist_ok=True)

@@ -249,7 +249,7 @@ def page(index: int) -> str:
 
 
 def do(index: int) -> str:
-    """Runs a block of the page; answers what it printed."""
+    """Runs a block of the page; returns its output."""
     return run("bash", "-e", "-c", page(index), seconds=120)
 
 
@@ -257,7 +257,7 @@ def do(index: int) -> str:
 
 
 class Connection:
-    """A TLS client that stays, and asks the site again and again."""
+    """A TLS client that stays, and sends the site request after request."""
 
     def __init__(self, name: str, port: int = 443):
         context = ssl.create_default_context()
@@ -286,7 +286,7 @@ class Connection:
 
 
 def fetch(name: str, port: int = 443) -> str:
-    """What the site of this name says, once its certificate has shown that no other one answers."""
+    """The page of the site of this name; its certificate proves that it is this one."""
     with Connection(name, port) as connection:
         said = connection.ask()
         assert name.encode() in connection.certificate(), f"another site's certificate, where {name} was asked for"
@@ -302,7 +302,7 @@ def is_served(name: str, port: int = 443) -> bool:
 
 
 class Clients:
-    """One after the other, until told to end."""
+    """One after the other, until it is stopped."""
 
     def __init__(self, name: str):
         self._name = name
@@ -355,7 +355,7 @@ def nothing_left() -> Iterator[None]:
 def clear() -> None:
     def none_is_left() -> bool:
         names = run("podman", "ps", "--all", "--quiet").split()
-        # One that is just being started again withstands: the next time.
+        # One that is just being restarted cannot be removed: retry.
         for name in names[:1]:
             subprocess.run(["podman", "rm", "--force", "--depend", "--time", "0", "--volumes", name], capture_output=True)
         return not names
@@ -377,7 +377,7 @@ def need_bridge() -> None:
 
 
 def rules_of(profile: dict) -> list[tuple[str, str]]:
-    """What the profile says of each call, in its order."""
+    """The profile's rule for each call, in its order."""
     return [
         (name, json.dumps({key: value for key, value in rule.items() if key not in ("names", "comment")}, sort_keys=True))
         for rule in profile["syscalls"]
@@ -496,7 +496,7 @@ def serves(name: str) -> None:
 
 
 def is_confined(name: str) -> None:
-    """By the engine, as the page asks it to, and by itself."""
+    """By the engine, as the page configures it, and by itself."""
     confined = re.search(r"msg=confined capabilities=none landlock=(.+) seccomp=\"[1-9]\d* system calls refused\"", logs(name))
     assert confined, logs(name)
     if "abi" not in confined[1]:
@@ -535,7 +535,7 @@ def runbook_commands_do_what_the_page_says() -> None:
 
 
 def look() -> None:
-    # Where systemd runs, podman asks by a timer of its; here nobody else asks.
+    # Where systemd runs, podman runs the check by a timer; here nothing else does.
     run("podman", "healthcheck", "run", "mc-proxy")
     said = do(LOOK)
     assert re.search(r"^mc-proxy v[\d.]+\nuptime: \S+\nconnections: \d+\n:443 routes=2 active=0$", said, re.M), said
@@ -604,7 +604,7 @@ def compose() -> Iterator[Callable[..., str]]:
     )  # fmt: skip
     file, override = Path("/srv/compose.yaml"), Path("/srv/override.yaml")
     file.write_text(without((REPOSITORY / "containers/compose.yaml").read_text(), "- seccomp=seccomp.json\n"))
-    # No more than this machine allows.
+    # At most the limit of this machine.
     descriptors, processes = (resource.getrlimit(which)[1] for which in (resource.RLIMIT_NOFILE, resource.RLIMIT_NPROC))
     limits = {"ulimits": {"nproc": processes, "nofile": {"soft": 1024, "hard": min(65536, descriptors)}}}
     override.write_text(json.dumps({"services": {name: limits for name in ("mc-proxy", "red", "blue")}}))

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Two HTTPS sites behind one address, told apart by name and never decrypted: what `./dev demo` shows.
+"""Two HTTPS sites behind one address, routed by name and never decrypted: what `./dev demo` shows.
 
   demo.py MC_PROXY [--once]
 
@@ -175,7 +175,7 @@ class Demo:
                 "--resolve", f"{name}:{self.port}:127.0.0.1", *options, f"https://{name}:{self.port}/"]
 
     def show(self, title: str, name: str, expected: str | None, *options: str) -> None:
-        """Fetches, and says whether the answer was the expected one; None: the connection must be refused."""
+        """Fetches, and prints whether the page was the expected one; None: the connection must be refused."""
         answer = subprocess.run(self.curl_words(name, *options), capture_output=True, text=True)
         seen = answer.stdout.strip() or answer.stderr.strip()
         # curl meets a reset while connecting (7), in its handshake (35) or when it reads (56), as timing has it.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Requests that no well-meaning client sends: each gets a precise answer, changes nothing and does no harm."""
+"""Requests that no well-meaning client sends: each gets a precise error, changes nothing and does no harm."""
 
 import contextlib
 import socket
@@ -54,7 +54,7 @@ def proxy(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Ite
 
 @pytest.fixture(autouse=True)
 def unchanged(proxy: AdministeredProxy) -> Iterator[None]:
-    """Whatever a test asks for: the server is as it was, and well."""
+    """After any request of a test the server is as before, and well."""
     before = proxy.everything()
     yield
     assert proxy.everything() == before
@@ -335,7 +335,7 @@ def test_two_hundred_idle_connections_do_not_shut_out_a_real_call(proxy) -> None
         for _ in range(200):
             idle = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
             idle.setblocking(False)
-            with contextlib.suppress(BlockingIOError):  # as many as may wait do so already
+            with contextlib.suppress(BlockingIOError):  # the largest allowed number waits already
                 idle.connect(str(proxy.admin_socket))
         assert proxy.admin.GetStatus().revision == 1
     # Once they have gone, a new client is served again; the command line waits for that.
@@ -349,7 +349,7 @@ TCP_CONNECTIONS_MAX = 64
 def test_three_hundred_silent_tcp_connections_take_no_descriptors_from_the_proxy(
     start_backend, start_administered, authority
 ) -> None:
-    """Anybody who can reach the port can open them; no certificate is asked for before the handshake."""
+    """Anybody who can reach the port can open them: the certificate comes only in the handshake."""
     backend = start_backend(Backend(echo))
     tls = ServerTls(authority.issue("localhost"), authority.ca)
     proxy = start_administered(routes={"app.example.com": backend}, tls=tls, descriptors=256)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The admin API with a client that knows nothing of it: `buf curl`, which asks the server for its description.
+"""The admin API with a client that knows nothing of it: `buf curl`, which gets the description from the server.
 
 The calls are those that operators make with grpcurl (RUNBOOK, "Manage Routes at Runtime"), with the same bodies.
 """
@@ -114,14 +114,14 @@ def test_what_is_wrong_is_shown_with_its_details(proxy, client) -> None:
     assert error["code"] == "invalid_argument"
     (detail,) = error["details"]
     assert detail["type"] == "google.rpc.BadRequest"
-    told = base64.b64decode(detail["value"] + "==")  # buf does not ask for the description of details
+    told = base64.b64decode(detail["value"] + "==")  # buf does not request the description of details
     assert b"changes[0].add_firewall_rule.value" in told
     assert b'the block is "203.0.113.0/24"' in told
 
 
 @pytest.mark.parametrize("symbol", ["google.rpc.BadRequest", "google.rpc.Status", "grpc.health.v1.HealthCheckResponse"])
 def test_what_only_details_and_health_speak_of_is_described_too(proxy, symbol: str) -> None:
-    """grpcurl asks for it when an error has details."""
+    """grpcurl requests it when an error has details."""
     ask = proxy.admin.channel.stream_stream("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo")
     # ServerReflectionRequest.file_containing_symbol, written by hand: grpcio has no description of it.
     (answer,) = ask(iter([b"\x22" + bytes([len(symbol)]) + symbol.encode()]), timeout=PATIENCE)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The server that the admin API is of: what it keeps, what it tells of itself, its snapshots, how it starts and ends."""
+"""The server behind the admin API: what it keeps, its status, its snapshots, how it starts and ends."""
 
 import contextlib
 import re
@@ -60,7 +60,7 @@ def test_a_restart_keeps_everything_and_the_configuration_seeds_no_second_time(s
     proxy.expect_served("new.example.com", source=MALLORY)
     proxy.expect_refused("no_route", "app.example.com")
 
-    # Killed right after an answer: what was acknowledged is there.
+    # Killed right after a response: the acknowledged change is there.
     assert proxy.admin.AddFirewallRule(rule=rule(IP, TRENT)).revision == 3
     proxy.kill()
     proxy.start()
@@ -82,7 +82,7 @@ def test_a_deleted_database_is_seeded_anew(start_administered, backend) -> None:
 
 
 def test_a_server_that_could_not_start_has_seeded_nothing(start_administered, backend, tmp_path: Path) -> None:
-    """Else what was wrong with the first configuration would stay in force when it is corrected."""
+    """Else an error in the first configuration would stay in force after it is corrected."""
     proxy = start_administered(routes={"*": backend})
     proxy.stop()
     proxy.database.unlink()

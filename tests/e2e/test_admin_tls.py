@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The admin API's two doors: TCP with mutual TLS and certificates that are renewed in place, and the Unix socket."""
+"""The admin API's two ways in: TCP with mutual TLS and certificates that are renewed in place, and the Unix socket."""
 
 import contextlib
 import os
@@ -31,7 +31,7 @@ def other_authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 @pytest.fixture(scope="session")
 def namesake(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    """Another CA of the same name: only the signature tells."""
+    """Another CA of the same name: only the signature differs."""
     return Authority(tmp_path_factory.mktemp("namesake"))
 
 
@@ -42,7 +42,7 @@ def alice(authority: Authority) -> Certificate:
 
 @pytest.fixture(scope="module")
 def proxy(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Iterator[AdministeredProxy]:
-    """For tests that look and do not touch."""
+    """For tests that only read."""
     directory = tmp_path_factory.mktemp("tls")
     tls = ServerTls(authority.issue("localhost"), authority.ca)
     with AdministeredProxy(directory, listeners=[Listener({})], tls=tls) as proxy:
@@ -69,7 +69,7 @@ def test_a_client_with_a_certificate_is_served_and_written_down_by_its_subject(
         assert "O=Example Ltd" in who
         assert "CN=alice" in who
         proxy.wait_log(msg="policy changed", by=who)
-        # The other door, at the same time.
+        # The other way in, at the same time.
         proxy.admin.AddFirewallRule(rule=rule(IP, "192.0.2.1"))
         assert proxy.last_audit()[1].startswith(f"uid={os.getuid()}")
 
@@ -101,7 +101,7 @@ def test_plain_text_is_refused(proxy) -> None:
 
 
 def handshake(proxy: AdministeredProxy, authority: Authority, shown: Certificate, version: str) -> str:
-    """What openssl says of a handshake in this version, at the security level that allows old ones."""
+    """The output of openssl for a handshake in this version, at the security level that allows old ones."""
     command = [
         "openssl", "s_client", "-connect", f"127.0.0.1:{proxy.admin_port}", version, "-alpn", "h2",
         "-cipher", "DEFAULT@SECLEVEL=0",
@@ -213,14 +213,14 @@ def test_a_certificate_near_its_end_is_warned_of(start_administered, authority, 
     proxy = start_administered(routes={}, tls=ServerTls(expired, authority.ca))
     line = proxy.wait_log(level="WARN", msg=re.compile("^the admin API's certificate has expired"))
     assert line["subject"] == "CN=localhost"
-    assert proxy.admin.GetStatus().revision == 1  # the other door is open
+    assert proxy.admin.GetStatus().revision == 1  # the socket is open
 
 
 # ---- what keeps a server from starting
 
 
 def start_and_fail(proxy: Proxy) -> str:
-    """Starts a server that cannot; what it says."""
+    """Starts a server that cannot start; returns its errors."""
     done = subprocess.run([binary(), "server", "-c", proxy.config], capture_output=True, text=True, timeout=60)
     assert done.returncode == 1, done.stderr
     return done.stderr

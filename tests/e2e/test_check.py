@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an operator sees of `mc-proxy check`, of a server that cannot start, and of the command line itself."""
+"""The output of `mc-proxy check`, of a server that cannot start, and of the command line itself."""
 
 import errno
 import json
@@ -132,7 +132,7 @@ def test_check_tells_how_the_running_server_is_confined_and_where_it_listens(sta
     assert not re.search("[0-9a-f]{16}", checked.out)
     findings = json.loads(proxy.cli("check", "--json").out)["findings"]
     assert [one["text"] for one in findings if one["subject"] == "running server"] == [f"pid {proxy.pid}"]
-    # To ask is no step of a hand-over.
+    # The request is no step of a hand-over.
     assert proxy.lines_until_now(msg=re.compile("successor")) == []
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command line that asks a running server: what operators and their scripts see of it."""
+"""The commands for a running server, as operators and their scripts see them."""
 
 import json
 import os
@@ -27,7 +27,7 @@ def run(*words: object) -> subprocess.CompletedProcess[str]:
 
 
 def done(answer, code: int = 0) -> str:
-    """The answer of a command that ends so: without a word of errors, or with nothing else."""
+    """The output of a command with this exit code: without errors, or with errors alone."""
     assert answer.code == code, answer
     assert (answer.err == "") == (code == 0), answer
     if code != 0:
@@ -218,7 +218,7 @@ def test_a_file_without_routes_removes_all_only_if_that_is_meant(proxy, tmp_path
 
 
 def test_what_is_no_text_is_refused_in_words(proxy, tmp_path: Path) -> None:
-    """Whatever a terminal or a file holds."""
+    """Any bytes of a terminal or a file."""
     file = tmp_path / "routes"
     file.write_bytes(b"a.example.com 192.0.2.1:443\nm\xfcller.example.com 192.0.2.1:443\n")
     told = done(proxy.cli("routes", "replace", file), 1)
@@ -397,7 +397,7 @@ def test_a_snapshot_of_no_database_is_an_error(tmp_path: Path) -> None:
 
 
 def asked(proxy: AdministeredProxy, code: int, wrapper: tuple[str, ...] = ()) -> str:
-    """What every command that needs a server says when it has none."""
+    """The error of every command that needs a server, without one."""
     told = set()
     for words in (
         ["status"],

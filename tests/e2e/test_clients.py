@@ -44,7 +44,7 @@ PACKAGES = {
 
 
 class ClientFailedError(Exception):
-    """The client said no, or nothing."""
+    """The client refused, or printed nothing."""
 
 
 def program(name: str) -> str:

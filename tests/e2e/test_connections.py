@@ -147,7 +147,7 @@ def test_5000_idle_connections_are_listed_each_once_while_traffic_goes_on(
                 with proxy.open_connection("busy.test", MALLORY) as client:
                     expect_echo(client, b"x" * 10_000)
                 next(rounds)
-        except Exception as error:  # noqa: BLE001 - told by the test
+        except Exception as error:  # noqa: BLE001 - the test reports it
             failures.append(error)
 
     talker = threading.Thread(target=talk)

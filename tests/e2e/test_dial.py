@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a dial leads: an interface that comes and goes, the proxy itself, and what the kernel says of it."""
+"""Where a dial leads: an interface that comes and goes, the proxy itself, and the kernel's errors."""
 
 import re
 import subprocess
@@ -26,7 +26,7 @@ def add_interface(name: str) -> None:
 
 
 def expect_reset(proxy: Proxy, name: str) -> dict[str, str]:
-    """A client for this name is reset. Returns the line that says why."""
+    """A client for this name is reset. Returns the log line with the reason."""
     with proxy.connect() as client:
         client.sendall(client_hello(name))
         expect_rst(client)
@@ -55,7 +55,7 @@ def test_a_backend_is_on_the_interface_that_has_the_name_now(
     assert line["backend"] == address
     assert proxy.routes()["ll.example.com"] == address
 
-    # It came back, under another number, and nobody told the server.
+    # It came back with another number; the server gets no notice.
     add_interface("wg0")
     expect_echo(proxy, "ll.example.com")
 

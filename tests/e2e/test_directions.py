@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Up is from the client to the backend, and down is from the backend to the client, wherever bytes are counted.
 
-An echo has as many of both, so that nothing made of echoes can tell them apart.
+An echo has as many of both, so a test with echoes cannot distinguish them.
 """
 
 import json
@@ -22,7 +22,7 @@ UP, DOWN = len(HELLO) + SENT, ANSWERED
 
 
 def answer(connection: socket.socket) -> None:
-    """A small request gets a large answer."""
+    """A small request gets a large response."""
     recv_exactly(connection, UP)
     connection.sendall(bytes(DOWN))
     connection.recv(1)  # until the client closes

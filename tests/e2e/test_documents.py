@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the documents say in numbers and names, beside the sources that make it so."""
+"""The numbers and names in the documents are those of the sources."""
 
 import re
 import tomllib

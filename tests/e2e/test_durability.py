@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""kill -9 at random moments while changes stream in: what was acknowledged is there, and nothing else."""
+"""kill -9 at random moments while changes stream in: every acknowledged change is there, and nothing else."""
 
 import random
 import sqlite3
@@ -14,7 +14,7 @@ from harness import Backend, echo
 
 KILLS = 50
 CHANGES = 2000
-# A change takes about a millisecond, so that kills fall before, in and after commits, publications and answers.
+# A change takes about a millisecond, so that kills fall before, in and after commits, publications and responses.
 KILL_WITHIN_S = 0.1
 
 Routes = frozenset[tuple[str, str]]

@@ -40,7 +40,7 @@ def unsent(client: socket.socket) -> int:
 
 
 def settle(client: socket.socket) -> None:
-    """Waits until the proxy takes no more: only then are the bytes where the test wants them. The verdict needs no luck."""
+    """Waits until the proxy takes no more: only then are the bytes where the test wants them, without luck."""
     looks: list[int] = []
 
     def is_still() -> bool:

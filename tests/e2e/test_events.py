@@ -23,7 +23,7 @@ def add_routes(proxy: AdministeredProxy, count: int) -> None:
         proxy.admin.AddRoute(listener_addr=proxy.listener_name(), route=route(f"r{i}.example.com", "192.0.2.1:443"))
 
 
-# ---- what is told
+# ---- what is sent
 
 
 def test_each_thing_that_happens_to_a_connection_is_one_event(proxy, backend) -> None:

@@ -112,7 +112,7 @@ def test_9000_idle_connections_cost_two_sockets_and_less_than_a_kibibyte_each(
 def test_a_silent_client_costs_one_socket_and_no_buffer(
     start_quiet_proxy: Callable, start_backend: Callable, engine: str
 ) -> None:
-    # Nothing is known of it and nothing is owed to it: it is the cheapest way to attack a proxy.
+    # A silent client is unknown, and the cheapest way to attack a proxy.
     routes = {"any.test": "127.0.0.1:9"}
     proxy = start_quiet_proxy(routes=routes, splice=engine, workers=2, hello_timeout="120s")
     clients = start_backend(

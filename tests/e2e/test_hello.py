@@ -132,7 +132,7 @@ def test_a_hello_of_more_than_64_kib_is_refused(site: Site) -> None:
 
 
 def test_a_hello_that_only_announces_more_than_64_kib_is_refused_at_once(site: Site) -> None:
-    """Four bytes of the message tell; nobody makes the proxy wait for the rest."""
+    """Four bytes of the message prove it; no client makes the proxy wait for the rest."""
     header = (1 << 24 | 64 * KIB - 4 + 1).to_bytes(4, "big")
     expect_refused(site, hello.record(header, length=16384), "hello_too_large")
 
@@ -146,7 +146,7 @@ def test_a_hello_in_too_many_records_is_refused(site: Site) -> None:
 def test_hellos_of_many_clients_that_arrive_in_turns_are_not_mixed_up(
     start_proxy: Callable[..., Proxy], start_backend: Callable, enter: Callable
 ) -> None:
-    """One worker has one parser, and lends its buffers to whoever has bytes at the moment."""
+    """One worker has one parser, and lends its buffers to the clients that have bytes at the moment."""
     backend = start_backend(RecordingBackend())
     proxy = start_proxy(routes={"*.example.com": backend}, workers=1)
     streams = [
@@ -363,7 +363,7 @@ def test_a_hello_that_ends_inside_a_field_is_refused(site: Site) -> None:
 
 
 def test_a_second_message_behind_the_hello_in_its_record_is_refused(site: Site) -> None:
-    """What would be read differently by whoever takes the record for the message."""
+    """Bytes that would be read differently by a reader that takes the record for the message."""
     message = hello.hello_message(NAME)
     expect_refused(site, hello.record(message + message), "malformed_handshake")
 

@@ -198,7 +198,7 @@ def test_extensions_that_nobody_knows_do_not_matter(site: Site) -> None:
 
 
 def expect_blocked(proxy: Proxy, client: Client, reason: str) -> None:
-    """The client is reset before it has said a word."""
+    """The client is reset before it has sent a byte."""
     with client:
         expect_rst(client)
         line = proxy.outcome(client)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `meson install` puts in place: where it goes, what the manual pages tell, what systemd says about the units."""
+"""What `meson install` puts in place: where it goes, the manual pages, and systemd's checks of the units."""
 
 import json
 import os
@@ -182,7 +182,7 @@ def sections(page: str) -> dict[str, str]:
 
 
 def documented_options(source: str) -> set[str]:
-    """The options that a list tells of: `.It Fl c , Fl Fl config Ar file`."""
+    """The options in a list: `.It Fl c , Fl Fl config Ar file`."""
     options = set()
     for item in re.findall(r"^\.It (Fl .*)$", source, re.M):
         options |= {f"--{name}" for name in re.findall(r"Fl Fl ([\w-]+)", item)}
@@ -191,7 +191,7 @@ def documented_options(source: str) -> set[str]:
 
 
 def commands(*path: str) -> dict[tuple[str, ...], str]:
-    """The help of every command that does something, as the program tells it."""
+    """The help of every command that does something, as the program prints it."""
     text = output(binary(), *path, "--help")
     _, _, below = text.partition("\nSubcommands:\n")
     found = {}

@@ -26,7 +26,7 @@ SPELLINGS = [
 
 
 def spell(proxy: AdministeredProxy, spelling: str) -> None:
-    """Writes the only listener's address anew; nothing but that changes in the file."""
+    """Rewrites the only listener's address; nothing else changes in the file."""
     lines = proxy.config.read_text().splitlines()
     place = next(i for i, line in enumerate(lines) if line.startswith("addr = "))
     lines[place] = f'addr = "{spelling.format(port=proxy.ports[0])}"'
@@ -34,7 +34,7 @@ def spell(proxy: AdministeredProxy, spelling: str) -> None:
 
 
 def succeed(proxy: AdministeredProxy, enter: Callable) -> AdministeredProxy:
-    """Puts a server with the file of now in the place of the one that runs."""
+    """Replaces the running server by one with the current file."""
     heir = enter(proxy.successor())
     proxy.wait_end()
     return heir

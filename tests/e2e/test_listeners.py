@@ -16,7 +16,7 @@ HELLO = client_hello("app.example.com")
 
 
 def saying(word: bytes) -> Callable[[socket.socket], None]:
-    """A backend that says which one it is."""
+    """A backend that sends its own name."""
 
     def serve(connection: socket.socket) -> None:
         connection.sendall(word)
@@ -25,7 +25,7 @@ def saying(word: bytes) -> Callable[[socket.socket], None]:
 
 
 def served_at(address: str, port: int) -> bytes:
-    """What a client of this address hears; nothing: it is refused or reset."""
+    """What a client of this address receives; nothing: it is refused or reset."""
     try:
         with socket.create_connection((address, port), timeout=PATIENCE) as client:
             client.sendall(HELLO)
@@ -164,7 +164,7 @@ def activated(config: Path, passed: socket.socket) -> subprocess.Popen[str]:
 
 
 def until_serving(server: subprocess.Popen[str]) -> str:
-    """What it logs until it serves or ends."""
+    """Its log until it serves or ends."""
     assert server.stderr is not None
     log = ""
     for line in server.stderr:

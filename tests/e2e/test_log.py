@@ -113,7 +113,7 @@ def test_a_flood_of_refused_clients_leaves_a_count_and_not_a_line_each(start_adm
         left_out = proxy.lines(msg=LEFT_OUT, line=line, reason=reason, listener=proxy.listener_name())
         return len(proxy.lines(msg=line, reason=reason)) + sum(int(one["suppressed"]) for one in left_out)
 
-    # Nothing happens any more, and yet the last ones are told.
+    # Nothing happens any more, but the last ones are still reported.
     until(lambda: told("connection refused", "no_route") == connections, "all refusals are told of")
     until(lambda: told("dial failed", "dial_refused") == connections, "all failures are told of")
     assert proxy.lines(msg=LEFT_OUT, reason="no_route", level="INFO")

@@ -41,7 +41,7 @@ class Series(NamedTuple):
 
 
 class Scrape:
-    """One answer of /metrics, read by the rules of the text format."""
+    """One response of /metrics, read by the rules of the text format."""
 
     _LINE = re.compile(r'([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{((?:[a-z_]+="(?:[^"\\\n]|\\[\\"n])*",?)*)\})? (\S+)')
     _LABEL = re.compile(r'([a-z_]+)="((?:[^"\\\n]|\\[\\"n])*)"')
@@ -75,7 +75,7 @@ class Scrape:
         return {dict(series.labels)[label] for series in self.values if series.name == name}
 
     def counters(self) -> dict[Series, float]:
-        """Whatever may only grow."""
+        """The series that may only grow."""
         return {
             series: value
             for series, value in self.values.items()
@@ -135,7 +135,7 @@ def start_metered(start_administered: Callable) -> Iterator[Callable[..., Metere
         one.reserved.close()
 
 
-# ---- what is told
+# ---- what is exposed
 
 
 def test_connections_are_told_by_listener_reason_and_route(start_metered, backend: Backend) -> None:
@@ -412,7 +412,7 @@ def test_nothing_but_a_scrape_is_answered(start_metered, request_line: bytes, st
 
 
 def test_strangers_who_hold_connections_keep_prometheus_from_nothing(start_metered, enter: Callable) -> None:
-    """Silent ones, ones that ask and do not read, and ones that drip their request."""
+    """Silent ones, ones that send a request and do not read, and ones that drip their request."""
     routes = {f"h{i}.example.com": "127.0.0.1:1" for i in range(1000)}
     metered = start_metered(routes=routes)
     before = metered.proxy.fds()["socket"]
@@ -524,7 +524,7 @@ def test_every_metric_and_label_of_dashboard_and_alerts_is_in_a_scrape(
                 assert any(re.fullmatch(pattern, reason) for reason in reasons), pattern
     assert len(dashboard) > 30
     assert used <= scrape.names(), f"no scrape has {used - scrape.names()}"
-    # And nothing is exposed that nobody looks at.
+    # And every exposed metric is used.
     seen = {re.sub(r"_(count|sum|bucket)$", "", name) for name in used}
     shown = {re.sub(r"_(count|sum|bucket)$", "", name) for name in scrape.names()}
     assert shown - seen <= {"mc_proxy_stopping", "process_max_fds"}

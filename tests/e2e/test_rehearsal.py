@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`mc-proxy check` is the start of a server, stopped before it serves: what it says is what a start does.
+"""`mc-proxy check` is the start of a server, stopped before it serves: its output is what a start does.
 
-Each case is a machine or a configuration that something is wrong with, or seems to be; `check` is asked first, and
+Each case is a machine or a configuration that something is wrong with, or seems to be; `check` runs first, and
 then a server is started there.
 """
 
@@ -22,7 +22,7 @@ import pytest
 from certs import Authority
 from harness import PATIENCE, binary, reserve_port
 
-# As root with the rights of any other user: a file's mode is obeyed.
+# As root with the rights of any other user: a file's mode applies.
 WITHOUT_OVERRIDE = ("setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-dac_override,-dac_read_search")
 
 
@@ -89,7 +89,7 @@ class ServerProcess:
         self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
     def serves(self) -> bool:
-        """Reads the log until the line that says it; without one the server ends."""
+        """Reads the log until that line; without one the server ends."""
         assert self._process.stderr is not None
         for line in self._process.stderr:
             self._log.write(line)
@@ -292,7 +292,7 @@ def few_descriptors(case: Case) -> None:
 
 
 def just_enough_descriptors(case: Case) -> None:
-    """As the message of the case before says."""
+    """As the message of the case before advises."""
     case.rest = "[proxy]\nworkers = 2\n"
     case.wrapper = ("prlimit", "--nofile=56:56")
 

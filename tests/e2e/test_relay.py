@@ -79,7 +79,7 @@ class Relay:
         return self.up if way == "up" else self.down
 
     def close_in_order(self) -> None:
-        """Ends both streams, checks that they have, and that the log tells what was moved."""
+        """Ends both streams, checks that they have, and that the log has the bytes moved."""
         for side, other in ((self.client, self.backend), (self.backend, self.client)):
             side.shutdown(socket.SHUT_WR)
             expect_eof(other)
@@ -131,7 +131,7 @@ def keep() -> Iterator[Callable]:
 
 
 def assert_at_rest(proxy: Proxy) -> None:
-    """Catches a relay that is told of something again and again and does nothing about it.
+    """Catches a relay that is notified of something again and again and does nothing about it.
 
     What it had to do before may take it a moment longer; one that spins never comes to rest.
     """
@@ -389,7 +389,7 @@ def test_a_peer_that_closes_with_unread_data_is_a_reset(open_relay: Callable, si
 def test_an_urgent_byte_does_not_wait_for_the_next(
     open_relay: Callable, way: str, size: int
 ) -> None:
-    # splice(2) stops before the byte and says that nothing is there. What was sent must arrive
+    # splice(2) stops before the byte and returns EAGAIN. What was sent must arrive
     # although nothing follows it that could wake the relay up once more.
     lane = open_relay().lane(way)
     for _ in range(5):
@@ -420,7 +420,7 @@ def test_urgent_bytes_in_mid_stream_arrive_in_their_places(open_relay: Callable,
 def test_the_end_of_the_stream_does_not_swallow_an_urgent_byte(
     open_relay: Callable, after: int
 ) -> None:
-    # Once the end has come, splice(2) answers 0 before an urgent byte, as if it were the end.
+    # Once the end has come, splice(2) returns 0 before an urgent byte, as if it were the end.
     relay = open_relay()
     relay.proxy.send_signal(signal.SIGSTOP)
     for lane in (relay.up, relay.down):

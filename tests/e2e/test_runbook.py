@@ -145,7 +145,7 @@ class Machine:
         return done.stdout
 
     def page(self, section: str, index: int = 0, fails: bool = False) -> str:
-        """Runs a block of the page; answers what it printed. `fails`: it must end with another code than 0."""
+        """Runs a block of the page; returns its output. `fails`: it must end with another code than 0."""
         self._left.discard((section, index))
         block = self._blocks[section][index]
         if not fails:
@@ -170,7 +170,7 @@ class Machine:
         self.until(lambda: len(re.findall(pattern, self.log())) >= count, f"{count} times {pattern} in:\n{self.log()}")
 
     def fetch(self, name: str) -> str:
-        """What the site behind the proxy answers for this name; fails if nothing does."""
+        """The page of the site behind the proxy for this name; fails without one."""
         return self.ok(
             f"curl --silent --show-error --max-time 10 --cacert /srv/test/ca.pem "
             f"--resolve {name}:443:127.0.0.1 https://{name}/"

@@ -399,7 +399,7 @@ def unstarted(directory: Path, **options: Any) -> Iterator[Proxy]:
 
 
 def run_server(config: Path) -> subprocess.CompletedProcess[str]:
-    """Of a server that must not start: its exit code, and what it says."""
+    """Of a server that must not start: its exit code and errors."""
     return subprocess.run(
         [binary(), "server", "-c", config],
         stdin=subprocess.DEVNULL,
@@ -424,7 +424,7 @@ def assert_address_in_use(ended: subprocess.CompletedProcess[str], port: int) ->
 def test_a_port_of_another_program_is_not_shared(
     tmp_path: Path, keep: Callable, options: tuple[int, ...]
 ) -> None:
-    # One that allows sharing would, without a word, get a part of the connections.
+    # One that allows sharing would silently get a part of the connections.
     holder = keep(Client())
     for option in options:
         holder.setsockopt(socket.SOL_SOCKET, option, 1)
@@ -518,7 +518,7 @@ def with_stderr_of(proxy: Proxy) -> Iterator[subprocess.Popen[bytes]]:
 def test_a_stderr_whose_reader_has_gone_ends_nothing(
     tmp_path: Path, echoing: Backend, keep: Callable
 ) -> None:
-    # Each line is then answered with SIGPIPE, which ends a program that does not expect it.
+    # Each line then raises SIGPIPE, which ends a program that does not expect it.
     with unstarted(tmp_path, routes={"*": echoing}) as proxy, with_stderr_of(proxy) as process:
         assert process.stderr is not None
         process.stderr.close()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is acknowledged is durable: which files are synced, and when. kill -9 cannot show it, only a power cut could."""
+"""Acknowledged changes are durable: which files are synced, and when. Only a power cut could show it, not kill -9."""
 
 import os
 import shutil
@@ -15,7 +15,7 @@ from harness import REPOSITORY, SLOW_FACTOR, binary, until
 
 @pytest.fixture(scope="module")
 def spy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A library that writes down what is synced."""
+    """A library that records what is synced."""
     if SLOW_FACTOR > 1:
         pytest.skip("a sanitizer's library must be the first one")
     library = tmp_path_factory.mktemp("spy") / "sync_spy.so"

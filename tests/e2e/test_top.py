@@ -165,7 +165,7 @@ def test_every_size_of_terminal_is_filled_and_none_is_overrun(proxy, top, enter)
     assert len(text.splitlines()) == 24
 
     screen.resize(200, 60)
-    # What was on its way to the smaller screen may come first, with all these words.
+    # Output for the smaller screen may come first, with all these words.
     text = screen.wait(lambda text: is_filled(text, 200, 60) and whole("NAMES (30)", "SOURCES (30)")(text))
     titles = [line for line in text.splitlines() if "NAMES (30)" in line]
     assert "SOURCES (30)" in titles[0]  # beside each other
@@ -225,7 +225,7 @@ def test_a_signal_ends_it_and_gives_the_terminal_back(proxy, top) -> None:
 
 
 def test_a_terminal_that_goes_without_a_signal_ends_it(proxy) -> None:
-    """As where a connection breaks: nobody is there any more to send SIGHUP, and every read ends at once."""
+    """As when a connection breaks: no process is left to send SIGHUP, and every read returns at once."""
     master, slave = pty.openpty()
     process = subprocess.Popen(
         [binary(), "top", "-c", proxy.config], stdin=slave, stdout=slave, stderr=subprocess.DEVNULL, start_new_session=True,

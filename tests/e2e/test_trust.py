@@ -50,7 +50,7 @@ def test_a_slip_in_the_file_takes_no_command_from_a_server_that_runs(proxy: Admi
     assert answer.code == 0 and copy.exists() and f"copying the database {proxy.database}" in answer.err
 
 
-# As root with the rights of any other user: a file's mode is obeyed.
+# As root with the rights of any other user: a file's mode applies.
 WITHOUT_OVERRIDE = ("setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-dac_override,-dac_read_search")
 
 NO_FILES: dict[str, Callable[[Path], object]] = {

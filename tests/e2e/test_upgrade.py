@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A server that takes the place of another: no connection refused or reset, no change lost, and the
+"""A server replaces another: no connection refused or reset, no change lost, and the
 old one's connections finish. What fails on the way leaves the old one serving.
 """
 
@@ -57,7 +57,7 @@ def exchange(client: socket.socket, data: bytes) -> None:
 
 
 class ShortConnections:
-    """Connections one after the other, until the end of the block; `failures` tells what went wrong."""
+    """Connections one after the other, until the end of the block; `failures` has the errors."""
 
     def __init__(self, proxy: Proxy, threads: int = 3):
         self._proxy = proxy
@@ -96,7 +96,7 @@ class ShortConnections:
 
 
 class Manager:
-    """Passes listening sockets to a server as systemd does (sd_listen_fds(3)), and hears it (sd_notify(3))."""
+    """Passes listening sockets to a server as systemd does (sd_listen_fds(3)), and gets its notifications (sd_notify(3))."""
 
     def __init__(self, directory: Path):
         self.path = directory / "notify.sock"
@@ -334,7 +334,7 @@ def test_a_successor_that_fails_with_the_database_open_gives_it_back(proxy: Admi
 
 
 def test_a_database_that_is_not_free_at_once_is_taken_back_when_it_is(proxy: AdministeredProxy, backend: Backend):
-    """What died on the way holds the lock until the kernel has buried it."""
+    """A process that died on the way holds the lock until the kernel has reaped it."""
     add = {"listener_addr": proxy.listener_name(), "route": route("late.example.com", backend)}
     with open(f"{proxy.database}.lock") as lock:
         with Taker(proxy) as taker:
@@ -378,11 +378,11 @@ def test_a_stop_during_a_take_over_is_obeyed_when_it_is_known_who_serves(
             for step in STEPS[:2]:
                 taker.ask(step)
             proxy.send_signal(signal.SIGTERM)
-            taker.ask(STEPS[2])  # it hears the signal first
+            taker.ask(STEPS[2])  # it gets the signal first
             if end == "succeeds":
                 taker.ask("step down")
         proxy.wait_log(msg=re.compile("^handed over" if end == "succeeds" else "^stopping"))
-        if end == "succeeds":  # and it was this process that was told to stop
+        if end == "succeeds":  # and this process got the order to stop
             proxy.wait_log(msg=re.compile("^stopping: open connections"), active="1")
         exchange(client, b"not cut")
     assert proxy.wait_end() == 0
@@ -464,7 +464,7 @@ def test_a_signal_to_keeper_and_server_alike_counts_once(kept: Proxy):
 
 @pytest.mark.parametrize(("wrong", "code"), [("[[listeners]]", 78), ("/mc-proxy-", 1)])
 def test_the_keeper_ends_with_the_code_of_a_server_that_does_not_start(tmp_path: Path, wrong: str, code: int):
-    """By which systemd knows whether to try again (RestartPreventExitStatus=)."""
+    """The exit code decides whether systemd retries (RestartPreventExitStatus=)."""
     proxy = Proxy(tmp_path, routes={})
     text = proxy.config.read_text()
     proxy.config.write_text(text.replace(wrong, "[[lizteners]]" if code == 78 else "/nowhere/mc-proxy-"))
@@ -502,7 +502,7 @@ def test_a_second_signal_to_the_keeper_cuts(kept: Proxy):
 
 def test_the_server_does_not_outlive_a_keeper_that_is_killed(kept: Proxy):
     (server,) = children_of(kept.pid)
-    with kept.connect() as client:  # for which it would take its time, if it were only asked to stop
+    with kept.connect() as client:  # which would take long, after an order to stop
         exchange(client, HELLO)
         kept.kill()
         until(lambda: not Path(f"/proc/{server}").exists(), "the server is gone with its keeper")
@@ -531,7 +531,7 @@ def test_the_manager_is_told_and_keeps_the_sockets_over_a_crash(tmp_path: Path, 
             heir.send_signal(signal.SIGHUP)
             heir.wait_log(msg=re.compile("GeoIP database not reloaded"))
     manager.hear("STOPPING=1")
-    manager.hear("FDSTOREREMOVE=1")  # or the next clients would wait for nobody
+    manager.hear("FDSTOREREMOVE=1")  # or the next clients would wait in vain
     assert f"FDSTOREREMOVE=1\nFDNAME=127.0.0.1_{proxy.ports[0]}" in manager.told
     assert any(text.startswith("RELOADING=1\nMONOTONIC_USEC=") for text in manager.told)
     proxy._release_ports()
@@ -568,7 +568,7 @@ def test_the_watchdog_is_not_fed_while_one_worker_hangs(tmp_path: Path, echoing:
     served = 0
 
     def turn_of_the_main_loop() -> None:
-        """It goes on: it tells the manager of a connection that the other worker serves."""
+        """It still turns: it reports a connection of the other worker to the manager."""
         nonlocal served
         told = f"STATUS=serving 1 listener, {served + 1} connection{'s' if served else ''} open"
         served += 1

@@ -321,7 +321,7 @@ def check_finds_what_the_unit_would_meet() -> None:
     systemctl("stop", "mc-proxy")
     shutil.rmtree("/run/mc-proxy", ignore_errors=True)
     assert "mc-proxy.service makes /run/mc-proxy" in run("mc-proxy", "check")
-    # With the socket unit systemd holds the port, and that is as it should be.
+    # With the socket unit systemd holds the port, as intended.
     systemctl("start", "mc-proxy.socket")
     try:
         assert "systemd listens there" in run("mc-proxy", "check")
@@ -350,7 +350,7 @@ def a_failed_restart_leaves_the_server_from_before_until_it_is_stopped() -> None
         assert "mc-proxy.service" in run("systemctl", "--failed", "--no-legend", "--plain")
         assert processes() == [before] and traffic.is_served()
     until(lambda: "warning: a restart or upgrade failed" in run("mc-proxy", "status"), "status says so")
-    systemctl("restart", "dbus")  # which ends the connection by which the server hears of the stop
+    systemctl("restart", "dbus")  # which ends the connection that would notify the server of the stop
     until(lambda: "mc-proxy" in run("busctl", "list", "--unique"), "it has another one")
     here = now()
     configure(SETTINGS)
@@ -455,7 +455,7 @@ def a_server_that_hangs_is_replaced() -> None:
 
 
 def a_server_of_which_one_worker_hangs_is_replaced() -> None:
-    """Its main thread and the other workers go on: only the turns that this one does not make can tell."""
+    """Its main thread and the other workers go on: only this one's missing turns show it."""
     with short_watchdog() as has_fired:
         (server,) = server_pids()
         workers = [task for task in Path(f"/proc/{server}/task").iterdir() if (task / "comm").read_text().startswith("ring/")]
@@ -467,7 +467,7 @@ def a_server_of_which_one_worker_hangs_is_replaced() -> None:
 
 @contextlib.contextmanager
 def short_watchdog() -> Iterator[Callable[[], None]]:
-    """The service serves, with one; what is given waits until systemd has put another server in the place of this."""
+    """The service serves, with one; the yielded function waits until systemd has replaced the server."""
 
     def has_fired() -> None:
         until(lambda: restarts() > began, "the watchdog has fired")
@@ -524,7 +524,7 @@ def is_active() -> bool:
 
 
 def a_restart_waits_for_a_bus_that_is_late_and_not_for_one_that_hangs() -> None:
-    """The keeper asks on the system bus what systemd is doing; systemctl itself does not need the bus."""
+    """The keeper queries systemd on the system bus; systemctl itself does not need the bus."""
     serve()
     bus, load = int(show("MainPID", "dbus.service")), traffic.Load(threads=2, long=20)
     with stopped(bus):
@@ -546,7 +546,7 @@ def a_restart_waits_for_a_bus_that_is_late_and_not_for_one_that_hangs() -> None:
 
 
 def a_restart_goes_on_when_the_server_answers_late() -> None:
-    """The keeper has given up waiting and asked for a stop, but the server reads first that it is left."""
+    """The keeper has given up waiting and ordered a stop, but the server reads the order to release it first."""
     serve()
     (server,), before = server_pids(), show("MainPID")
     load, here = traffic.Load(threads=2, long=20), now()
@@ -659,7 +659,7 @@ def every_systemd_command_of_the_runbook_does_what_the_page_says() -> None:
 
 
 def prepare_block(section: str, place: int) -> None:
-    """What has happened when an operator comes to the page there."""
+    """The situation of an operator who reads that section."""
     if (section, place) == ("Start, stop", 0):
         systemctl("stop", "mc-proxy")
     elif (section, place) == ("Read the log", 0):

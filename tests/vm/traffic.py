@@ -54,7 +54,7 @@ def connect(port: int = 443) -> socket.socket:
 
 
 def greet(client: socket.socket) -> socket.socket:
-    """Sends a ClientHello; returns when the backend has answered."""
+    """Sends a ClientHello; returns when the backend has replied."""
     client.sendall(HELLO)
     assert receive(client, len(HELLO)) == HELLO
     return client
@@ -81,7 +81,7 @@ def is_served(port: int = 443) -> bool:
 
 
 def is_refused(port: int = 443) -> bool:
-    """Whether nobody listens, not even for later."""
+    """Whether no process listens or keeps the port."""
     try:
         connect(port).close()
     except ConnectionRefusedError:

@@ -6,7 +6,7 @@
   vm.py qemu PACKAGE.deb [NAME…]     in QEMU without KVM: Debian's own kernel, and limits that a container cannot enforce
 
 The Debian is that of this machine. It is made once by debootstrap, with what the package depends on, and kept in build/vm;
-each run works on a layer above it that is thrown away. Needs root. Ends with what guest.py says: "N passed, N failed".
+each run works on a layer above it that is thrown away. Needs root. Ends with guest.py's last line: "N passed, N failed".
 """
 
 import contextlib
@@ -309,7 +309,7 @@ def boot(tree: Path, work: Path, arguments: str, seconds: int = QEMU_SECONDS) ->
 
 
 def watched(process: subprocess.Popen, log: Path, console: Path, seconds: int) -> int:
-    """Prints what the guest says as it says it; its exit code, or 1 with the console's last lines if it never told one."""
+    """Prints the guest's output as it comes; its exit code, or 1 with the console's last lines if it sent none."""
     ended = threading.Event()
 
     def follow() -> None:
