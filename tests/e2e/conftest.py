@@ -50,6 +50,13 @@ def start_proxy(tmp_path: Path, start_backend: Callable) -> Iterator[Callable[..
 
 
 @pytest.fixture
+def keep(start_proxy: Callable) -> Iterator[Callable]:
+    """keep(connection) returns it, and closes it after the test, before the proxy ends: which else would wait for it."""
+    with ExitStack() as stack:
+        yield stack.enter_context
+
+
+@pytest.fixture
 def start_administered(tmp_path: Path, start_backend: Callable) -> Iterator[Callable[..., AdministeredProxy]]:
     """The same with an admin API: start_administered(routes=..., ...)."""
     with ExitStack() as stack:

@@ -17,7 +17,6 @@ from admin import (
     add,
     api,
     block,
-    expect_echo,
     put,
     refused,
     remove,
@@ -26,7 +25,7 @@ from admin import (
     unblock,
 )
 from geoip import write_database
-from harness import Backend, Listener, echo, expect_rst, until
+from harness import Backend, Listener, echo, expect_echo, expect_rst, until
 
 StatusCode = grpc.StatusCode
 

@@ -25,7 +25,6 @@ from admin import (
     add,
     api,
     block,
-    expect_echo,
     put,
     refused,
     remove,
@@ -34,7 +33,7 @@ from admin import (
     rule,
     unblock,
 )
-from harness import PATIENCE, Backend, Listener, client_hello, echo, expect_rst, reserve_port, until
+from harness import PATIENCE, Backend, Listener, client_hello, echo, expect_echo, expect_rst, reserve_port, until
 
 StatusCode = grpc.StatusCode
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import grpc
 import pytest
 
-from admin import MALLORY, TRENT, AdministeredProxy, ClientTls, ServerTls, Admin, api, enum_name, expect_echo, refused
+from admin import MALLORY, TRENT, AdministeredProxy, ClientTls, ServerTls, Admin, api, enum_name, refused
 from harness import (
     PATIENCE,
     Backend,
@@ -19,6 +19,7 @@ from harness import (
     ManualBackend,
     client_hello,
     echo,
+    expect_echo,
     expect_rst,
     until,
 )

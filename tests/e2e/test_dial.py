@@ -9,9 +9,7 @@ from pathlib import Path
 import pytest
 
 from admin import AdministeredProxy
-from harness import Backend, Listener, Proxy, client_hello, echo, expect_rst, recv_exactly, until
-
-HELLO = client_hello("app.example.com")
+from harness import Backend, Listener, Proxy, client_hello, echo, expect_rst, until
 
 
 def ip(*words: str) -> None:
@@ -33,13 +31,6 @@ def expect_reset(proxy: Proxy, name: str) -> dict[str, str]:
         return proxy.outcome(client)
 
 
-def expect_echo(proxy: Proxy, name: str) -> None:
-    hello = client_hello(name)
-    with proxy.connect() as client:
-        client.sendall(hello)
-        assert recv_exactly(client, len(hello)) == hello
-
-
 def test_a_backend_is_on_the_interface_that_has_the_name_now(
     own_network: None, start_administered: Callable, backend: Backend, start_backend: Callable
 ) -> None:
@@ -47,7 +38,7 @@ def test_a_backend_is_on_the_interface_that_has_the_name_now(
     proxy: AdministeredProxy = start_administered(routes={"app.example.com": backend})
     address = f"[fe80::1%wg0]:{start_backend(Backend(echo, host='::')).address.rpartition(':')[2]}"
     assert proxy.cli("routes", "add", "ll.example.com", address).code == 0
-    expect_echo(proxy, "ll.example.com")
+    proxy.expect_served("ll.example.com")
 
     ip("link", "delete", "wg0")
     line = expect_reset(proxy, "ll.example.com")
@@ -57,7 +48,7 @@ def test_a_backend_is_on_the_interface_that_has_the_name_now(
 
     # It came back with another number; the server gets no notice.
     add_interface("wg0")
-    expect_echo(proxy, "ll.example.com")
+    proxy.expect_served("ll.example.com")
 
 
 def test_a_missing_interface_stops_no_start(own_network: None, start_administered: Callable, backend: Backend) -> None:

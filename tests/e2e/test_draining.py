@@ -16,7 +16,7 @@ import grpc
 import pytest
 
 from admin import CIDR, IP, MALLORY, TRENT, AdministeredProxy, refused, rule
-from harness import PATIENCE, SLOW_FACTOR, Backend, Client, Listener, Proxy, client_hello, expect_rst, recv_exactly, until
+from harness import PATIENCE, SLOW_FACTOR, Backend, Client, Listener, Proxy, client_hello, expect_echo, expect_rst, until
 from test_metrics import MeteredProxy
 
 HELLO = client_hello("app.example.com")
@@ -24,14 +24,9 @@ LONG = "120s"
 DRAINING_MAX = 8
 
 
-def exchange(client: socket.socket, data: bytes) -> None:
-    client.sendall(data)
-    assert recv_exactly(client, len(data)) == data
-
-
 def opened(server: Proxy, source: str | None = None) -> Client:
     client = server.connect(source)
-    exchange(client, HELLO)
+    expect_echo(client, HELLO)
     return client
 
 
@@ -96,7 +91,7 @@ def sockets_beside(proxy: Proxy) -> set[str]:
 
 def test_connections_outlive_three_upgrades_and_are_listed_with_all_others(line: Line):
     for client in line.clients:
-        exchange(client, b"1000 bytes" * 100)
+        expect_echo(client, b"1000 bytes" * 100)
     serving = line.serving
     listed = {one.client: one for one in serving.admin.connections()}
     assert set(listed) == {client.name for client in line.clients}
@@ -149,7 +144,7 @@ def test_one_connection_of_one_server_is_closed_by_its_id(line: Line):
     assert line.serving.admin.close_connections(id=listed.id) == 1
     expect_rst(second)
     for client in (line.clients[0], *line.clients[2:]):
-        exchange(client, b"not meant")
+        expect_echo(client, b"not meant")
     assert line.serving.admin.close_connections(id=listed.id) == 0
     assert line.serving.cli("connections", "close", "--id", listed.id).code == 1
 
@@ -162,7 +157,7 @@ def test_a_listener_that_is_configured_no_more_is_asked_of_the_servers_that_have
         first = line.connect()
         second = line.servers[0].connect(listener=1)
         line.clients.append(second)
-        exchange(second, HELLO)
+        expect_echo(second, HELLO)
         config = line.serving.config
         text = config.read_text()
         gone = line.serving.listener_name(1)
@@ -197,7 +192,7 @@ def test_a_new_rule_cuts_the_connections_of_every_server(
         line.serving.admin.AddFirewallRule(rule=rule(kind, value), cut_established=True)
         for cut, kept in (line.clients[:2], line.clients[2:]):
             expect_rst(cut)
-            exchange(kept, b"not covered")
+            expect_echo(kept, b"not covered")
         for server in line.draining:
             server.wait_log(msg="connection closed", reason="firewall_cut")
 
@@ -205,7 +200,7 @@ def test_a_new_rule_cuts_the_connections_of_every_server(
 def test_a_rule_without_cut_leaves_them(line: Line):
     line.serving.admin.AddFirewallRule(rule=rule(IP, "127.0.0.1"), cut_established=False)
     for client in line.clients:
-        exchange(client, b"goes on")
+        expect_echo(client, b"goes on")
 
 
 def test_a_stop_gives_the_connections_of_every_server_shutdown_timeout(line: Line):
@@ -213,7 +208,7 @@ def test_a_stop_gives_the_connections_of_every_server_shutdown_timeout(line: Lin
     for server in line.draining:
         server.wait_log(msg=re.compile("^stopping: the server that serves"))
     for client in line.clients:
-        exchange(client, b"still")
+        expect_echo(client, b"still")
     assert line.serving.wait_log(msg=re.compile("^stopping"))["draining_servers"] == "3"
     line.serving.send_signal(signal.SIGTERM)  # the second cuts
     for client in line.clients:
@@ -263,11 +258,11 @@ def test_a_signal_to_one_that_drains_gives_it_shutdown_timeout_and_a_second_cuts
     first, client = line.servers[0], line.clients[0]
     first.send_signal(signal.SIGTERM)
     first.wait_log(msg=re.compile("^stopping: open connections"))
-    exchange(client, b"still")
+    expect_echo(client, b"still")
     first.send_signal(signal.SIGTERM)
     expect_rst(client)
     assert ended(first) == "shutdown=1"
-    exchange(line.clients[1], b"the others go on")
+    expect_echo(line.clients[1], b"the others go on")
 
 
 def test_one_that_does_not_reply_holds_up_nobody(line: Line):
@@ -315,7 +310,7 @@ def test_of_too_many_the_oldest_are_stopped(start_administered: Callable, backen
         expect_rst(line.clients[0])
         assert ended(line.servers[0]) == "shutdown=1"
         for client in line.clients[1:]:
-            exchange(client, b"goes on")
+            expect_echo(client, b"goes on")
         assert len(line.serving.admin.GetStatus().draining) == DRAINING_MAX
 
 

@@ -8,46 +8,31 @@ from pathlib import Path
 import pytest
 
 from geoip import write_database
-from harness import Backend, client_hello, echo, expect_rst, recv_exactly
-
-HELLO = client_hello("app.example.com")
+from harness import Backend
 
 
 @pytest.fixture
-def blocked(tmp_path: Path, start_proxy: Callable, start_backend: Callable):
+def blocked(tmp_path: Path, start_proxy: Callable, backend: Backend):
     """A server that blocks Germany, where these clients are, and the path of its database."""
     path = tmp_path / "GeoLite2-Country.mmdb"
     write_database(path, "country")
-    backend = start_backend(Backend(echo))
     proxy = start_proxy(routes={"*": backend}, firewall={"geoip_db": str(path), "blocked_countries": ["DE"]})
     return proxy, path
 
 
-def expect_blocked(proxy) -> None:
-    with proxy.connect() as client:
-        expect_rst(client)
-        assert proxy.outcome(client)["reason"] == "blocked_country"
-
-
-def expect_served(proxy) -> None:
-    with proxy.connect() as client:
-        client.sendall(HELLO)
-        assert recv_exactly(client, len(HELLO)) == HELLO
-
-
 def test_a_client_from_a_blocked_country_is_reset(blocked) -> None:
-    expect_blocked(blocked[0])
+    blocked[0].expect_blocked("blocked_country")
 
 
 def test_a_database_copied_over_the_old_one_is_in_force_after_sighup(blocked, tmp_path: Path) -> None:
     proxy, path = blocked
     # Copied in place, as operators do it: the old file is truncated under the running server.
     write_database(path, "country_moved")
-    expect_blocked(proxy)
+    proxy.expect_blocked("blocked_country")
     proxy.send_signal(signal.SIGHUP)
     proxy.wait_log(level="INFO", msg="received SIGHUP, reloading GeoIP database")
     proxy.wait_log(level="INFO", msg="GeoIP database reloaded")
-    expect_served(proxy)
+    proxy.expect_served()
 
 
 @pytest.mark.parametrize("damage", ["empty", "truncated", "foreign", "missing"])
@@ -65,4 +50,4 @@ def test_a_database_that_cannot_be_read_leaves_the_old_one_in_force(blocked, tmp
     proxy.send_signal(signal.SIGHUP)
     line = proxy.wait_log(level="ERROR", msg="GeoIP database not reloaded; the one in force stays")
     assert str(path) in line["error"]
-    expect_blocked(proxy)
+    proxy.expect_blocked("blocked_country")

@@ -197,18 +197,9 @@ def test_extensions_that_nobody_knows_do_not_matter(site: Site) -> None:
 # ---- Firewall
 
 
-def expect_blocked(proxy: Proxy, client: Client, reason: str) -> None:
-    """The client is reset before it has sent a byte."""
-    with client:
-        expect_rst(client)
-        line = proxy.outcome(client)
-    assert (line["msg"], line["reason"]) == ("connection refused", reason)
-    assert "sni" not in line, "the firewall comes before the hello"
-
-
 def test_a_blocked_ip_is_reset_and_its_neighbour_is_served(start_site: Callable[..., Site]) -> None:
     site = start_site(firewall={"blocked_ips": ["127.0.0.2"]})
-    expect_blocked(site.proxy, site.proxy.connect(source="127.0.0.2"), "blocked_ip")
+    site.proxy.expect_blocked("blocked_ip", source="127.0.0.2")
     with site.proxy.connect(source="127.0.0.3") as client:
         client.sendall(client_hello(NAME))
         complete(site.proxy, client, site.backend, client_hello(NAME))
@@ -219,7 +210,7 @@ def test_a_blocked_network_is_reset_and_its_neighbour_is_served(
 ) -> None:
     site = start_site(firewall={"blocked_cidrs": ["127.0.8.0/24"]})
     for source in ("127.0.8.0", "127.0.8.255"):
-        expect_blocked(site.proxy, site.proxy.connect(source=source), "blocked_cidr")
+        site.proxy.expect_blocked("blocked_cidr", source=source)
     for source in ("127.0.7.255", "127.0.9.0"):
         with site.proxy.connect(source=source) as client:
             client.sendall(client_hello(NAME))
@@ -239,7 +230,7 @@ def test_an_ipv4_client_of_a_dual_stack_listener_is_blocked_as_ipv4(
     """To the kernel it is ::ffff:127.0.0.2; neither rules nor log may depend on that."""
     backend = start_backend(ManualBackend())
     proxy = start_proxy(listeners=[Listener({NAME: backend}, host="")], firewall=rule)
-    expect_blocked(proxy, proxy.connect(source="127.0.0.2"), reason)
+    proxy.expect_blocked(reason, source="127.0.0.2")
     for host in ("127.0.0.1", "::1"):
         with proxy.connect(host=host) as client:
             client.sendall(client_hello(NAME))
@@ -255,7 +246,7 @@ def test_an_ipv6_client_is_blocked(
     start_proxy: Callable[..., Proxy], rule: dict[str, object], reason: str
 ) -> None:
     proxy = start_proxy(listeners=[Listener({NAME: "127.0.0.1:9"}, host="[::1]")], firewall=rule)
-    expect_blocked(proxy, proxy.connect(), reason)
+    proxy.expect_blocked(reason)
 
 
 def test_an_ipv6_client_is_routed_to_an_ipv6_backend(
@@ -280,7 +271,7 @@ def test_one_client_too_many_is_reset_until_another_has_ended(
     stream = client_hello(NAME)
     with site.proxy.connect() as silent, site.proxy.connect() as client:
         client.sendall(stream)
-        expect_blocked(site.proxy, site.proxy.connect(), "connection_limit")
+        site.proxy.expect_blocked("connection_limit")
         silent.shutdown(socket.SHUT_WR)
         assert site.proxy.outcome(silent)["reason"] == "client_closed"
         with site.proxy.connect() as late:
@@ -293,8 +284,8 @@ def test_one_client_too_many_is_reset_until_another_has_ended(
 def test_blocked_clients_take_no_room(start_site: Callable[..., Site]) -> None:
     site = start_site(max_connections=1, firewall={"blocked_ips": ["127.0.0.2"]})
     with site.proxy.connect() as silent:
-        expect_blocked(site.proxy, site.proxy.connect(source="127.0.0.2"), "blocked_ip")
-        expect_blocked(site.proxy, site.proxy.connect(), "connection_limit")
+        site.proxy.expect_blocked("blocked_ip", source="127.0.0.2")
+        site.proxy.expect_blocked("connection_limit")
         silent.sendall(client_hello(NAME))
         complete(site.proxy, silent, site.backend, client_hello(NAME))
 

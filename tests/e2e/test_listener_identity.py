@@ -12,9 +12,7 @@ from contextlib import contextmanager, suppress
 import pytest
 
 from admin import AdministeredProxy
-from harness import Backend, Listener, client_hello, echo, recv_exactly, reserve_port
-
-HELLO = client_hello("app.example.com")
+from harness import Backend, Listener, reserve_port
 
 SPELLINGS = [
     (":{port}", "[::]:{port}"),
@@ -40,42 +38,28 @@ def succeed(proxy: AdministeredProxy, enter: Callable) -> AdministeredProxy:
     return heir
 
 
-def is_served(proxy: AdministeredProxy) -> bool:
-    with proxy.connect() as client:
-        client.sendall(HELLO)
-        try:
-            return recv_exactly(client, len(HELLO)) == HELLO
-        except (ConnectionError, AssertionError):
-            return False
-
-
 def recorded(proxy: AdministeredProxy) -> set[str]:
     with contextlib.closing(sqlite3.connect(proxy.database)) as connection:
         return {name for (name,) in connection.execute("SELECT listener FROM routes")}
 
 
-@pytest.fixture
-def echoing(start_backend: Callable) -> Backend:
-    return start_backend(Backend(echo))
-
-
 @pytest.mark.parametrize(("before", "after"), SPELLINGS, ids=[" to ".join(pair) for pair in SPELLINGS])
 def test_the_same_address_in_other_words_keeps_its_routes(
-    start_administered: Callable, enter: Callable, echoing: Backend, before: str, after: str
+    start_administered: Callable, enter: Callable, backend: Backend, before: str, after: str
 ) -> None:
     host = "" if before.startswith((":", "[::]")) else "[::1]" if before.startswith("[") else "127.0.0.1"
-    proxy = start_administered(listeners=[Listener({"app.example.com": echoing}, host=host)])
+    proxy = start_administered(listeners=[Listener({"app.example.com": backend}, host=host)])
     assert proxy.stop() == 0
     proxy.database.unlink()
     spell(proxy, before)
     proxy.start()
-    assert is_served(proxy)
+    proxy.expect_served()
 
     spell(proxy, after)
     checked = proxy.cli("check")
     assert checked.code == 0 and "not configured" not in checked.out, checked.out
     heir = succeed(proxy, enter)
-    assert is_served(heir)
+    heir.expect_served()
     assert heir.lines(level="WARN") == []
     status = json.loads(heir.cli("status", "--json").out)["listeners"]
     assert [(one["addr"], int(one["route_count"])) for one in status] == [(after.format(port=proxy.ports[0]), 1)]
@@ -86,7 +70,7 @@ def test_the_same_address_in_other_words_keeps_its_routes(
     assert len(recorded(heir)) == 1
     spell(proxy, before)
     last = succeed(heir, enter)
-    assert is_served(last)
+    last.expect_served()
     assert [line.split()[0] for line in last.cli("routes", "list").out.splitlines()[1:]] == ["app.example.com", "n1.example.com"]
     assert last.stop() == 0
 
@@ -102,9 +86,9 @@ def ends(pid: int) -> Iterator[None]:
 
 
 def test_an_upgrade_says_first_what_it_would_leave_behind_and_one_command_moves_it(
-    start_administered: Callable, enter: Callable, echoing: Backend
+    start_administered: Callable, enter: Callable, backend: Backend
 ) -> None:
-    proxy = start_administered(routes={"app.example.com": echoing, "other.example.com": echoing})
+    proxy = start_administered(routes={"app.example.com": backend, "other.example.com": backend})
     old, file = f"127.0.0.1:{proxy.ports[0]}", proxy.config.read_text()
     with reserve_port("127.0.0.1") as reserved:
         new = f"127.0.0.1:{reserved.getsockname()[1]}"
@@ -115,14 +99,14 @@ def test_an_upgrade_says_first_what_it_would_leave_behind_and_one_command_moves_
         assert refused.code == 1
         assert f"not replaced: the configuration does not have the listener of 2 routes of listener {old}" in refused.err
         assert "mc-proxy routes move --keep FROM TO" in refused.err
-        assert is_served(proxy)
+        proxy.expect_served()
 
         would = proxy.cli("routes", "move", "--keep", "--dry-run", old, new)
         assert (would.code, would.out) == (0, f"would have copied 2 routes from {old} to {new}, revision 1\n")
         assert recorded(proxy) == {old}
         made = proxy.cli("routes", "move", "--keep", old, new)
         assert (made.code, made.out) == (0, f"copied 2 routes from {old} to {new}, revision 2\n")
-        assert is_served(proxy), "it keeps them"
+        proxy.expect_served()  # it keeps them
         # Those that stay with the old address are meant now.
         assert proxy.cli("upgrade").code == 1
         heir_pid = int(proxy.cli("upgrade", "--leave-routes").out.split()[1])
@@ -131,7 +115,7 @@ def test_an_upgrade_says_first_what_it_would_leave_behind_and_one_command_moves_
         status = json.loads(proxy.cli("status", "--json").out)
         assert [(one["addr"], int(one["route_count"])) for one in status["listeners"]] == [(new, 2)]
         proxy.ports[0] = reserved.getsockname()[1]
-        assert is_served(proxy)
+        proxy.expect_served()
 
 
         os.kill(heir_pid, signal.SIGTERM)

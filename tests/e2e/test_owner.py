@@ -14,11 +14,9 @@ from pathlib import Path
 import pytest
 
 from admin import AdministeredProxy
-from harness import Backend, binary, recv_exactly
-from hello import client_hello
+from harness import Backend, binary
 
 USER = 65534
-HELLO = client_hello("app.example.com")
 AS_USER = ("setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups", "--inh-caps=-all")
 
 
@@ -44,12 +42,6 @@ def proxy(home: Path, backend: Backend) -> Iterator[AdministeredProxy]:
         yield made
 
 
-def serves(proxy: AdministeredProxy) -> None:
-    with proxy.connect() as client:
-        client.sendall(HELLO)
-        assert recv_exactly(client, len(HELLO)) == HELLO
-
-
 def as_user(proxy: AdministeredProxy, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*AS_USER, proxy._command[0], *words, "-c", proxy.config], capture_output=True, text=True, timeout=60
@@ -57,7 +49,7 @@ def as_user(proxy: AdministeredProxy, *words: str) -> subprocess.CompletedProces
 
 
 def test_a_server_that_was_killed_as_root_is_followed_by_one_of_the_directorys_owner(proxy: AdministeredProxy) -> None:
-    serves(proxy)
+    proxy.expect_served()
     left = [path for path in proxy.database.parent.iterdir() if path.name.startswith(proxy.database.name)]
     names = {path.name.removeprefix(proxy.database.name) for path in left}
     assert names >= {"", "-shm", "-wal", ".handover", ".lock"}
@@ -69,7 +61,7 @@ def test_a_server_that_was_killed_as_root_is_followed_by_one_of_the_directorys_o
     proxy._command = [*AS_USER, *proxy._command]
     proxy.start()
     assert os.stat(f"/proc/{proxy.pid}").st_uid == USER
-    serves(proxy)
+    proxy.expect_served()
     assert proxy.cli("routes", "add", "other.example.com", "192.0.2.1:443").code == 0
 
 
@@ -77,7 +69,7 @@ def test_the_databases_owner_gets_no_sockets_of_a_server_that_root_runs(proxy: A
     refused = as_user(proxy, "server", "--take-over")
     assert refused.returncode == 1
     assert f"the running server (pid {proxy.pid}) did not hand over: it runs as root" in refused.stderr
-    serves(proxy)
+    proxy.expect_served()
     assert proxy.lines_until_now(level="WARN") == []
 
 

@@ -9,9 +9,7 @@ from pathlib import Path
 import pytest
 
 from admin import AdministeredProxy
-from harness import PATIENCE, Backend, binary, client_hello, echo, recv_exactly
-
-HELLO = client_hello("app.example.com")
+from harness import PATIENCE, Backend, binary
 
 
 @pytest.fixture
@@ -40,9 +38,9 @@ def remount(disk: Path, how: str) -> None:
 
 
 @pytest.fixture
-def proxy(disk: Path, start_administered: Callable, start_backend: Callable) -> AdministeredProxy:
+def proxy(disk: Path, start_administered: Callable, backend: Backend) -> AdministeredProxy:
     """A server whose database is on the small disk."""
-    proxy = start_administered(routes={"app.example.com": start_backend(Backend(echo))}, tables={"metrics": {"addr": "127.0.0.1:0"}})
+    proxy = start_administered(routes={"app.example.com": backend}, tables={"metrics": {"addr": "127.0.0.1:0"}})
     assert proxy.stop() == 0
     proxy.config.write_text(proxy.config.read_text().replace(str(proxy.database), str(disk / "mc-proxy.db")))
     proxy.database.unlink()
@@ -50,12 +48,6 @@ def proxy(disk: Path, start_administered: Callable, start_backend: Callable) -> 
     proxy.start()
     assert proxy.cli("routes", "add", "more.example.com", "127.0.0.1:1").code == 0
     return proxy
-
-
-def is_served(proxy: AdministeredProxy) -> bool:
-    with proxy.connect() as client:
-        client.sendall(HELLO)
-        return recv_exactly(client, len(HELLO)) == HELLO
 
 
 WRONG = {
@@ -86,7 +78,7 @@ def test_what_can_be_read_is_served_and_changes_wait_for_a_disk(
         served = len(proxy.lines(msg="serving"))
         proxy.start()
         assert len(proxy.lines(msg="serving")) == served + 1
-        assert is_served(proxy)
+        proxy.expect_served()
         assert why in proxy.wait_log(msg="the database cannot be written; what it has is served, and changes are refused until it can")["error"]
         refused = proxy.cli("routes", "add", "new.example.com", "127.0.0.1:1")
         assert refused.code == 3 and why in refused.err  # UNAVAILABLE
@@ -129,4 +121,4 @@ def test_a_new_database_cannot_be_made_there(proxy: AdministeredProxy, disk: Pat
     finally:
         make_right(disk)
     proxy.start()
-    assert is_served(proxy)
+    proxy.expect_served()

@@ -123,13 +123,6 @@ def open_relay(open_relays: Callable) -> Callable[..., Relay]:
     return lambda **settings: open_relays(1, **settings)[0]
 
 
-@pytest.fixture
-def keep() -> Iterator[Callable]:
-    """keep(socket) returns it, and closes it after the test."""
-    with ExitStack() as stack:
-        yield stack.enter_context
-
-
 def assert_at_rest(proxy: Proxy) -> None:
     """Catches a relay that is notified of something again and again and does nothing about it.
 

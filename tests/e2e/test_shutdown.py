@@ -14,7 +14,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from harness import (
     Proxy,
     binary,
     client_hello,
-    echo,
+    expect_echo,
     expect_eof,
     expect_rst,
     recv_exactly,
@@ -47,28 +47,10 @@ TERM, INT = signal.SIGTERM, signal.SIGINT
 ORDERS = pytest.mark.parametrize("order", [TERM, INT], ids=["SIGTERM", "SIGINT"])
 
 
-@pytest.fixture
-def keep() -> Iterator[Callable]:
-    """keep(socket) returns it, and closes it after the test."""
-    with ExitStack() as stack:
-        yield stack.enter_context
-
-
-@pytest.fixture
-def echoing(start_backend: Callable) -> Backend:
-    return start_backend(Backend(echo))
-
-
 def say_hello(client: Client) -> Client:
     """Sends the hello, and waits for its echo: then the connection is in its relay."""
-    client.sendall(HELLO)
-    assert recv_exactly(client, len(HELLO)) == HELLO
+    expect_echo(client, HELLO)
     return client
-
-
-def still_echoes(client: Client) -> None:
-    client.sendall(b"still there?")
-    assert recv_exactly(client, 12) == b"still there?"
 
 
 def ask_to_stop(proxy: Proxy, order: int = signal.SIGTERM) -> None:
@@ -91,8 +73,8 @@ def assert_refused(proxy: Proxy) -> None:
 # ---- the end
 
 
-def test_without_connections_it_ends_at_once(start_proxy: Callable, echoing: Backend) -> None:
-    proxy = start_proxy(routes={"*": echoing}, shutdown_timeout=LONG)
+def test_without_connections_it_ends_at_once(start_proxy: Callable, backend: Backend) -> None:
+    proxy = start_proxy(routes={"*": backend}, shutdown_timeout=LONG)
     say_hello(proxy.connect()).close()
     proxy.wait_log(msg="connection closed")
     assert proxy.stop() == 0
@@ -101,14 +83,14 @@ def test_without_connections_it_ends_at_once(start_proxy: Callable, echoing: Bac
 
 @ORDERS
 def test_idle_connections_live_until_shutdown_timeout(
-    start_proxy: Callable, echoing: Backend, keep: Callable, engine: str, order: int
+    start_proxy: Callable, backend: Backend, keep: Callable, engine: str, order: int
 ) -> None:
-    proxy = start_proxy(routes={"*": echoing}, splice=engine, shutdown_timeout=f"{SLOW_FACTOR}s")
+    proxy = start_proxy(routes={"*": backend}, splice=engine, shutdown_timeout=f"{SLOW_FACTOR}s")
     clients = [say_hello(keep(proxy.connect())) for _ in range(5)]
     began = time.monotonic()
     ask_to_stop(proxy, order)
     for client in clients:  # the listeners are closed, and nothing else has happened
-        still_echoes(client)
+        expect_echo(client)
     assert_refused(proxy)
     for client in clients:
         expect_rst(client)
@@ -117,8 +99,8 @@ def test_idle_connections_live_until_shutdown_timeout(
     assert len(proxy.lines(msg="connection closed", reason="shutdown")) == len(clients)
 
 
-def test_a_server_that_is_killed_leaves_ends_of_streams(start_proxy: Callable, echoing: Backend, keep: Callable) -> None:
-    proxy = start_proxy(routes={"*": echoing})
+def test_a_server_that_is_killed_leaves_ends_of_streams(start_proxy: Callable, backend: Backend, keep: Callable) -> None:
+    proxy = start_proxy(routes={"*": backend})
     client = say_hello(keep(proxy.connect()))
     proxy.kill()
     expect_eof(client)  # the kernel's doing; the runbook says so
@@ -186,13 +168,13 @@ def test_a_stalled_transfer_is_cut_at_shutdown_timeout(
     ids=lambda orders: "+".join(order.name for order in orders),
 )
 def test_a_second_signal_cuts_at_once(
-    start_proxy: Callable, echoing: Backend, keep: Callable, engine: str, orders: tuple[int, int]
+    start_proxy: Callable, backend: Backend, keep: Callable, engine: str, orders: tuple[int, int]
 ) -> None:
-    proxy = start_proxy(routes={"*": echoing}, splice=engine, shutdown_timeout=LONG)
+    proxy = start_proxy(routes={"*": backend}, splice=engine, shutdown_timeout=LONG)
     client = say_hello(keep(proxy.connect()))
     silent = keep(proxy.connect())
     ask_to_stop(proxy, orders[0])
-    still_echoes(client)
+    expect_echo(client)
     proxy.send_signal(orders[1])
     expect_rst(client)
     expect_rst(silent)
@@ -201,9 +183,9 @@ def test_a_second_signal_cuts_at_once(
 
 
 def test_clients_in_the_hello_stage_are_served_until_the_timeout_and_then_reset(
-    start_proxy: Callable, echoing: Backend, keep: Callable
+    start_proxy: Callable, backend: Backend, keep: Callable
 ) -> None:
-    proxy = start_proxy(routes={"*": echoing}, shutdown_timeout=f"{SLOW_FACTOR}s")
+    proxy = start_proxy(routes={"*": backend}, shutdown_timeout=f"{SLOW_FACTOR}s")
     at_first = proxy.fds()["socket"]
     silent, half, late = (keep(proxy.connect()) for _ in range(3))
     half.sendall(HELLO[:50])
@@ -259,10 +241,10 @@ def test_a_dial_that_is_under_way_at_the_signal_may_still_succeed(
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_clients_that_wait_in_the_backlog_are_served_not_reset(
-    start_proxy: Callable, echoing: Backend, keep: Callable, workers: int
+    start_proxy: Callable, backend: Backend, keep: Callable, workers: int
 ) -> None:
     # Their handshake was over before the signal: for them this server was up.
-    proxy = start_proxy(routes={"*": echoing}, workers=workers, shutdown_timeout=LONG)
+    proxy = start_proxy(routes={"*": backend}, workers=workers, shutdown_timeout=LONG)
     proxy.send_signal(signal.SIGSTOP)
     clients = [keep(proxy.connect()) for _ in range(100)]
     for client in clients:
@@ -278,9 +260,9 @@ def test_clients_that_wait_in_the_backlog_are_served_not_reset(
 
 
 def test_clients_that_come_while_it_stops_are_served_or_refused_but_never_hang(
-    start_proxy: Callable, echoing: Backend
+    start_proxy: Callable, backend: Backend
 ) -> None:
-    proxy = start_proxy(routes={"*": echoing}, shutdown_timeout=LONG)
+    proxy = start_proxy(routes={"*": backend}, shutdown_timeout=LONG)
     outcomes: list[str] = []
 
     def come_and_go() -> None:
@@ -312,29 +294,29 @@ def test_clients_that_come_while_it_stops_are_served_or_refused_but_never_hang(
 
 
 def test_sighup_without_a_geoip_database_changes_nothing(
-    start_proxy: Callable, echoing: Backend, keep: Callable
+    start_proxy: Callable, backend: Backend, keep: Callable
 ) -> None:
-    proxy = start_proxy(routes={"*": echoing})
+    proxy = start_proxy(routes={"*": backend})
     client = say_hello(keep(proxy.connect()))
     for count in (1, 2, 3):
         proxy.send_signal(signal.SIGHUP)
         proxy.wait_log(count=count, msg="received SIGHUP, reloading GeoIP database")
-        still_echoes(client)
+        expect_echo(client)
         say_hello(proxy.connect()).close()
 
 
-def test_sigpipe_is_nothing_to_it(start_proxy: Callable, echoing: Backend, keep: Callable) -> None:
-    proxy = start_proxy(routes={"*": echoing})
+def test_sigpipe_is_nothing_to_it(start_proxy: Callable, backend: Backend, keep: Callable) -> None:
+    proxy = start_proxy(routes={"*": backend})
     client = say_hello(keep(proxy.connect()))
     proxy.send_signal(signal.SIGPIPE)
-    still_echoes(client)
+    expect_echo(client)
 
 
 def test_a_stopped_and_continued_server_goes_on(
-    start_proxy: Callable, echoing: Backend, keep: Callable, engine: str
+    start_proxy: Callable, backend: Backend, keep: Callable, engine: str
 ) -> None:
     # SIGSTOP interrupts every system call, the wait for the ring too.
-    proxy = start_proxy(routes={"*": echoing}, splice=engine)
+    proxy = start_proxy(routes={"*": backend}, splice=engine)
     client = say_hello(keep(proxy.connect()))
     for _ in range(5):
         proxy.send_signal(signal.SIGSTOP)
@@ -366,10 +348,10 @@ def test_a_killed_backend_ends_its_connections_and_is_refused_from_then_on(
 
 
 def test_a_killed_server_can_be_started_again_at_once(
-    start_proxy: Callable, echoing: Backend, keep: Callable
+    start_proxy: Callable, backend: Backend, keep: Callable
 ) -> None:
     # Its connections linger in the kernel, and its rings are taken down behind its back.
-    proxy = start_proxy(routes={"*": echoing})
+    proxy = start_proxy(routes={"*": backend})
     for _ in range(3):
         orphans = [say_hello(keep(proxy.connect())) for _ in range(20)]
         orphans += [keep(proxy.connect()) for _ in range(20)]
@@ -379,9 +361,9 @@ def test_a_killed_server_can_be_started_again_at_once(
 
 
 def test_a_stopped_server_can_be_started_again_at_once(
-    start_proxy: Callable, echoing: Backend, keep: Callable
+    start_proxy: Callable, backend: Backend, keep: Callable
 ) -> None:
-    proxy = start_proxy(routes={"*": echoing})
+    proxy = start_proxy(routes={"*": backend})
     for _ in range(3):
         say_hello(keep(proxy.connect()))
         assert proxy.stop() == 0
@@ -443,14 +425,14 @@ def test_a_port_of_another_program_is_not_shared(
 
 
 def test_a_second_server_on_the_same_port_does_not_start(
-    start_proxy: Callable, echoing: Backend, keep: Callable, tmp_path: Path
+    start_proxy: Callable, backend: Backend, keep: Callable, tmp_path: Path
 ) -> None:
-    proxy = start_proxy(routes={"*": echoing}, workers=2)
+    proxy = start_proxy(routes={"*": backend}, workers=2)
     client = say_hello(keep(proxy.connect()))
     other = tmp_path / "other.toml"  # with a database of its own, or that would be in use too
     other.write_text(proxy.config.read_text().replace(str(proxy.database), str(tmp_path / "other.db")))
     assert_address_in_use(run_server(other), proxy.ports[0])
-    still_echoes(client)
+    expect_echo(client)
     for _ in range(20):  # none of them goes to the one that did not start
         say_hello(keep(proxy.connect()))
 
@@ -516,33 +498,33 @@ def with_stderr_of(proxy: Proxy) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def test_a_stderr_whose_reader_has_gone_ends_nothing(
-    tmp_path: Path, echoing: Backend, keep: Callable
+    tmp_path: Path, backend: Backend, keep: Callable
 ) -> None:
-    # Each line then raises SIGPIPE, which ends a program that does not expect it.
-    with unstarted(tmp_path, routes={"*": echoing}) as proxy, with_stderr_of(proxy) as process:
+    # Each line is then answered with SIGPIPE, which ends a program that does not expect it.
+    with unstarted(tmp_path, routes={"*": backend}) as proxy, with_stderr_of(proxy) as process:
         assert process.stderr is not None
         process.stderr.close()
         for _ in range(50):
             say_hello(proxy.connect()).close()
         client = say_hello(keep(proxy.connect()))
         process.send_signal(signal.SIGHUP)  # which is logged by another thread
-        still_echoes(client)
+        expect_echo(client)
         client.close()
 
 
 def test_a_stderr_whose_reader_has_stopped_delays_nothing(
-    tmp_path: Path, echoing: Backend, keep: Callable
+    tmp_path: Path, backend: Backend, keep: Callable
 ) -> None:
     # A log that is written by the thread that serves would stop it when the pipe is full, and a
     # log that is written to the last line would keep the process from its end.
-    with unstarted(tmp_path, routes={"*": echoing}) as proxy, with_stderr_of(proxy) as process:
+    with unstarted(tmp_path, routes={"*": backend}) as proxy, with_stderr_of(proxy) as process:
         assert process.stderr is not None
         capacity = fcntl.fcntl(process.stderr, fcntl.F_GETPIPE_SZ)
         lines = 0
         while lines * 150 < 2 * capacity:  # the shortest such line is longer
             say_hello(proxy.connect()).close()
             lines += 1
-        still_echoes(say_hello(keep(proxy.connect())))
+        expect_echo(say_hello(keep(proxy.connect())))
         process.send_signal(signal.SIGTERM)
         assert process.wait(PATIENCE) == 0
         unread = process.stderr.read().count(b"\n")

@@ -11,8 +11,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from admin import MALLORY, TRENT, AdministeredProxy, expect_echo
-from harness import PATIENCE, Backend, binary, echo
+from admin import MALLORY, TRENT, AdministeredProxy
+from harness import PATIENCE, Backend, binary, echo, expect_echo
 from terminal import Terminal
 
 TAB, LEFT, RIGHT = "\t", "\x1b[D", "\x1b[C"

@@ -12,8 +12,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,12 +22,11 @@ from harness import (
     PATIENCE,
     SLOW_FACTOR,
     Backend,
-    Client,
     Listener,
     Proxy,
     binary,
     client_hello,
-    echo,
+    expect_echo,
     expect_eof,
     recv_exactly,
     until,
@@ -38,22 +36,6 @@ from stopped_thread import stopped_thread
 HELLO = client_hello("app.example.com")
 GENERATIONS = 10
 LONG_EACH = 20  # connections, of each generation
-
-
-@pytest.fixture
-def keep() -> Iterator[Callable]:
-    with ExitStack() as stack:
-        yield stack.enter_context
-
-
-@pytest.fixture
-def echoing(start_backend: Callable) -> Backend:
-    return start_backend(Backend(echo))
-
-
-def exchange(client: socket.socket, data: bytes) -> None:
-    client.sendall(data)
-    assert recv_exactly(client, len(data)) == data
 
 
 class ShortConnections:
@@ -71,7 +53,7 @@ class ShortConnections:
         while not self._ended.is_set():
             try:
                 with self._proxy.connect() as client:
-                    exchange(client, HELLO)
+                    expect_echo(client, HELLO)
                     client.shutdown(socket.SHUT_WR)
                     expect_eof(client)
                 with self._lock:
@@ -155,9 +137,9 @@ def listening_on(proxy: Proxy) -> socket.socket:
 
 @pytest.mark.parametrize("sockets", ["own", "of_the_manager"])
 def test_ten_successions_under_load_refuse_and_reset_nobody(
-    tmp_path: Path, echoing: Backend, enter: Callable, keep: Callable, sockets: str
+    tmp_path: Path, backend: Backend, enter: Callable, keep: Callable, sockets: str
 ):
-    proxy = Proxy(tmp_path, routes={"app.example.com": echoing}, shutdown_timeout="120s", log_level="warn")
+    proxy = Proxy(tmp_path, routes={"app.example.com": backend}, shutdown_timeout="120s", log_level="warn")
     proxy.config.write_text(proxy.config.read_text().replace('level = "warn"', 'level = "info"'))
     manager = enter(Manager(tmp_path))
     passed = [enter(listening_on(proxy)).fileno()] if sockets == "of_the_manager" else []
@@ -169,12 +151,12 @@ def test_ten_successions_under_load_refuse_and_reset_nobody(
             short.more(50)
             for _ in range(LONG_EACH):
                 client = keep(proxy.connect())
-                exchange(client, HELLO)
+                expect_echo(client, HELLO)
                 held.append(client)
             # Each is used while servers come and go; and the backend gives up one that is silent for PATIENCE, which is
             # less than the whole takes on a busy machine.
             for client in held:
-                exchange(client, b"generation %d" % generation)
+                expect_echo(client, b"generation %d" % generation)
             heir = servers[-1].successor()
             if passed:
                 manager.run(heir, passed)
@@ -183,7 +165,7 @@ def test_ten_successions_under_load_refuse_and_reset_nobody(
         short.more(50)
     assert short.failures == []
     for number, client in enumerate(held):
-        exchange(client, b"still here %d" % number)
+        expect_echo(client, b"still here %d" % number)
         client.shutdown(socket.SHUT_WR)
         expect_eof(client)
     for server in servers[:-1]:
@@ -195,9 +177,9 @@ def test_ten_successions_under_load_refuse_and_reset_nobody(
 
 @pytest.mark.parametrize(("before", "after"), [(1, 2), (2, 1)])
 def test_a_successor_with_another_number_of_workers_serves_every_queue(
-    tmp_path: Path, echoing: Backend, enter: Callable, before: int, after: int
+    tmp_path: Path, backend: Backend, enter: Callable, before: int, after: int
 ):
-    proxy = enter(Proxy(tmp_path, routes={"app.example.com": echoing}, workers=before))
+    proxy = enter(Proxy(tmp_path, routes={"app.example.com": backend}, workers=before))
     proxy.config.write_text(proxy.config.read_text().replace(f"workers = {before}", f"workers = {after}"))
     with ShortConnections(proxy) as short:
         short.more(20)
@@ -253,7 +235,7 @@ def test_a_successor_that_dies_on_the_way_leaves_everything_as_it_was(
     assert proxy.cli("routes", "add", "other.example.com", backend.address).code == 0
     assert "active=" in proxy.cli("status").out
     with proxy.connect() as client:
-        exchange(client, client_hello("other.example.com"))
+        expect_echo(client, client_hello("other.example.com"))
     assert proxy.stop() == 0
     assert not proxy.admin_socket.exists()  # it is this server's again, and goes with it
 
@@ -310,7 +292,7 @@ def test_a_successor_that_cannot_start_says_why_and_the_old_one_serves_on(proxy:
     proxy.config.write_text(good)
     assert proxy.cli("status").code == 0
     with proxy.connect() as client:
-        exchange(client, HELLO)
+        expect_echo(client, HELLO)
 
 
 def test_a_successor_that_fails_with_the_database_open_gives_it_back(proxy: AdministeredProxy, backend: Backend):
@@ -369,11 +351,11 @@ def test_a_successor_makes_the_api_s_socket_anew_where_somebody_has_removed_it(
 
 @pytest.mark.parametrize("end", ["fails", "succeeds"])
 def test_a_stop_during_a_take_over_is_obeyed_when_it_is_known_who_serves(
-    tmp_path: Path, echoing: Backend, enter: Callable, end: str
+    tmp_path: Path, backend: Backend, enter: Callable, end: str
 ):
-    proxy = enter(Proxy(tmp_path, routes={"app.example.com": echoing}, shutdown_timeout="120s"))
+    proxy = enter(Proxy(tmp_path, routes={"app.example.com": backend}, shutdown_timeout="120s"))
     with proxy.connect() as client:
-        exchange(client, HELLO)
+        expect_echo(client, HELLO)
         with Taker(proxy) as taker:
             for step in STEPS[:2]:
                 taker.ask(step)
@@ -384,7 +366,7 @@ def test_a_stop_during_a_take_over_is_obeyed_when_it_is_known_who_serves(
         proxy.wait_log(msg=re.compile("^handed over" if end == "succeeds" else "^stopping"))
         if end == "succeeds":  # and this process got the order to stop
             proxy.wait_log(msg=re.compile("^stopping: open connections"), active="1")
-        exchange(client, b"not cut")
+        expect_echo(client, b"not cut")
     assert proxy.wait_end() == 0
     decisive = re.compile("^handed over|did not take over|^stopping")
     first = proxy.lines(msg=decisive)[0]["msg"]
@@ -397,7 +379,7 @@ def test_a_stop_during_a_take_over_is_obeyed_when_it_is_known_who_serves(
 
 def test_upgrade_puts_a_new_process_in_the_place_of_the_old(proxy: AdministeredProxy):
     held = proxy.connect()
-    exchange(held, HELLO)
+    expect_echo(held, HELLO)
     answer = proxy.cli("upgrade")
     assert answer.code == 0, answer.err
     new, old = map(int, re.findall(r"pid (\d+)", answer.out))
@@ -405,9 +387,9 @@ def test_upgrade_puts_a_new_process_in_the_place_of_the_old(proxy: AdministeredP
         assert old == proxy.pid
         proxy.wait_log(msg="serving", count=2)  # the new one goes on with the old one's log
         with proxy.connect() as client:
-            exchange(client, HELLO)
+            expect_echo(client, HELLO)
         with held:
-            exchange(held, b"of the old one")
+            expect_echo(held, b"of the old one")
     finally:
         os.kill(new, signal.SIGTERM)
     proxy.wait_log(msg="stopped", count=2)
@@ -430,33 +412,33 @@ def children_of(pid: int) -> list[int]:
 
 
 @pytest.fixture
-def kept(tmp_path: Path, echoing: Backend, enter: Callable) -> Proxy:
+def kept(tmp_path: Path, backend: Backend, enter: Callable) -> Proxy:
     """A server with a keeper; `pid` is the keeper's."""
-    proxy = Proxy(tmp_path, routes={"app.example.com": echoing}, shutdown_timeout="120s")
+    proxy = Proxy(tmp_path, routes={"app.example.com": backend}, shutdown_timeout="120s")
     proxy._command.insert(2, "--keeper")
     return enter(proxy)
 
 
 def test_the_keepers_stop_waits_for_the_connections_and_answers_as_the_server_does(kept: Proxy):
     with kept.connect() as client:
-        exchange(client, HELLO)
+        expect_echo(client, HELLO)
         kept.send_signal(signal.SIGTERM)
         kept.wait_log(msg=re.compile("^stopping"))
-        exchange(client, b"finishing")
+        expect_echo(client, b"finishing")
     assert kept.wait_end() == 0
 
 
 def test_a_signal_to_keeper_and_server_alike_counts_once(kept: Proxy):
     (server,) = children_of(kept.pid)
     with kept.connect() as client:
-        exchange(client, HELLO)
+        expect_echo(client, HELLO)
         for pid in (kept.pid, server):
             os.kill(pid, signal.SIGHUP)
         kept.wait_log(msg=re.compile("^received SIGHUP"))
         for pid in (kept.pid, server):
             os.kill(pid, signal.SIGTERM)
         kept.wait_log(msg=re.compile("^stopping"))
-        exchange(client, b"not cut")
+        expect_echo(client, b"not cut")
     assert kept.wait_end() == 0
     assert len(kept.lines(msg=re.compile("^received SIGHUP"))) == 1
     assert kept.lines(msg=re.compile("second signal")) == []
@@ -492,7 +474,7 @@ def test_the_watchdogs_signal_ends_a_server_that_is_stopped_at_once(kept: Proxy)
 
 def test_a_second_signal_to_the_keeper_cuts(kept: Proxy):
     with kept.connect() as client:
-        exchange(client, HELLO)
+        expect_echo(client, HELLO)
         kept.send_signal(signal.SIGTERM)
         kept.wait_log(msg=re.compile("^stopping"))
         kept.send_signal(signal.SIGTERM)
@@ -502,8 +484,8 @@ def test_a_second_signal_to_the_keeper_cuts(kept: Proxy):
 
 def test_the_server_does_not_outlive_a_keeper_that_is_killed(kept: Proxy):
     (server,) = children_of(kept.pid)
-    with kept.connect() as client:  # which would take long, after an order to stop
-        exchange(client, HELLO)
+    with kept.connect() as client:  # for which it would take its time, if it were only asked to stop
+        expect_echo(client, HELLO)
         kept.kill()
         until(lambda: not Path(f"/proc/{server}").exists(), "the server is gone with its keeper")
 
@@ -511,9 +493,9 @@ def test_the_server_does_not_outlive_a_keeper_that_is_killed(kept: Proxy):
 # ---- the service manager
 
 
-def test_the_manager_is_told_and_keeps_the_sockets_over_a_crash(tmp_path: Path, echoing: Backend, enter: Callable):
+def test_the_manager_is_told_and_keeps_the_sockets_over_a_crash(tmp_path: Path, backend: Backend, enter: Callable):
     manager = enter(Manager(tmp_path))
-    proxy = Proxy(tmp_path, routes={"app.example.com": echoing}, workers=2)
+    proxy = Proxy(tmp_path, routes={"app.example.com": backend}, workers=2)
     manager.run(proxy, [])
     proxy.start()
     manager.hear("READY=1")
@@ -538,10 +520,10 @@ def test_the_manager_is_told_and_keeps_the_sockets_over_a_crash(tmp_path: Path, 
 
 
 def test_the_manager_gives_up_the_sockets_of_a_listener_that_is_configured_no_more(
-    tmp_path: Path, echoing: Backend, enter: Callable
+    tmp_path: Path, backend: Backend, enter: Callable
 ):
     manager = enter(Manager(tmp_path))
-    routes = {"app.example.com": echoing}
+    routes = {"app.example.com": backend}
     proxy = Proxy(tmp_path, listeners=[Listener(routes), Listener(routes)], workers=1)
     manager.run(proxy, [])
     proxy.start()
@@ -557,13 +539,13 @@ def test_the_manager_gives_up_the_sockets_of_a_listener_that_is_configured_no_mo
         until(lambda: gone in manager.told, "what nobody listens with is given up: clients would wait there for ever")
         assert f"FDSTOREREMOVE=1\nFDNAME=127.0.0.1_{proxy.ports[0]}" not in manager.told
         with heir.connect() as client:
-            exchange(client, HELLO)
+            expect_echo(client, HELLO)
     proxy._release_ports()
 
 
-def test_the_watchdog_is_not_fed_while_one_worker_hangs(tmp_path: Path, echoing: Backend, enter: Callable, keep: Callable):
+def test_the_watchdog_is_not_fed_while_one_worker_hangs(tmp_path: Path, backend: Backend, enter: Callable, keep: Callable):
     manager = enter(Manager(tmp_path))
-    proxy = Proxy(tmp_path, routes={"app.example.com": echoing}, workers=2)
+    proxy = Proxy(tmp_path, routes={"app.example.com": backend}, workers=2)
     manager.run(proxy, [])
     served = 0
 

@@ -29,11 +29,7 @@ from certs import Certificate
 from harness import (
     PATIENCE,
     REPOSITORY,
-    Client,
     Proxy,
-    client_hello,
-    expect_rst,
-    recv_exactly,
     reserve_port,
 )
 
@@ -409,41 +405,6 @@ class AdministeredProxy(Proxy):
             self.rows("SELECT * FROM firewall_rules"),
             self.rows("SELECT * FROM audit"),
         )
-
-    # ---- traffic
-
-    @contextlib.contextmanager
-    def open_connection(
-        self, name: str = "app.example.com", source: str | None = None, listener: int = 0
-    ) -> Iterator[Client]:
-        """A connection that has reached a backend that echoes."""
-        with self.connect(source, listener=listener) as client:
-            expect_echo(client, client_hello(name))
-            yield client
-
-    def expect_served(self, name: str = "app.example.com", source: str | None = None, listener: int = 0) -> str:
-        """A new connection reaches a backend that echoes. Returns the backend's address."""
-        with self.open_connection(name, source, listener) as client:
-            pass
-        return self.outcome(client)["backend"]
-
-    def expect_refused(
-        self, reason: str, name: str = "app.example.com", source: str | None = None, listener: int = 0
-    ) -> None:
-        """A new connection is reset, for this reason."""
-        with self.connect(source, listener=listener) as client:
-            try:
-                if not client.was_reset:
-                    client.sendall(client_hello(name))
-            except ConnectionResetError:
-                client.was_reset = True
-            expect_rst(client)
-        assert self.outcome(client)["reason"] == reason
-
-
-def expect_echo(client: Client, data: bytes = b"ping") -> None:
-    client.sendall(data)
-    assert recv_exactly(client, len(data)) == data
 
 
 def rows(database: Path, query: str) -> list[tuple]:

@@ -30,6 +30,7 @@ from sockets import (
     SLOW_FACTOR,
     Client,
     address_text,
+    expect_echo,
     expect_eof,
     expect_rst,
     recv_exactly,
@@ -56,6 +57,7 @@ __all__ = [
     "binary",
     "client_hello",
     "echo",
+    "expect_echo",
     "expect_eof",
     "expect_rst",
     "recv_exactly",
@@ -280,6 +282,44 @@ class Proxy:
             client.close()
             raise
         return client
+
+    @contextlib.contextmanager
+    def open_connection(
+        self, name: str = "app.example.com", source: str | None = None, listener: int = 0
+    ) -> Iterator[Client]:
+        """A connection that has reached a backend that echoes."""
+        with self.connect(source, listener=listener) as client:
+            expect_echo(client, client_hello(name))
+            yield client
+
+    def expect_served(self, name: str = "app.example.com", source: str | None = None, listener: int = 0) -> str:
+        """A new connection reaches a backend that echoes. Returns the backend's address."""
+        with self.open_connection(name, source, listener) as client:
+            pass
+        return self.outcome(client)["backend"]
+
+    def expect_refused(
+        self, reason: str, name: str = "app.example.com", source: str | None = None, listener: int = 0
+    ) -> None:
+        """A new connection is reset, for this reason."""
+        with self.connect(source, listener=listener) as client:
+            try:
+                if not client.was_reset:
+                    client.sendall(client_hello(name))
+            except ConnectionResetError:
+                client.was_reset = True
+            expect_rst(client)
+        assert self.outcome(client)["reason"] == reason
+
+    def expect_blocked(
+        self, reason: str, source: str | None = None, host: str | None = None, listener: int = 0
+    ) -> None:
+        """A new connection is reset before it has said a word, for this reason."""
+        with self.connect(source, host, listener) as client:
+            expect_rst(client)
+            line = self.outcome(client)
+        assert (line["msg"], line["reason"]) == ("connection refused", reason)
+        assert "sni" not in line, "it is refused before its hello"
 
     # ---- log
 

@@ -92,6 +92,12 @@ def recv_to_eof(sock: socket.socket) -> bytes:
     return bytes(received)
 
 
+def expect_echo(sock: socket.socket, data: bytes = b"ping") -> None:
+    """Through a connection to an echo: what is sent comes back. With a hello, the connection is in its relay then."""
+    sock.sendall(data)
+    assert recv_exactly(sock, len(data)) == data
+
+
 def expect_eof(sock: socket.socket) -> None:
     """Nothing more comes, and the end is an orderly one (FIN)."""
     try:
