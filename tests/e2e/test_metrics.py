@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from admin import COUNTRY, MALLORY, AdministeredProxy, ServerTls, api, put, rule
+from admin import COUNTRY, MALLORY, AdministeredProxy, ServerTls, put, rule
 from geoip import write_database
 from harness import (
     OUTCOMES,

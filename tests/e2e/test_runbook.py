@@ -18,7 +18,7 @@ import pytest
 from tools import buf
 from certs import Authority
 from geoip import write_database
-from harness import PATIENCE, REPOSITORY, SLOW_FACTOR, binary
+from harness import PATIENCE, REPOSITORY, binary
 
 CONFIG = """\
 [[listeners]]
