@@ -26,7 +26,7 @@ from harness import Backend, Proxy, echo
 
 CLONE_NEWNET = 0x40000000  # sched.h
 
-pytest_plugins = ["hello_site", "time_limit"]
+pytest_plugins = ["hello_site", "relays", "time_limit"]
 
 
 @pytest.fixture

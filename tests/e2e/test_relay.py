@@ -13,8 +13,7 @@ import socket
 import statistics
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
 from itertools import cycle, islice
 from pathlib import Path
 
@@ -28,7 +27,6 @@ from harness import (
     ManualBackend,
     Proxy,
     address_text,
-    client_hello,
     echo,
     expect_eof,
     expect_rst,
@@ -37,6 +35,7 @@ from harness import (
     until,
     wait_until_delivered,
 )
+from relays import HELLO
 from traffic import (
     MIB,
     BlackHole,
@@ -49,8 +48,6 @@ from traffic import (
     shallow_listener,
 )
 
-HELLO = client_hello("app.example.com")
-
 # A proxy that has nothing to do is hardly busy. One that spins always is.
 BUSY_AT_REST = 0.5
 
@@ -62,65 +59,8 @@ BOTH_SIDES = pytest.mark.parametrize("side", ["client", "backend"])
 BOTH_WAYS = pytest.mark.parametrize("way", ["up", "down"])
 
 
-class Relay:
-    """One proxied connection, seen from both ends, after its hello has come through."""
-
-    def __init__(self, proxy: Proxy, client: Client, backend: socket.socket):
-        self.proxy = proxy
-        self.client = client
-        self.backend = backend
-        self.up = Lane(client, backend, seed=1)
-        self.down = Lane(backend, client, seed=2)
-
-    def end(self, side: str) -> socket.socket:
-        return self.client if side == "client" else self.backend
-
-    def lane(self, way: str) -> Lane:
-        return self.up if way == "up" else self.down
-
-    def close_in_order(self) -> None:
-        """Ends both streams, checks that they have, and that the log has the bytes moved."""
-        for side, other in ((self.client, self.backend), (self.backend, self.client)):
-            side.shutdown(socket.SHUT_WR)
-            expect_eof(other)
-        self.expect_outcome("completed")
-
-    def expect_outcome(self, reason: str, bytes_moved: bool = True) -> None:
-        line = self.proxy.outcome(self.client)
-        assert (line["msg"], line["reason"]) == ("connection closed", reason)
-        if bytes_moved:
-            assert int(line["bytes_up"]) == len(HELLO) + self.up.sent
-            assert int(line["bytes_down"]) == self.down.sent
-
-
 def other(side: str) -> str:
     return "backend" if side == "client" else "client"
-
-
-@pytest.fixture
-def open_relays(start_proxy: Callable, engine: str) -> Iterator[Callable[..., list[Relay]]]:
-    """open_relays(n, **settings of [proxy]): a new proxy, and n connections through it."""
-    with ExitStack() as stack:
-
-        def open_many(count: int, **settings: object) -> list[Relay]:
-            listener = stack.enter_context(ManualBackend())
-            proxy = start_proxy(routes={"*": listener}, splice=engine, **settings)
-            relays = []
-            for _ in range(count):
-                client = stack.enter_context(proxy.connect())
-                client.sendall(HELLO)
-                backend = stack.enter_context(listener.accept())
-                assert recv_exactly(backend, len(HELLO)) == HELLO
-                relays.append(Relay(proxy, client, backend))
-            return relays
-
-        yield open_many
-
-
-@pytest.fixture
-def open_relay(open_relays: Callable) -> Callable[..., Relay]:
-    """open_relay(**settings of [proxy]): a new proxy, and one connection through it."""
-    return lambda **settings: open_relays(1, **settings)[0]
 
 
 def assert_at_rest(proxy: Proxy) -> None:

@@ -26,7 +26,6 @@ from harness import (
     Backend,
     Client,
     Listener,
-    ManualBackend,
     Proxy,
     binary,
     client_hello,
@@ -36,7 +35,7 @@ from harness import (
     recv_exactly,
     until,
 )
-from traffic import MIB, BlackHole, Companion, Lane
+from traffic import MIB, BlackHole, Companion
 
 HELLO = client_hello("app.example.com")
 
@@ -106,60 +105,37 @@ def test_a_server_that_is_killed_leaves_ends_of_streams(start_proxy: Callable, b
     expect_eof(client)  # the kernel's doing; the runbook says so
 
 
-def test_the_backend_sees_the_reset_of_a_connection_that_was_cut(
-    start_proxy: Callable, keep: Callable, engine: str
-) -> None:
+def test_the_backend_sees_the_reset_of_a_connection_that_was_cut(open_relay: Callable) -> None:
     # Not an end of stream: the backend would take half a request for a whole one.
-    listener = keep(ManualBackend())
-    proxy = start_proxy(routes={"*": listener}, splice=engine)
-    client = keep(proxy.connect())
-    client.sendall(HELLO)
-    backend = keep(listener.accept())
-    recv_exactly(backend, len(HELLO))
-    assert proxy.stop() == 0
-    expect_rst(backend)
-    expect_rst(client)
+    relay = open_relay()
+    assert relay.proxy.stop() == 0
+    expect_rst(relay.backend)
+    expect_rst(relay.client)
 
 
-def test_a_transfer_that_ends_in_time_is_complete(
-    start_proxy: Callable, keep: Callable, engine: str
-) -> None:
-    listener = keep(ManualBackend())
-    proxy = start_proxy(routes={"*": listener}, splice=engine, shutdown_timeout=LONG)
-    client = keep(proxy.connect())
-    client.sendall(HELLO)
-    backend = keep(listener.accept())
-    recv_exactly(backend, len(HELLO))
-    down = Lane(backend, client, seed=3)
-    down.fill()
-    ask_to_stop(proxy)
-    down.pump(30 * MIB)
-    assert_refused(proxy)
-    backend.shutdown(socket.SHUT_WR)
-    expect_eof(client)
-    client.shutdown(socket.SHUT_WR)
-    expect_eof(backend)
+def test_a_transfer_that_ends_in_time_is_complete(open_relay: Callable) -> None:
+    relay = open_relay(shutdown_timeout=LONG)
+    relay.down.fill()
+    ask_to_stop(relay.proxy)
+    relay.down.pump(30 * MIB)
+    assert_refused(relay.proxy)
+    relay.backend.shutdown(socket.SHUT_WR)
+    expect_eof(relay.client)
+    relay.client.shutdown(socket.SHUT_WR)
+    expect_eof(relay.backend)
     # With its last connection the server ends too: it does not wait for the timeout.
-    assert proxy.wait_end() == 0
-    line = proxy.outcome(client)
+    assert relay.proxy.wait_end() == 0
+    line = relay.proxy.outcome(relay.client)
     assert (line["reason"], int(line["bytes_down"])) == ("completed", 30 * MIB)
 
 
-def test_a_stalled_transfer_is_cut_at_shutdown_timeout(
-    start_proxy: Callable, keep: Callable, engine: str
-) -> None:
-    listener = keep(ManualBackend())
-    proxy = start_proxy(routes={"*": listener}, splice=engine)
-    client = keep(proxy.connect())
-    client.sendall(HELLO)
-    backend = keep(listener.accept())
-    recv_exactly(backend, len(HELLO))
-    down = Lane(backend, client, seed=3)
-    down.fill()
-    assert proxy.stop() == 0
-    expect_rst(backend)
-    down.receive_until_reset()
-    assert proxy.outcome(client)["reason"] == "shutdown"
+def test_a_stalled_transfer_is_cut_at_shutdown_timeout(open_relay: Callable) -> None:
+    relay = open_relay()
+    relay.down.fill()
+    assert relay.proxy.stop() == 0
+    expect_rst(relay.backend)
+    relay.down.receive_until_reset()
+    assert relay.proxy.outcome(relay.client)["reason"] == "shutdown"
 
 
 @pytest.mark.parametrize(
