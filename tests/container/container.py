@@ -28,11 +28,15 @@ import sys
 import tempfile
 import threading
 import time
-import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(REPOSITORY / "tests/support"))
+
+import runbook  # noqa: E402
+import scenarios  # noqa: E402
+
 CACHE = REPOSITORY / "build/container"
 
 # The longest that each half may take, in seconds: several times what it takes here.
@@ -86,10 +90,6 @@ cgroup_manager = "cgroupfs"
 events_logger = "file"
 runtime = "runc"
 """
-
-
-class Skipped(Exception):
-    """The scenario needs what this machine does not have."""
 
 
 def say(text: str) -> None:
@@ -223,21 +223,10 @@ def build() -> int:
 
 def blocks() -> list[str]:
     """RUNBOOK.md's blocks that are marked `sh container`, in its order."""
-    found: list[str] = []
-    block, section = None, ""
-    for line in (REPOSITORY / "RUNBOOK.md").read_text().splitlines():
-        if block is not None:
-            if line == "```":
-                found.append("\n".join(block))
-                block = None
-            else:
-                block.append(line)
-        elif line == "```sh container":
-            assert section == SECTION, f"a block for containers in section {section!r}: nobody would run it"
-            block = []
-        elif line.startswith("## "):
-            section = line.removeprefix("## ")
-    return found
+    found = runbook.blocks(REPOSITORY / "RUNBOOK.md", "sh container")
+    strays = {section for section, _ in found} - {SECTION}
+    assert not strays, f"blocks for containers in sections {strays}: nobody would run them"
+    return [commands for _, commands in found]
 
 
 done_blocks: set[int] = set()
@@ -370,7 +359,7 @@ def need_bridge() -> None:
         ["podman", "run", "--rm", "-p", "127.0.0.1:9:9", "--entrypoint", "true", "mc-proxy"], capture_output=True, text=True
     )
     if probe.returncode != 0:
-        raise Skipped(f"the engine cannot make a network with a port here: {probe.stderr.strip()[-300:]}")
+        raise scenarios.Skipped(f"the engine cannot make a network with a port here: {probe.stderr.strip()[-300:]}")
 
 
 # ---- scenarios: the profile
@@ -416,7 +405,7 @@ def shipped_profile_is_made_from_the_default_that_it_names() -> None:
     assert named, "containers/README.md names no sum"
     is_that = run("sha256sum", DEFAULT_PROFILE).split()[0] == named[1]
     if not is_that:
-        raise Skipped(f"{DEFAULT_PROFILE} is another version here than the one that containers/README.md names")
+        raise scenarios.Skipped(f"{DEFAULT_PROFILE} is another version here than the one that containers/README.md names")
     made = run("containers/make-seccomp-profile", DEFAULT_PROFILE)
     assert PROFILE.read_text() == made, "make-seccomp-profile makes another one"
 
@@ -592,7 +581,7 @@ def stops_in_order() -> None:
 def compose() -> Iterator[Callable[..., str]]:
     """The command, over the engine's socket: `docker compose`, or the older docker-compose."""
     if shutil.which("docker-compose") is None:
-        raise Skipped("there is no docker-compose")
+        raise scenarios.Skipped("there is no docker-compose")
     socket_path = Path("/run/podman.sock")
     # Compose puts the profile's text into the request, as Docker wants it; podman wants a name there. So the profile is the
     # engine's default here, and the rest of the file as it is.
@@ -653,32 +642,12 @@ SCENARIOS = [
 ]
 
 
-def play(scenario: Callable[[], None]) -> str:
-    name = scenario.__name__
-    began = time.monotonic()
-    try:
-        scenario()
-    except Skipped as why:
-        say(f"skip {name}: {why}")
-        return "skipped"
-    except Exception as error:
-        where = traceback.extract_tb(error.__traceback__)
-        line = next((frame.lineno for frame in reversed(where) if frame.filename == __file__), 0)
-        say(f"FAIL {name}: line {line}: {type(error).__name__}: {error}")
-        return "failed"
-    say(f"ok {name} ({time.monotonic() - began:.1f} s)")
-    return "passed"
-
-
 def play_all(words: list[str]) -> int:
     settle(CACHE / "images")
     run("ip", "link", "set", "lo", "up")
-    chosen = [one for one in SCENARIOS if not words or any(word in one.__name__ for word in words)]
-    outcomes = [play(scenario) for scenario in chosen]
+    outcomes = scenarios.play(SCENARIOS, words)
     clear()
-    skipped = f", {outcomes.count('skipped')} skipped" if "skipped" in outcomes else ""
-    say(f"{outcomes.count('passed')} passed, {outcomes.count('failed')} failed{skipped}")
-    return 1 if "failed" in outcomes or not outcomes else 0
+    return scenarios.sum_up(outcomes)
 
 
 def main(words: list[str]) -> int:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+import runbook
 from tools import buf
 from certs import Authority
 from geoip import write_database
@@ -86,23 +87,10 @@ sys.exit(subprocess.call(["/srv/bin/buf", "curl", "--protocol", "grpc", *flags, 
 
 
 def blocks() -> dict[str, list[str]]:
-    """The commands of the page: section -> blocks. Those marked `sh systemd` are tests/vm/guest.py's, those
-    marked `sh container` tests/container/container.py's; yaml is no command."""
+    """The commands of the page: section -> blocks."""
     found: dict[str, list[str]] = {}
-    section, kind, block = "", "", []
-    for line in (REPOSITORY / "RUNBOOK.md").read_text().splitlines():
-        if kind:
-            if line != "```":
-                block.append(line)
-                continue
-            if kind == "sh":
-                found.setdefault(section, []).append("\n".join(block))
-            kind, block = "", []
-        elif line.startswith("```"):
-            kind = line.removeprefix("```")
-            assert kind in ("sh", "sh systemd", "sh container", "yaml"), f"nobody would run the commands of a block that begins with {line}"
-        elif line.startswith("## "):
-            section = line.removeprefix("## ")
+    for section, commands in runbook.blocks(REPOSITORY / "RUNBOOK.md", "sh"):
+        found.setdefault(section, []).append(commands)
     return found
 
 

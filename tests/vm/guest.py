@@ -4,8 +4,7 @@
 
   guest.py nspawn|qemu [NAME…]    all scenarios of that kind of machine, or those whose names have one of the words
 
-Each scenario prints `ok NAME`, `FAIL NAME: why` or `skip NAME: why`, and stands for itself: install() and serve() bring
-the machine to where it begins.
+Each scenario (scenarios.py) stands for itself: install() and serve() bring the machine to where it begins.
 """
 
 import contextlib
@@ -18,11 +17,11 @@ import signal
 import subprocess
 import sys
 import time
-import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import runbook
+import scenarios
 import traffic
 from stopped_thread import stopped_thread
 
@@ -68,10 +67,6 @@ pin_workers = true
 
 # Of mc-proxy.socket: its own is the first of them.
 BOTH_PORTS = "[Socket]\nListenStream=\nListenStream=443\nListenStream=8443\n"
-
-
-class Skipped(Exception):
-    """The scenario cannot be played here; the text says why."""
 
 
 # ---- the machine
@@ -643,7 +638,7 @@ def every_systemd_command_of_the_runbook_does_what_the_page_says() -> None:
     serve()
     shutil.copy("/payload/country.mmdb", "/tmp/GeoLite2-Country.mmdb")
     places: dict[str, int] = {}
-    for section, block in runbook.blocks(Path("/payload/RUNBOOK.md")):
+    for section, block in runbook.blocks(Path("/payload/RUNBOOK.md"), "sh systemd"):
         place = places[section] = places.get(section, -1) + 1
         prepare_block(section, place)
         told = run("bash", "-e", "-c", block)
@@ -748,32 +743,12 @@ QEMU = [
 ]
 
 
-def play(scenario: Callable[[], None]) -> str:
-    name = scenario.__name__
-    began = time.monotonic()
-    try:
-        scenario()
-    except Skipped as why:
-        print(f"skip {name}: {why}")
-        return "skipped"
-    except Exception as error:
-        where = traceback.extract_tb(error.__traceback__)
-        line = next((frame.lineno for frame in reversed(where) if frame.filename == __file__), 0)
-        print(f"FAIL {name}: line {line}: {type(error).__name__}: {error}")
-        return "failed"
-    print(f"ok {name} ({time.monotonic() - began:.1f} s)")
-    return "passed"
-
-
 def main(kind: str, *words: str) -> int:
     traffic.Echo(18443)
-    scenarios = [one for one in {"nspawn": NSPAWN, "qemu": QEMU}[kind] if not words or any(w in one.__name__ for w in words)]
-    outcomes = [play(scenario) for scenario in scenarios]
+    outcomes = scenarios.play({"nspawn": NSPAWN, "qemu": QEMU}[kind], words)
     if outcomes.count("failed"):
         print(run("journalctl", "--no-pager", "-u", "mc-proxy*", "-n", "25"))
-    skipped = f", {outcomes.count('skipped')} skipped" if "skipped" in outcomes else ""
-    print(f"{outcomes.count('passed')} passed, {outcomes.count('failed')} failed{skipped}")
-    return 1 if "failed" in outcomes or not outcomes else 0
+    return scenarios.sum_up(outcomes)
 
 
 if __name__ == "__main__":

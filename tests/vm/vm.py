@@ -141,7 +141,10 @@ def payload(deb: Path, folder: Path) -> None:
     """What the guest finds in /payload."""
     folder.mkdir()
     shutil.copy(deb, folder / "mc-proxy.deb")
-    for path in ("tests/vm/guest.py", "tests/vm/runbook.py", "tests/vm/traffic.py", "tests/e2e/lib/hello.py", "tests/e2e/lib/stopped_thread.py", "RUNBOOK.md"):
+    for path in (
+        "RUNBOOK.md", "tests/vm/guest.py", "tests/vm/traffic.py", "tests/support/runbook.py", "tests/support/scenarios.py",
+        "tests/e2e/lib/hello.py", "tests/e2e/lib/stopped_thread.py",
+    ):  # fmt: skip
         shutil.copy(REPOSITORY / path, folder)
     shutil.copytree(REPOSITORY / "tests/e2e", folder / "tests/e2e", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(REPOSITORY / "tests/support", folder / "tests/support")
