@@ -6,7 +6,6 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -23,6 +22,8 @@
 #include "admin/limits.hpp"
 #include "net/socket_address.hpp"
 #include "support/catch.hpp"
+#include "support/descriptors.hpp"
+#include "unit/net/loopback.hpp"
 
 using namespace mc;
 using namespace mc::admin;
@@ -37,12 +38,8 @@ class Door {
  public:
   Door() {
     REQUIRE(acceptor != nullptr);
-    SocketAddress address = *SocketAddress::parse_listen("127.0.0.1:0");
-    REQUIRE(::bind(listener_.get(), address.data(), address.size()) == 0);
-    REQUIRE(::listen(listener_.get(), 64) == 0);
-    socklen_t size = SocketAddress::kCapacity;
-    REQUIRE(::getsockname(listener_.get(), address.data(), &size) == 0);
-    address_ = address;
+    const int flags = ::fcntl(listener_.get(), F_GETFL);
+    REQUIRE(::fcntl(listener_.get(), F_SETFL, flags | O_NONBLOCK) == 0);
   }
 
   void start() {
@@ -55,8 +52,9 @@ class Door {
 
   /// A client's end; the kernel connects it, whether it is accepted or not.
   [[nodiscard]] Fd connect() const {
+    const SocketAddress to = address();
     Fd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    REQUIRE(::connect(fd.get(), address_.data(), address_.size()) == 0);
+    REQUIRE(::connect(fd.get(), to.data(), to.size()) == 0);
     return fd;
   }
 
@@ -86,30 +84,14 @@ class Door {
   }
 
   [[nodiscard]] int listener() const { return listener_.get(); }
+  [[nodiscard]] SocketAddress address() const { return test::address_of(listener_); }
 
   const std::unique_ptr<Acceptor> acceptor = Acceptor::make(kMax);
 
  private:
-  Fd listener_{::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
-  SocketAddress address_;
+  Fd listener_ = test::listening_socket();
   std::mutex mutex_;
   std::vector<Fd> kept_;
-};
-
-/// No descriptor can be had while this lives.
-class NoDescriptors {
- public:
-  NoDescriptors() {
-    REQUIRE(::getrlimit(RLIMIT_NOFILE, &before_) == 0);
-    const rlimit none{.rlim_cur = 3, .rlim_max = before_.rlim_max};
-    REQUIRE(::setrlimit(RLIMIT_NOFILE, &none) == 0);
-  }
-  NoDescriptors(const NoDescriptors&) = delete;
-  NoDescriptors& operator=(const NoDescriptors&) = delete;
-  ~NoDescriptors() { ::setrlimit(RLIMIT_NOFILE, &before_); }
-
- private:
-  rlimit before_{};
 };
 
 /// What the process takes of the CPU in that time.
@@ -185,13 +167,11 @@ TEST_CASE("without a descriptor accepting rests, does not spin, and goes on") {
   const Fd client = door.connect();
   REQUIRE(door.reaches(1));
   Fd waiting(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  SocketAddress address;
-  socklen_t size = SocketAddress::kCapacity;
-  REQUIRE(::getsockname(door.listener(), address.data(), &size) == 0);
+  const SocketAddress address = door.address();
   double cpu_seconds = 0;
   int connected = -1;
   {
-    const NoDescriptors none;
+    const test::DescriptorsBelow none(3);  // not fewer than the acceptor gives to poll(2)
     connected = ::connect(waiting.get(), address.data(), address.size());
     cpu_seconds = cpu_seconds_of(5 * kAcceptPause);
     CHECK(door.kept() == 1);

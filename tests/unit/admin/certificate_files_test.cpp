@@ -6,8 +6,6 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <grpcpp/generic/async_generic_service.h>
-#include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/grpcpp.h>
 #include <sys/stat.h>
 
@@ -15,7 +13,6 @@
 #include <chrono>
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <initializer_list>
 #include <iterator>
 #include <memory>
@@ -24,11 +21,13 @@
 
 #include "rpc/limits.hpp"
 #include "support/catch.hpp"
+#include "unit/admin/generic_call.hpp"
 #include "unit/rpc/workshop.hpp"
 
 using namespace mc;
 using namespace mc::admin;
 using namespace mc::rpc;
+using namespace mc::admin::test;
 using namespace mc::rpc::test;
 
 namespace {
@@ -62,20 +61,6 @@ std::string renewed_to(CertificateFiles& files) {
   return *answer ? (*answer)->subject : answer->error().message;
 }
 
-/// Replies to every call.
-class Service : public grpc::CallbackGenericService {
-  class Reactor : public grpc::ServerGenericBidiReactor {
-   public:
-    void OnDone() override { delete this; }
-  };
-
-  grpc::ServerGenericBidiReactor* CreateReactor(grpc::GenericCallbackServerContext*) override {
-    auto* const reactor = new Reactor;
-    reactor->Finish(grpc::Status(grpc::StatusCode::ABORTED, "served"));
-    return reactor;
-  }
-};
-
 /// A gRPC server with two ports of the same credentials.
 class Server {
  public:
@@ -95,7 +80,9 @@ class Server {
   int port = 0, other_port = 0;
 
  private:
-  Service service_;
+  StatusService service_{[](const grpc::GenericCallbackServerContext&) {
+    return grpc::Status(grpc::StatusCode::ABORTED, "served");
+  }};
   std::unique_ptr<grpc::Server> server_;
 };
 
@@ -111,26 +98,12 @@ std::string server_seen(const Workshop& workshop, int port, const std::string& c
   }
   grpc::ChannelArguments arguments;
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);  // else connections are shared
-  grpc::GenericStub stub(grpc::CreateCustomChannel(fmt::format("localhost:{}", port),
-                                                   grpc::SslCredentials(options), arguments));
-  grpc::ClientContext context;
-  context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(20));
-  grpc::CompletionQueue queue;
-  const auto call = stub.PrepareUnaryCall(&context, "/mc.Test/Call", grpc::ByteBuffer(), &queue);
-  call->StartCall();
-  grpc::ByteBuffer answer;
-  grpc::Status status;
-  call->Finish(&answer, &status, nullptr);
-  void* tag = nullptr;
-  bool is_ok = false;
-  queue.Next(&tag, &is_ok);
-  if (status.error_message() != "served") {
-    INFO(status.error_message());
-    CHECK(status.error_code() == grpc::StatusCode::UNAVAILABLE);
-    return "refused";
-  }
-  const auto names = context.auth_context()->FindPropertyValues("x509_common_name");
-  return names.empty() ? "" : std::string(names.front().data(), names.front().size());
+  const Answer answer = call(grpc::CreateCustomChannel(fmt::format("localhost:{}", port),
+                                                       grpc::SslCredentials(options), arguments));
+  if (answer.status.error_message() == "served") return answer.server_name;
+  INFO(answer.status.error_message());
+  CHECK(answer.status.error_code() == grpc::StatusCode::UNAVAILABLE);
+  return "refused";
 }
 
 }  // namespace

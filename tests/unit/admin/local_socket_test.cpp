@@ -7,59 +7,37 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <grpcpp/create_channel_posix.h>
-#include <grpcpp/generic/async_generic_service.h>
-#include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/grpcpp.h>
 #include <poll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include <chrono>
-#include <cstdlib>
 #include <ctime>
 #include <filesystem>
 #include <fstream>
 #include <memory>
 #include <set>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "admin/limits.hpp"
+#include "support/as_user.hpp"
 #include "support/catch.hpp"
+#include "support/files.hpp"
+#include "unit/admin/generic_call.hpp"
 
 using namespace mc;
 using namespace mc::admin;
 
 namespace {
 
-constexpr uid_t kNobody = 65534;
-
-/// A directory that is removed with its content. Others may enter it.
-class TempDir {
+class TempDir : public mc::test::TempDir {
  public:
-  TempDir() {
-    std::string name = std::filesystem::temp_directory_path() / "mc-proxy-admin-XXXXXX";
-    REQUIRE(::mkdtemp(name.data()) != nullptr);
-    REQUIRE(::chmod(name.c_str(), 0755) == 0);
-    path_ = std::filesystem::canonical(name);
-  }
-  TempDir(const TempDir&) = delete;
-  TempDir& operator=(const TempDir&) = delete;
-  ~TempDir() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-
-  [[nodiscard]] std::string file(const std::string& name) const { return path_ + "/" + name; }
   [[nodiscard]] std::string socket() const { return file("admin.sock"); }
-
- private:
-  std::string path_;
 };
 
 /// Sets the umask for a while.
@@ -110,12 +88,6 @@ void leave_socket(const std::string& path) {
   REQUIRE(::listen(fd.get(), 1) == 0);
 }
 
-mode_t mode_of(const std::string& path) {
-  struct stat status{};
-  REQUIRE(::lstat(path.c_str(), &status) == 0);
-  return status.st_mode & 07777;
-}
-
 bool is_readable(const Fd& fd, std::chrono::milliseconds wait) {
   pollfd event{.fd = fd.get(), .events = POLLIN, .revents = 0};
   return ::poll(&event, 1, static_cast<int>(wait.count())) == 1;
@@ -124,34 +96,10 @@ bool is_readable(const Fd& fd, std::chrono::milliseconds wait) {
 /// gRPC's server sends first: its settings.
 bool is_accepted(const Fd& fd) { return is_readable(fd, std::chrono::seconds(20)); }
 
-/// Replies to each call with what it knows of the caller.
-class Service : public grpc::CallbackGenericService {
- public:
-  void set_socket(const LocalSocket& socket) { socket_ = &socket; }
-
- private:
-  class Reactor : public grpc::ServerGenericBidiReactor {
-   public:
-    void OnDone() override { delete this; }
-  };
-
-  grpc::ServerGenericBidiReactor* CreateReactor(
-      grpc::GenericCallbackServerContext* context) override {
-    const auto peer = socket_->peer(context->peer());
-    auto* const reactor = new Reactor;
-    reactor->Finish(grpc::Status(grpc::StatusCode::ABORTED,
-                                 context->peer() + " " + (peer ? describe(*peer) : "nobody")));
-    return reactor;
-  }
-
-  const LocalSocket* socket_ = nullptr;
-};
-
 /// A gRPC server that has a local socket, and a TCP port.
 class Server {
  public:
   explicit Server(const std::string& path) : socket(open(path)) {
-    service_.set_socket(*socket);
     grpc::ServerBuilder builder;
     builder.RegisterCallbackGenericService(&service_);
     builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
@@ -168,25 +116,18 @@ class Server {
   int port = 0;
 
  private:
-  Service service_;
+  // With what it knows of the caller.
+  admin::test::StatusService service_{[this](const grpc::GenericCallbackServerContext& context) {
+    const auto peer = socket->peer(context.peer());
+    return grpc::Status(grpc::StatusCode::ABORTED,
+                        context.peer() + " " + (peer ? describe(*peer) : "nobody"));
+  }};
   std::unique_ptr<grpc::Server> server_;
 };
 
 /// The message that the server returns, or gRPC's own.
 std::string answer_of(const std::shared_ptr<grpc::Channel>& channel) {
-  grpc::GenericStub stub(channel);
-  grpc::ClientContext context;
-  context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(20));
-  grpc::CompletionQueue queue;
-  const auto call = stub.PrepareUnaryCall(&context, "/mc.Test/Call", grpc::ByteBuffer(), &queue);
-  call->StartCall();
-  grpc::ByteBuffer answer;
-  grpc::Status status;
-  call->Finish(&answer, &status, nullptr);
-  void* tag = nullptr;
-  bool is_ok = false;
-  queue.Next(&tag, &is_ok);
-  return status.error_message();
+  return admin::test::call(channel).status.error_message();
 }
 
 std::shared_ptr<grpc::Channel> channel_of(Fd connection) {
@@ -196,25 +137,16 @@ std::shared_ptr<grpc::Channel> channel_of(Fd connection) {
 
 std::string fd_of(const std::string& answer) { return answer.substr(0, answer.find(' ')); }
 
-/// Does `work` as another user, on a thread of its own: the system call, unlike the library's, does
-/// not change the other threads.
-template <class Work>
-void as_user(uid_t uid, Work work) {
-  std::thread([&] {
-    if (::syscall(SYS_setresuid, uid, uid, uid) == 0) work();
-  }).join();
-}
-
 }  // namespace
 
 TEST_CASE("only the owner may open the socket, whatever the umask") {
   const TempDir dir;
   const Umask mask(GENERATE(0U, 022U, 077U, 0177U));
   const auto socket = open(dir.socket());
-  CHECK(mode_of(dir.socket()) == 0600);
+  CHECK(mc::test::mode_of(dir.socket()) == 0600);
   if (::geteuid() == 0) {
     bool is_connected = true;
-    as_user(kNobody, [&] { is_connected = bool(connect_raw(dir.socket())); });
+    mc::test::as_user(mc::test::kNobody, [&] { is_connected = bool(connect_raw(dir.socket())); });
     CHECK(!is_connected);
   }
 }
@@ -296,7 +228,7 @@ TEST_CASE("a directory without permission is named") {
   if (::geteuid() != 0) return;
   const TempDir dir;
   std::string error;
-  as_user(kNobody, [&] { error = open_error(dir.socket()); });
+  mc::test::as_user(mc::test::kNobody, [&] { error = open_error(dir.socket()); });
   CHECK(error.contains("may not make it in \"/"));
 }
 
@@ -318,9 +250,9 @@ TEST_CASE("another user's call is told from the owner's") {
   if (::geteuid() != 0) return;
   const TempDir dir;
   const Server server(dir.socket());
-  REQUIRE(::chown(dir.socket().c_str(), kNobody, kNobody) == 0);
+  REQUIRE(::chown(dir.socket().c_str(), mc::test::kNobody, mc::test::kNobody) == 0);
   Fd connection;
-  as_user(kNobody, [&] { connection = connect_raw(dir.socket()); });
+  mc::test::as_user(mc::test::kNobody, [&] { connection = connect_raw(dir.socket()); });
   const auto theirs = channel_of(std::move(connection));
   const auto ours = channel_of(connect_raw(dir.socket()));
   CHECK(answer_of(theirs).contains("uid=65534"));

@@ -7,26 +7,16 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include <cstdlib>
-#include <filesystem>
 #include <string>
 
 #include "base/fd.hpp"
 #include "support/catch.hpp"
+#include "support/files.hpp"
 
 namespace {
 
 constexpr uid_t kUser = 65534;
 constexpr gid_t kGroup = 65533;
-
-struct Directory {
-  Directory() { REQUIRE(::mkdtemp(path.data()) != nullptr); }
-  ~Directory() { std::filesystem::remove_all(path); }
-  Directory(const Directory&) = delete;
-  Directory& operator=(const Directory&) = delete;
-
-  std::string path = std::filesystem::temp_directory_path() / "mc-proxy-owner.XXXXXX";
-};
 
 void make_file(const std::string& path) {
   REQUIRE(mc::Fd(::open(path.c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0600)));
@@ -50,9 +40,9 @@ uid_t user_of(const std::string& path) {
 TEST_CASE(
     "what root makes is for the owner of the file beside it, or of the directory before that") {
   if (::geteuid() != 0) return;
-  const Directory directory;
-  const std::string file = directory.path + "/mc-proxy.db";
-  REQUIRE(::chown(directory.path.c_str(), kUser, kGroup) == 0);
+  const mc::test::TempDir directory;
+  const std::string file = directory.file("mc-proxy.db");
+  REQUIRE(::chown(directory.path().c_str(), kUser, kGroup) == 0);
   const auto of_directory = mc::owner_beside(file);
   REQUIRE(of_directory.has_value());
   CHECK(of_directory->user == kUser);
@@ -61,13 +51,13 @@ TEST_CASE(
   const auto of_file = mc::owner_beside(file);
   REQUIRE(of_file.has_value());
   CHECK(of_file->user == 0);
-  CHECK_FALSE(mc::owner_beside(directory.path + "/none/mc-proxy.db").has_value());
+  CHECK_FALSE(mc::owner_beside(directory.file("none/mc-proxy.db")).has_value());
 }
 
 TEST_CASE("a socket is given away, and nothing that somebody has put in its place") {
   if (::geteuid() != 0) return;
-  const Directory directory;
-  const std::string path = directory.path + "/a.sock";
+  const mc::test::TempDir directory;
+  const std::string path = directory.file("a.sock");
   const mc::Owner owner{.user = kUser, .group = kGroup};
   SECTION("the socket") {
     make_socket(path);
@@ -80,15 +70,15 @@ TEST_CASE("a socket is given away, and nothing that somebody has put in its plac
     CHECK(user_of(path) == 0);
   }
   SECTION("a symbolic link to a socket") {
-    make_socket(directory.path + "/b.sock");
+    make_socket(directory.file("b.sock"));
     REQUIRE(::symlink("b.sock", path.c_str()) == 0);
     mc::give_socket(path, owner);
-    CHECK(user_of(directory.path + "/b.sock") == 0);
+    CHECK(user_of(directory.file("b.sock")) == 0);
     CHECK(user_of(path) == 0);
   }
   SECTION("a second name of another socket") {
-    make_socket(directory.path + "/b.sock");
-    REQUIRE(::link((directory.path + "/b.sock").c_str(), path.c_str()) == 0);
+    make_socket(directory.file("b.sock"));
+    REQUIRE(::link(directory.file("b.sock").c_str(), path.c_str()) == 0);
     mc::give_socket(path, owner);
     CHECK(user_of(path) == 0);
   }

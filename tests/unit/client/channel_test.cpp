@@ -6,19 +6,13 @@
 
 #include <fmt/format.h>
 #include <grpcpp/generic/async_generic_service.h>
-#include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/grpcpp.h>
-#include <netinet/in.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include <chrono>
 #include <cstdlib>
-#include <filesystem>
-#include <fstream>
 #include <initializer_list>
 #include <iterator>
 #include <memory>
@@ -29,12 +23,15 @@
 #include "admin/certificate_files.hpp"
 #include "admin/local_socket.hpp"
 #include "base/fd.hpp"
-#include "client/limits.hpp"
+#include "support/as_user.hpp"
 #include "support/catch.hpp"
+#include "unit/admin/generic_call.hpp"
+#include "unit/net/loopback.hpp"
 #include "unit/rpc/workshop.hpp"
 
 using namespace mc;
 using namespace mc::client;
+using namespace mc::admin::test;
 using namespace mc::rpc::test;
 using mc::admin::CertificateFiles;
 using mc::admin::LocalSocket;
@@ -49,9 +46,7 @@ ClientTls tls_of(const Workshop& workshop, std::string_view who, std::string_vie
   return {.ca = workshop.pem(ca), .certificate = workshop.pem(who), .key = workshop.key(who)};
 }
 
-constexpr uid_t kNobody = 65534;
-
-constexpr std::size_t kBigBytes = 8 * 1024 * 1024;  // twice gRPC's default limit
+constexpr std::size_t kBigBytes = 8 * 1024 * 1024;  // twice what gRPC allows unless told otherwise
 
 /// Replies with kBigBytes to each call, then with a status of its own.
 class Service : public grpc::CallbackGenericService {
@@ -135,36 +130,7 @@ std::string error_of(const Result<std::shared_ptr<grpc::Channel>>& channel) {
   return channel ? "" : channel.error().message;
 }
 
-struct Answer {
-  grpc::Status status;
-  std::size_t bytes = 0;
-};
-
-Answer call(const std::shared_ptr<grpc::Channel>& channel,
-            std::chrono::milliseconds wait = std::chrono::seconds(20)) {
-  grpc::GenericStub stub(channel);
-  grpc::ClientContext context;
-  context.set_deadline(std::chrono::system_clock::now() + wait);
-  grpc::CompletionQueue queue;
-  const auto pending = stub.PrepareCall(&context, "/mc.Test/Call", &queue);
-  const auto next = [&] {
-    void* tag = nullptr;
-    bool is_ok = false;
-    queue.Next(&tag, &is_ok);
-    return is_ok;
-  };
-  Answer answer;
-  pending->StartCall(nullptr);
-  next();
-  grpc::ByteBuffer part;
-  pending->Read(&part, nullptr);
-  if (next()) answer.bytes = part.Length();
-  pending->Finish(&answer.status, nullptr);
-  next();
-  return answer;
-}
-
-/// The error message of a call over TLS that fails.
+/// What a person is told whose call over TLS does not get through.
 std::string explained(const std::string& address, const ClientTls& tls) {
   const auto answer = call(channel_of(connect_tls(address, tls)));
   CHECK(answer.status.error_code() == grpc::StatusCode::UNAVAILABLE);
@@ -184,15 +150,6 @@ sockaddr_un address_of(const std::string& path) {
   address.sun_family = AF_UNIX;
   path.copy(address.sun_path, sizeof(address.sun_path) - 1);
   return address;
-}
-
-/// Does `work` as another user, on a thread of its own: the system call, unlike the library's, does
-/// not change the other threads.
-template <class Work>
-void as_user(uid_t uid, Work work) {
-  std::thread([&] {
-    if (::syscall(SYS_setresuid, uid, uid, uid) == 0) work();
-  }).join();
 }
 
 }  // namespace
@@ -245,12 +202,14 @@ TEST_CASE("who may not connect is told who may") {
   REQUIRE(socket.has_value());
   std::string error;
   SECTION("root alone") {
-    as_user(kNobody, [&] { error = error_of(connect_local({.socket = workshop.socket()})); });
+    mc::test::as_user(mc::test::kNobody,
+                      [&] { error = error_of(connect_local({.socket = workshop.socket()})); });
     CHECK(error.ends_with("the user with uid 65534 may not connect to it; run this as root"));
   }
   SECTION("the owner") {
     REQUIRE(::chown(workshop.socket().c_str(), 1, 1) == 0);
-    as_user(kNobody, [&] { error = error_of(connect_local({.socket = workshop.socket()})); });
+    mc::test::as_user(mc::test::kNobody,
+                      [&] { error = error_of(connect_local({.socket = workshop.socket()})); });
     CHECK(error.ends_with("run this as the user that owns it (daemon), or root"));
   }
 }
@@ -444,19 +403,12 @@ TEST_CASE("why a server refuses the client is told, though gRPC's server does no
 TEST_CASE("a server that hangs up at once is told from one that refuses the client") {
   const Workshop workshop;
   workshop.issue({.name = "alice", .use = "clientAuth"});
-  const Fd listener(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof(address);
-  REQUIRE(::bind(listener.get(), reinterpret_cast<const sockaddr*>(&address), size) == 0);
-  REQUIRE(::listen(listener.get(), 8) == 0);
-  REQUIRE(::getsockname(listener.get(), reinterpret_cast<sockaddr*>(&address), &size) == 0);
+  const Fd listener = mc::test::listening_socket();
   std::thread server([&] {
     for (int fd = -1; (fd = ::accept(listener.get(), nullptr, nullptr)) >= 0;) ::close(fd);
   });
   const std::string explanation =
-      explained(fmt::format("127.0.0.1:{}", ntohs(address.sin_port)), tls_of(workshop, "alice"));
+      explained(mc::test::address_of(listener).to_string(), tls_of(workshop, "alice"));
   ::shutdown(listener.get(), SHUT_RDWR);
   server.join();
   check_has(explanation, {"it closed the connection during the handshake; check"});

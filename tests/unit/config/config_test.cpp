@@ -5,16 +5,15 @@
 #include <unistd.h>
 
 #include <chrono>
-#include <cstdlib>
-#include <filesystem>
-#include <fstream>
 #include <ranges>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "config/limits.hpp"
+#include "support/as_user.hpp"
 #include "support/catch.hpp"
+#include "support/files.hpp"
 
 using namespace std::chrono_literals;
 using mc::LogFormat;
@@ -81,28 +80,11 @@ std::string route(std::string_view hostname, std::string_view backend = "127.0.0
          std::string(backend) + "\"\n";
 }
 
-/// A directory that is removed at the end of the test.
-class TemporaryDirectory {
- public:
-  TemporaryDirectory() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "mc-config-XXXXXX").string();
-    REQUIRE(::mkdtemp(pattern.data()) != nullptr);
-    path_ = pattern;
-  }
-  ~TemporaryDirectory() { std::filesystem::remove_all(path_); }
-  TemporaryDirectory(const TemporaryDirectory&) = delete;
-  TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
-
-  [[nodiscard]] std::string write(std::string_view name, std::string_view text) const {
-    const auto path = path_ / name;
-    std::ofstream(path) << text;
-    return path.string();
-  }
-  [[nodiscard]] std::string path() const { return path_.string(); }
-
- private:
-  std::filesystem::path path_;
-};
+std::string write(const mc::test::TempDir& directory, std::string_view name,
+                  std::string_view text) {
+  mc::test::write_file(directory.file(name), text);
+  return directory.file(name);
+}
 
 std::string load_error(const std::string& path) {
   const Parsed result = load(path);
@@ -521,39 +503,42 @@ TEST_CASE("A flood of problems is cut, and counted") {
 }
 
 TEST_CASE("A file is read from disk, and its problems bear its name") {
-  const TemporaryDirectory directory;
+  const mc::test::TempDir directory;
   const std::string good =
-      directory.write("good.toml", std::string(kDatabase) + std::string(kListener));
+      write(directory, "good.toml", std::string(kDatabase) + std::string(kListener));
   CHECK(load(good).has_value());
-  const std::string bad = directory.write("bad.toml", kListener);
+  const std::string bad = write(directory, "bad.toml", kListener);
   CHECK(load_error(bad).starts_with(bad + ": database.path is required"));
 }
 
 TEST_CASE("A file that cannot be read is told by its cause") {
-  const TemporaryDirectory directory;
-  CHECK(load_error(directory.path() + "/none.toml") ==
-        directory.path() +
-            "/none.toml: there is no such file; -c says where the configuration is\n");
+  const mc::test::TempDir directory;
+  CHECK(load_error(directory.file("none.toml")) ==
+        directory.file("none.toml") +
+            ": there is no such file; -c says where the configuration is\n");
   CHECK(load_error(directory.path()).contains("this is a directory"));
-  CHECK(load_error(directory.path() + "/a/b").contains("there is no such file"));
-  const std::string locked = directory.write("locked.toml", kListener);
+  CHECK(load_error(directory.file("a/b")).contains("there is no such file"));
+  const std::string locked = write(directory, "locked.toml", kListener);
   REQUIRE(::chmod(locked.c_str(), 0) == 0);
-  // The superuser may read it anyway.
-  if (::geteuid() != 0) CHECK(load_error(locked).contains("Permission denied"));
+  std::string error;
+  mc::test::without_privilege([&] {
+    if (const Parsed result = load(locked); !result) error = to_string(result.error());
+  });
+  CHECK(error.contains("Permission denied"));
   const std::string large =
-      directory.write("large.toml", std::string(mc::config::kConfigBytesMax + 1, '\n'));
+      write(directory, "large.toml", std::string(mc::config::kConfigBytesMax + 1, '\n'));
   CHECK(load_error(large).contains("larger than"));
 }
 
 TEST_CASE("Files that the configuration names must be there, unless the caller does without") {
-  const TemporaryDirectory directory;
-  const std::string there = directory.write("there", "x");
+  const mc::test::TempDir directory;
+  const std::string there = write(directory, "there", "x");
   const std::string text =
       std::string(kDatabase) + std::string(kListener) +
       "[grpc]\naddr = \"127.0.0.1:9090\"\ntls_cert = \"" + there +
       "\"\ntls_key = \"/nonexistent/key\"\nclient_ca = \"/tmp\"\n" +
       "[firewall]\ngeoip_db = \"/nonexistent/geo\"\nblocked_countries = [\"RU\"]\n";
-  const std::string path = directory.write("c.toml", text);
+  const std::string path = write(directory, "c.toml", text);
   const Parsed result = load(path);
   REQUIRE_FALSE(result.has_value());
   REQUIRE(result.error().size() == 3);

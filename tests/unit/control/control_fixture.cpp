@@ -3,7 +3,6 @@
 
 #include <fmt/format.h>
 
-#include <filesystem>
 #include <utility>
 
 #include "store/sqlite.hpp"
@@ -11,28 +10,17 @@
 namespace mc::control::test {
 namespace {
 
-std::string make_directory() {
-  std::string path = std::filesystem::temp_directory_path() / "mc-proxy-control.XXXXXX";
-  REQUIRE(::mkdtemp(path.data()) != nullptr);
-  return path;
-}
-
 constexpr std::string_view kListeners =
     "[[listeners]]\naddr = \":443\"\n[[listeners]]\naddr = \":8443\"\n";
 
 }  // namespace
 
 Plant::Plant(const std::string& toml)
-    : directory_(make_directory()),
-      database_(directory_ + "/mc-proxy.db"),
-      log_({.level = LogLevel::kError, .priorities = LogPriorities::kNever}) {
+    : log_({.level = LogLevel::kError, .priorities = LogPriorities::kNever}) {
   configure(toml);
 }
 
-Plant::~Plant() {
-  close();
-  std::filesystem::remove_all(directory_);
-}
+Plant::~Plant() { close(); }
 
 void Plant::configure(const std::string& toml) {
   const std::string listeners(toml.contains("[[listeners]]") ? "" : kListeners);

@@ -11,6 +11,7 @@
 #include "config/config.hpp"
 #include "control/control.hpp"
 #include "support/catch.hpp"
+#include "support/files.hpp"
 
 namespace mc::control::test {
 
@@ -46,8 +47,8 @@ class Plant {
   [[nodiscard]] std::string query(const std::string& sql) const;
 
  private:
-  std::string directory_;
-  std::string database_;
+  mc::test::TempDir directory_;
+  std::string database_ = directory_.file("mc-proxy.db");
   std::string toml_;
   Log log_;
   config::Config config_;

@@ -387,29 +387,6 @@ TEST_CASE("a server that stops takes no more changes", "[control]") {
   CHECK(refused(plant.control().replace_routes(":443", {}, by_test())).starts_with("stopping"));
 }
 
-TEST_CASE("routes belong to the listener of their name, or else of their address", "[control]") {
-  Plant plant;  // listeners :443 and :8443
-  REQUIRE(plant.open() == "");
-  const Listeners& listeners = plant.control().listeners();
-  const auto record = [](const char* listener, const char* hostname) {
-    return mc::store::RouteRecord{listener, {hostname, "192.0.2.1:1"}};
-  };
-  auto records =
-      std::vector{record("[::]:443", "a"), record("[0::0]:443", "a"), record("[0::0]:443", "b"),
-                  record(":8443", "a"),    record("[::]:8443", "b"),  record("192.0.2.1:443", "c"),
-                  record("nonsense", "d")};
-  const Assignment assignment = assign(records, listeners);
-  // Of two names of one address, the one with more routes; none beside the configured name.
-  CHECK(assignment.record_names == std::vector<std::string>{"[0::0]:443", ":8443"});
-  CHECK(assignment.left_behind ==
-        std::map<std::string, std::size_t>{
-            {"[::]:443", 1}, {"[::]:8443", 1}, {"192.0.2.1:443", 1}, {"nonsense", 1}});
-  rename(records, assignment, listeners);
-  CHECK(records[1].listener == ":443");
-  CHECK(records[2].listener == ":443");
-  CHECK(records[0].listener == "[::]:443");
-}
-
 TEST_CASE("a database that somebody changed while it was out is not taken back", "[control]") {
   Plant plant;
   REQUIRE(plant.open() == "");

@@ -17,7 +17,6 @@
 
 #include <array>
 #include <cstdint>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <future>
@@ -30,6 +29,7 @@
 #include "base/fd.hpp"
 #include "base/sanitized.hpp"
 #include "support/catch.hpp"
+#include "support/files.hpp"
 
 namespace mc::lifecycle {
 namespace {
@@ -177,21 +177,17 @@ long kernels_landlock() {
 class Places {
  public:
   Places() {
-    REQUIRE(::mkdtemp(root_.data()) != nullptr);
     for (const std::string& directory : {ours(), others()}) {
       std::filesystem::create_directory(directory);
       for (const char* name : {"/file", "/old"}) std::ofstream(directory + name) << "precious";
     }
   }
-  ~Places() { std::filesystem::remove_all(root_); }
-  Places(const Places&) = delete;
-  Places& operator=(const Places&) = delete;
 
-  [[nodiscard]] std::string ours() const { return root_ + "/ours"; }
-  [[nodiscard]] std::string others() const { return root_ + "/others"; }
+  [[nodiscard]] std::string ours() const { return root_.file("ours"); }
+  [[nodiscard]] std::string others() const { return root_.file("others"); }
 
  private:
-  std::string root_ = std::filesystem::temp_directory_path() / "mc-proxy-confinement.XXXXXX";
+  test::TempDir root_;
 };
 
 int try_to_open(const std::string& path, int flags) {
@@ -210,6 +206,15 @@ Outcomes change_files_in(const std::string& directory) {
 }
 
 }  // namespace
+
+TEST_CASE("capabilities are told by name") {
+  CHECK(capability_names("0000000000000000") == "none");
+  CHECK(capability_names("0000000000000400") == "net_bind_service");
+  CHECK(capability_names("000000000000400b") == "chown, dac_override, fowner, ipc_lock");
+  CHECK(capability_names("000001ffffffffff") == "all");
+  CHECK(capability_names("0000020000000000") == "41");
+  CHECK(capability_names("") == "unknown");
+}
 
 TEST_CASE("a confined process is refused what no proxy asks for, in the threads it has already") {
   if (!kernel_has_filters()) MC_SKIP("this kernel has no seccomp filters");

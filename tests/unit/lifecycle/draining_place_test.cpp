@@ -5,11 +5,10 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstdlib>
-#include <filesystem>
 #include <fstream>
 #include <string>
 #include "support/catch.hpp"
+#include "support/files.hpp"
 
 using namespace mc;
 using namespace mc::lifecycle;
@@ -17,15 +16,8 @@ using namespace mc::lifecycle;
 namespace {
 
 struct Scene {
-  Scene() {
-    std::string made = std::filesystem::temp_directory_path() / "mc-draining-XXXXXX";
-    directory = ::mkdtemp(made.data());
-    database = directory / "mc-proxy.db";
-  }
-  ~Scene() { std::filesystem::remove_all(directory); }
-
-  std::filesystem::path directory;
-  std::string database;
+  test::TempDir directory;
+  std::string database = directory.file("mc-proxy.db");
 };
 
 }  // namespace
@@ -99,5 +91,5 @@ TEST_CASE("other files beside the database are no draining places, and stay") {
     std::ofstream(scene.database + name) << "x";
   }
   CHECK(find_draining_places(scene.database).empty());
-  CHECK(std::distance(std::filesystem::directory_iterator(scene.directory), {}) == 7);
+  CHECK(scene.directory.names().size() == 7);
 }

@@ -4,14 +4,11 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
-#include <cstdlib>
 #include <filesystem>
 #include <future>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -21,30 +18,14 @@
 #include "lifecycle/predecessor.hpp"
 #include "lifecycle/self_report.hpp"
 #include "support/catch.hpp"
+#include "support/files.hpp"
+#include "unit/net/loopback.hpp"
 
 namespace mc::lifecycle {
 namespace {
 
-std::string make_directory() {
-  std::string path = std::filesystem::temp_directory_path() / "mc-proxy-lifecycle.XXXXXX";
-  REQUIRE(::mkdtemp(path.data()) != nullptr);
-  return path;
-}
-
-Fd listening_socket() {
-  const SocketAddress address = *SocketAddress::parse_listen("127.0.0.1:0");
-  Fd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  REQUIRE(::bind(fd.get(), address.data(), address.size()) == 0);
-  REQUIRE(::listen(fd.get(), 16) == 0);
-  return fd;
-}
-
-SocketAddress address_of(const Fd& fd) {
-  SocketAddress address;
-  socklen_t size = SocketAddress::kCapacity;
-  REQUIRE(::getsockname(fd.get(), address.data(), &size) == 0);
-  return address;
-}
+using test::address_of;
+using test::listening_socket;
 
 // A server that only records the calls.
 class Notes final : public Incumbent {
@@ -76,7 +57,6 @@ class Notes final : public Incumbent {
 struct Scene {
   explicit Scene(std::vector<int> sockets, const Patience& limits = {})
       : patience(limits), notes(std::move(sockets)) {}
-  ~Scene() { std::filesystem::remove_all(directory); }
   Scene(const Scene&) = delete;
   Scene& operator=(const Scene&) = delete;
 
@@ -93,8 +73,8 @@ struct Scene {
   }
 
   const Patience patience;
-  std::string directory = make_directory();
-  std::string database = directory + "/mc-proxy.db";
+  test::TempDir directory;
+  std::string database = directory.file("mc-proxy.db");
   Log log{{.level = LogLevel::kError, .priorities = LogPriorities::kNever}};
   Notes notes;
   std::unique_ptr<Handover> handover = std::move(*Handover::open(database, notes, log, patience));
@@ -261,8 +241,8 @@ TEST_CASE("a server tells of itself to whoever asks, and can still be succeeded"
 }
 
 TEST_CASE("a server of an earlier version, which does not tell of itself, is told apart") {
-  const std::string directory = make_directory();
-  const std::string database = directory + "/mc-proxy.db";
+  const test::TempDir directory;
+  const std::string database = directory.file("mc-proxy.db");
   const Fd listener = listen_at(handover_path(database));
   auto earlier = std::async(std::launch::async, [&] {
     const Fd socket(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
@@ -275,84 +255,15 @@ TEST_CASE("a server of an earlier version, which does not tell of itself, is tol
   earlier.get();
   REQUIRE_FALSE(about.has_value());
   CHECK(about.error().message == "it is of another version");
-  std::filesystem::remove_all(directory);
-}
-
-TEST_CASE("what a later version tells of itself besides is passed over") {
-  SelfReport report;
-  for (const char* message :
-       {"landlock abi 9", "moon full", "", "listening", "listening [::]:443"}) {
-    add_message(report, message);
-  }
-  CHECK(report.confinement.landlock == "abi 9");
-  CHECK(report.listening == std::vector<std::string>{"[::]:443"});
-}
-
-TEST_CASE("capabilities are told by name") {
-  CHECK(capability_names("0000000000000000") == "none");
-  CHECK(capability_names("0000000000000400") == "net_bind_service");
-  CHECK(capability_names("000000000000400b") == "chown, dac_override, fowner, ipc_lock");
-  CHECK(capability_names("000001ffffffffff") == "all");
-  CHECK(capability_names("0000020000000000") == "41");
-  CHECK(capability_names("") == "unknown");
 }
 
 TEST_CASE("where no server runs there is no predecessor, also beside the socket of one that died") {
-  const std::string directory = make_directory();
-  const std::string database = directory + "/mc-proxy.db";
+  const test::TempDir directory;
+  const std::string database = directory.file("mc-proxy.db");
   CHECK(*Predecessor::find(database) == nullptr);
   listen_at(handover_path(database)).reset();  // the file stays
   CHECK(std::filesystem::exists(handover_path(database)));
   CHECK(*Predecessor::find(database) == nullptr);
-  std::filesystem::remove_all(directory);
-}
-
-TEST_CASE("a path longer than a socket's address serves all the same") {
-  const std::string directory = make_directory();
-  const std::string deep = directory + "/" + std::string(150, 'd');
-  std::filesystem::create_directory(deep);
-  const Fd listener = listen_at(deep + "/mc-proxy.db.handover");
-  CHECK(listener);
-  CHECK(connect_at(deep + "/mc-proxy.db.handover"));
-  std::filesystem::remove_all(directory);
-}
-
-TEST_CASE("inherited sockets are found by address, twins and what does not listen are left out") {
-  Fd first = listening_socket();
-  const SocketAddress address = address_of(first);
-  Fd twin(::dup(first.get()));
-  Fd silent(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  Fd other = listening_socket();
-  const SocketAddress other_address = address_of(other);
-  std::vector<Fd> all;
-  for (Fd* fd : {&first, &twin, &silent, &other}) all.push_back(std::move(*fd));
-  InheritedSockets inherited;
-  inherited.add(std::move(all));
-  CHECK(inherited.size() == 2);
-  const std::vector<Fd> taken = inherited.take(address);
-  REQUIRE(taken.size() == 1);
-  // A blocking one would block a reader that checks whether a client waits.
-  CHECK((::fcntl(taken[0].get(), F_GETFL) & O_NONBLOCK) != 0);
-  CHECK(inherited.take(address).empty());
-  CHECK(inherited.tcp_addresses() == std::vector{other_address});
-}
-
-TEST_CASE("an inherited Unix socket is found by its path") {
-  const std::string directory = make_directory();
-  const std::string path = directory + "/a.sock";
-  std::vector<Fd> sockets;
-  sockets.emplace_back(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  sockaddr_un address{.sun_family = AF_UNIX, .sun_path = {}};
-  path.copy(address.sun_path, path.size());
-  REQUIRE(::bind(sockets[0].get(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0);
-  REQUIRE(::listen(sockets[0].get(), 1) == 0);
-  InheritedSockets inherited;
-  inherited.add(std::move(sockets));
-  CHECK_FALSE(inherited.take_unix(directory + "/b.sock"));
-  CHECK(inherited.tcp_addresses().empty());
-  CHECK(inherited.take_unix(path));
-  CHECK(inherited.size() == 0);
-  std::filesystem::remove_all(directory);
 }
 
 }  // namespace mc::lifecycle

@@ -2,7 +2,6 @@
 #include "metrics/endpoint.hpp"
 
 #include <fcntl.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -15,6 +14,7 @@
 
 #include "base/descriptor_limit.hpp"
 #include "support/catch.hpp"
+#include "support/descriptors.hpp"
 
 namespace mc::metrics {
 namespace {
@@ -117,21 +117,14 @@ TEST_CASE("scrapes in a row share a text for a moment") {
 class NoDescriptors {
  public:
   NoDescriptors() {
-    REQUIRE(::getrlimit(RLIMIT_NOFILE, &before_) == 0);
-    rlimit few = before_;
-    few.rlim_cur = std::min<rlim_t>(few.rlim_cur, 256);
-    REQUIRE(::setrlimit(RLIMIT_NOFILE, &few) == 0);
     while (taken_.empty() || taken_.back()) {
       taken_.emplace_back(::open("/dev/null", O_RDONLY | O_CLOEXEC));
     }
     REQUIRE(errno == EMFILE);
   }
-  ~NoDescriptors() { ::setrlimit(RLIMIT_NOFILE, &before_); }
-  NoDescriptors(const NoDescriptors&) = delete;
-  NoDescriptors& operator=(const NoDescriptors&) = delete;
 
  private:
-  rlimit before_{};
+  test::DescriptorsBelow few_{256};
   std::vector<Fd> taken_;
 };
 

@@ -7,19 +7,14 @@
 #include <set>
 
 #include "support/catch.hpp"
+#include "unit/net/loopback.hpp"
 
 using mc::Fd;
 using mc::SocketAddress;
 using mc::net::open_listeners;
+using mc::test::address_of;
 
 namespace {
-
-SocketAddress bound_address(const Fd& fd) {
-  SocketAddress address;
-  socklen_t size = SocketAddress::kCapacity;
-  REQUIRE(::getsockname(fd.get(), address.data(), &size) == 0);
-  return address;
-}
 
 int option(const Fd& fd, int level, int name) {
   int value = -1;
@@ -35,7 +30,7 @@ TEST_CASE("the listeners of one address share its port, also one that the kernel
   REQUIRE(listeners.has_value());
   REQUIRE(listeners->size() == 3);
   std::set<std::uint16_t> ports;
-  for (const Fd& fd : *listeners) ports.insert(bound_address(fd).port());
+  for (const Fd& fd : *listeners) ports.insert(address_of(fd).port());
   CHECK(ports.size() == 1);
 }
 
@@ -43,7 +38,7 @@ TEST_CASE(
     "an address that is taken is an error that says whom to ask, even if its owner would share") {
   const auto first = open_listeners({*SocketAddress::parse_listen("127.0.0.1:0"), "first"}, 1);
   REQUIRE(first.has_value());
-  const SocketAddress taken = bound_address(first->front());
+  const SocketAddress taken = address_of(first->front());
   const auto second = open_listeners({taken, taken.to_string()}, 1);
   REQUIRE_FALSE(second.has_value());
   CHECK(second.error().message.find("address already in use") != std::string::npos);
@@ -72,7 +67,7 @@ TEST_CASE("clients inherit the options of streams, and backends get the same") {
   const auto listeners = open_listeners({*SocketAddress::parse_listen("127.0.0.1:0"), "here"}, 1);
   REQUIRE(listeners.has_value());
   const Fd client(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  const SocketAddress address = bound_address(listeners->front());
+  const SocketAddress address = address_of(listeners->front());
   REQUIRE(::connect(client.get(), address.data(), address.size()) == 0);
   const Fd accepted(::accept4(listeners->front().get(), nullptr, nullptr, SOCK_NONBLOCK));
   const Fd backend = mc::net::open_backend_socket(address);

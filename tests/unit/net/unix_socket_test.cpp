@@ -12,24 +12,12 @@
 #include <string>
 
 #include "support/catch.hpp"
+#include "support/files.hpp"
 
 using namespace mc;
 using namespace mc::net;
 
 namespace {
-
-struct Directory {
-  Directory() {
-    std::string name = std::filesystem::temp_directory_path() / "mc-proxy-net-XXXXXX";
-    REQUIRE(::mkdtemp(name.data()) != nullptr);
-    path = name;
-  }
-  Directory(const Directory&) = delete;
-  Directory& operator=(const Directory&) = delete;
-  ~Directory() { std::filesystem::remove_all(path); }
-
-  std::filesystem::path path;
-};
 
 Fd listening(const std::string& path) {
   Fd listener = new_unix_socket(SOCK_STREAM);
@@ -41,8 +29,8 @@ Fd listening(const std::string& path) {
 }  // namespace
 
 TEST_CASE("a Unix socket is reached at a path of any length") {
-  const Directory directory;
-  std::filesystem::path deep = directory.path;
+  const mc::test::TempDir directory;
+  std::filesystem::path deep = directory.path();
   const bool is_long = GENERATE(false, true);
   while (is_long && deep.string().size() <= kUnixPathMax) deep /= "a-directory-with-a-long-name";
   std::filesystem::create_directories(deep);
@@ -61,21 +49,22 @@ TEST_CASE("a Unix socket is reached at a path of any length") {
 }
 
 TEST_CASE("a Unix socket that cannot be had leaves the reason in errno") {
-  const Directory directory;
+  const mc::test::TempDir directory;
   const Fd fd = new_unix_socket(SOCK_STREAM);
-  CHECK_FALSE(connect_unix(fd.get(), directory.path / "none"));
+  CHECK_FALSE(connect_unix(fd.get(), directory.file("none")));
   CHECK(errno == ENOENT);
   CHECK_FALSE(connect_unix(fd.get(), ""));
   CHECK(errno == ENOENT);
-  CHECK_FALSE(bind_unix(fd.get(), directory.path / std::string(200, 'x')));
+  CHECK_FALSE(bind_unix(fd.get(), directory.file(std::string(200, 'x'))));
   CHECK(errno == ENAMETOOLONG);
-  CHECK_FALSE(bind_unix(fd.get(), directory.path / std::string(100, 'd') / std::string(50, 'x')));
+  CHECK_FALSE(
+      bind_unix(fd.get(), directory.file(std::string(100, 'd') + '/' + std::string(50, 'x'))));
   CHECK(errno == ENOENT);
 }
 
 TEST_CASE("a connect to a full queue waits for its limit and no longer") {
-  const Directory directory;
-  const std::string path = directory.path / "socket";
+  const mc::test::TempDir directory;
+  const std::string path = directory.file("socket");
   const Fd listener = listening(path);
   REQUIRE(::listen(listener.get(), 0) == 0);
   const Fd first = new_unix_socket(SOCK_STREAM);

@@ -11,7 +11,9 @@
 #include <string_view>
 
 #include "policy/limits.hpp"
+#include "support/as_user.hpp"
 #include "support/catch.hpp"
+#include "support/files.hpp"
 #include "unit/policy/test_database.hpp"
 
 namespace mc::policy {
@@ -95,14 +97,14 @@ TEST_CASE("a database says what it is and when it was built") {
 TEST_CASE("a database in use does not mind what becomes of its file") {
   const TestDatabase file("country");
   const auto database = open(file.path());
-  const std::string moved = read_file(TestDatabase("country_moved").path());
+  const std::string moved = test::read_file(TestDatabase("country_moved").path());
 
   // What `cp` does: for a while the file is empty, then it is half there, then it is another.
-  write_file(file.path(), "");
+  test::write_file(file.path(), "");
   CHECK(country(*database, "192.0.2.1") == "FR");
-  write_file(file.path(), std::string_view(moved).substr(0, moved.size() / 2));
+  test::write_file(file.path(), std::string_view(moved).substr(0, moved.size() / 2));
   CHECK(country(*database, "192.0.2.1") == "FR");
-  write_file(file.path(), moved);
+  test::write_file(file.path(), moved);
   CHECK(country(*database, "192.0.2.1") == "FR");
   CHECK(country(*open(file.path()), "192.0.2.1") == "IT");
   std::filesystem::remove(file.path());
@@ -123,7 +125,7 @@ TEST_CASE("an open database keeps no descriptor") {
 }
 
 TEST_CASE("a file that is not there is named, with where to get one") {
-  const TestDirectory directory;
+  const test::TempDir directory;
   const auto message = refusal(directory.file("missing.mmdb"));
   CHECK(says(message, "no such file"));
   CHECK(says(message, "download GeoLite2-Country.mmdb"));
@@ -132,45 +134,46 @@ TEST_CASE("a file that is not there is named, with where to get one") {
 }
 
 TEST_CASE("a file that may not be read is named, with what to do") {
-  if (::geteuid() == 0) return;  // root reads everything
   const TestDatabase file("country");
-  ::chmod(file.path().c_str(), 0);
-  CHECK(says(refusal(file.path()), "permission"));
+  REQUIRE(::chmod(file.path().c_str(), 0) == 0);
+  std::string message;
+  test::without_privilege([&] { message = refusal(file.path()); });
+  CHECK(says(message, "permission"));
 }
 
 TEST_CASE("an empty file is refused as empty") {
-  const TestDirectory directory;
-  write_file(directory.file("empty.mmdb"), "");
+  const test::TempDir directory;
+  test::write_file(directory.file("empty.mmdb"), "");
   CHECK(says(refusal(directory.file("empty.mmdb")), "empty"));
 }
 
 TEST_CASE("a FIFO is refused at once") {
-  const TestDirectory directory;
+  const test::TempDir directory;
   const auto path = directory.file("fifo.mmdb");
   REQUIRE(::mkfifo(path.c_str(), 0600) == 0);
   CHECK(says(refusal(path), "regular file"));
 }
 
 TEST_CASE("a file that is far too large is refused unread") {
-  const TestDirectory directory;
+  const test::TempDir directory;
   const auto path = directory.file("huge.mmdb");
-  write_file(path, "");
+  test::write_file(path, "");
   std::filesystem::resize_file(path, kGeoIpBytesMax + 1);
   CHECK(says(refusal(path), "more than 1073741824 bytes"));
 }
 
 TEST_CASE("a file of another format is refused as such") {
-  const TestDirectory directory;
+  const test::TempDir directory;
   const auto path = directory.file("other.mmdb");
-  write_file(path, "network,country\n192.0.2.0/24,FR\n");
+  test::write_file(path, "network,country\n192.0.2.0/24,FR\n");
   CHECK(says(refusal(path), "not a MaxMind database"));
 }
 
 TEST_CASE("a database cut off anywhere is refused, never read beyond its end") {
   const TestDatabase file("country");
-  const std::string whole = read_file(file.path());
+  const std::string whole = test::read_file(file.path());
   for (std::size_t size = 1; size < whole.size(); size += 7) {
-    write_file(file.path(), std::string_view(whole).substr(0, size));
+    test::write_file(file.path(), std::string_view(whole).substr(0, size));
     CHECK(says(refusal(file.path()), "not a whole one"));
   }
 }

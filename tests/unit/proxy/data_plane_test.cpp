@@ -5,7 +5,6 @@
 
 #include <fcntl.h>
 #include <poll.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -21,6 +20,7 @@
 #include <vector>
 
 #include "support/catch.hpp"
+#include "support/descriptors.hpp"
 #include "unit/proxy/plane_fixture.hpp"
 
 namespace mc::proxy {
@@ -28,23 +28,7 @@ namespace {
 
 using namespace testing;
 
-// Lowers the limit, so that descriptors can run out: an accept keeps the limit of its arming.
-class FewDescriptors {
- public:
-  explicit FewDescriptors(rlim_t most) {
-    ::getrlimit(RLIMIT_NOFILE, &before_);
-    const rlimit few{.rlim_cur = most, .rlim_max = before_.rlim_max};
-    REQUIRE(::setrlimit(RLIMIT_NOFILE, &few) == 0);
-  }
-  ~FewDescriptors() { ::setrlimit(RLIMIT_NOFILE, &before_); }
-  FewDescriptors(const FewDescriptors&) = delete;
-  FewDescriptors& operator=(const FewDescriptors&) = delete;
-
- private:
-  rlimit before_{};
-};
-
-// Blocks threads in rest() until it is released.
+// Stops whoever comes to rest() until it is released.
 class Barrier {
  public:
   void rest() {
@@ -350,7 +334,8 @@ TEST_CASE("a data plane accepts from its start until it is told to drain") {
 }
 
 TEST_CASE("a data plane does not accept while it lacks descriptors") {
-  const FewDescriptors limit(200);
+  // What a listener asks for is bounded by the limit at that moment.
+  const test::DescriptorsBelow limit(200);
   Plane plane({});
   std::vector<Fd> taken;
   const auto take = [] { return Fd(::open("/dev/null", O_RDONLY | O_CLOEXEC)); };

@@ -1,36 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "proxy/listener.hpp"
 
-#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include <utility>
 
 #include "proxy/limits.hpp"
 #include "support/catch.hpp"
+#include "support/descriptors.hpp"
 #include "unit/proxy/stage.hpp"
 
 namespace mc::proxy {
 namespace {
 
-using testing::address_of;
+using test::address_of;
 using testing::Stage;
-
-// No descriptor can be had while this lives.
-class NoDescriptors {
- public:
-  NoDescriptors() {
-    ::getrlimit(RLIMIT_NOFILE, &before_);
-    const rlimit none{.rlim_cur = 0, .rlim_max = before_.rlim_max};
-    REQUIRE(::setrlimit(RLIMIT_NOFILE, &none) == 0);
-  }
-  ~NoDescriptors() { ::setrlimit(RLIMIT_NOFILE, &before_); }
-  NoDescriptors(const NoDescriptors&) = delete;
-  NoDescriptors& operator=(const NoDescriptors&) = delete;
-
- private:
-  rlimit before_{};
-};
 
 void close(Stage& stage, Listener& listener) {
   listener.close();
@@ -40,7 +24,7 @@ void close(Stage& stage, Listener& listener) {
 // Only while it waits: a sanitizer sometimes needs descriptors of its own.
 void turn_without_descriptors(Stage& stage) {
   {
-    const NoDescriptors none;
+    const test::DescriptorsBelow none(0);
     stage.loop->wait();
   }
   stage.loop->dispatch();

@@ -8,21 +8,6 @@
 
 namespace mc::proxy::testing {
 
-SocketAddress address_of(const Fd& fd) {
-  SocketAddress address;
-  socklen_t size = SocketAddress::kCapacity;
-  REQUIRE(::getsockname(fd.get(), address.data(), &size) == 0);
-  return address;
-}
-
-Fd listening_socket(int backlog) {
-  const SocketAddress address(kHere, 0);
-  Fd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  REQUIRE(::bind(fd.get(), address.data(), address.size()) == 0);
-  REQUIRE(::listen(fd.get(), backlog) == 0);
-  return fd;
-}
-
 Fd client_socket(const IpAddress& from) {
   Fd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   const SocketAddress source(from, 0);

@@ -26,11 +26,14 @@
 #include "policy/policy.hpp"
 #include "proxy/data_plane.hpp"
 #include "support/catch.hpp"
+#include "unit/net/loopback.hpp"
 #include "unit/policy/routes.hpp"
 #include "unit/tls/hello_builder.hpp"
 
 namespace mc::proxy::testing {
 
+using test::address_of;
+using test::listening_socket;
 using tls::testing::Bytes;
 
 inline constexpr std::chrono::seconds kPatience{20};
@@ -49,8 +52,6 @@ void until(Condition&& condition) {
   }
 }
 
-SocketAddress address_of(const Fd& fd);
-Fd listening_socket(int backlog);
 /// A TCP socket that will come from this address, and waits no longer than kPatience to receive.
 Fd client_socket(const IpAddress& from);
 Fd connected_socket(const IpAddress& from, const SocketAddress& to);

@@ -14,18 +14,13 @@
 #include "net/sockets.hpp"
 #include "proxy/session.hpp"
 #include "support/catch.hpp"
+#include "unit/net/loopback.hpp"
 #include "unit/policy/routes.hpp"
 #include "unit/ring/loop_fixture.hpp"
 
 namespace mc::proxy::testing {
 
-inline SocketAddress address_of(const Fd& fd) {
-  SocketAddress address;
-  socklen_t size = SocketAddress::kCapacity;
-  REQUIRE(::getsockname(fd.get(), address.data(), &size) == 0);
-  return address;
-}
-
+/// As a listener of the proxy is.
 inline Fd listening_socket() {
   return std::move(
       net::open_listeners({*SocketAddress::parse_listen("127.0.0.1:0"), "here"}, 1)->front());
@@ -50,7 +45,7 @@ struct Stage {
   Fd null{::open("/dev/null", O_WRONLY | O_CLOEXEC)};
   Log log{{.fd = null.get()}};
   Fd backend = listening_socket();
-  policy::PublishedPolicy policies{route_everything_to(address_of(backend)), 1};
+  policy::PublishedPolicy policies{route_everything_to(test::address_of(backend)), 1};
   std::unique_ptr<ring::Loop> loop = test::make_loop();
   std::unique_ptr<ring::BufferGroup> buffers =
       std::move(*ring::BufferGroup::create(*loop, 0, 2, 1 << 17));

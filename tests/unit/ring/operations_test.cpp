@@ -15,6 +15,7 @@
 #include "base/fd.hpp"
 #include "ring/task.hpp"
 #include "support/catch.hpp"
+#include "unit/net/loopback.hpp"
 #include "unit/ring/loop_fixture.hpp"
 
 using namespace mc;
@@ -36,8 +37,7 @@ struct TcpListener {
     address = *SocketAddress::parse_listen("127.0.0.1:0");
     REQUIRE(::bind(fd.get(), address.data(), address.size()) == 0);
     REQUIRE(::listen(fd.get(), 1024) == 0);
-    socklen_t size = SocketAddress::kCapacity;
-    REQUIRE(::getsockname(fd.get(), address.data(), &size) == 0);
+    address = test::address_of(fd);
   }
   Fd fd;
   SocketAddress address;

@@ -2,54 +2,26 @@
 #include "unit/rpc/workshop.hpp"
 
 #include <fmt/format.h>
-#include <sys/stat.h>
 
 #include <cstdlib>
-#include <filesystem>
-#include <fstream>
-#include <iterator>
 
 #include "support/catch.hpp"
 
 namespace mc::rpc::test {
 
-std::string read_file(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
-void write_file(const std::string& path, std::string_view content) {
-  std::ofstream file(path, std::ios::binary | std::ios::trunc);
-  file << content << std::flush;
-  REQUIRE(file.good());
-}
-
 Workshop::Workshop() {
-  std::string name = std::filesystem::temp_directory_path() / "mc-proxy-admin-XXXXXX";
-  REQUIRE(::mkdtemp(name.data()) != nullptr);
-  REQUIRE(::chmod(name.c_str(), 0755) == 0);  // the files' modes alone refuse other users
-  path_ = std::filesystem::canonical(name);
   write_file(file("index.txt"), "");
   write_file(file("ca.cnf"),
              fmt::format("[ca]\ndefault_ca=d\n[d]\ndatabase={0}/index.txt\nserial={0}/serial\n"
                          "new_certs_dir={0}\nunique_subject=no\ndefault_md=sha256\npolicy=p\n"
                          "[p]\ncommonName=supplied\n",
-                         path_));
+                         path()));
   make_ca("ca");
-}
-
-Workshop::~Workshop() {
-  std::error_code ignored;
-  std::filesystem::remove_all(path_, ignored);
-}
-
-std::string Workshop::file(std::string_view name) const {
-  return fmt::format("{}/{}", path_, name);
 }
 
 void Workshop::openssl(const std::string& arguments) const {
   const std::string command =
-      fmt::format("cd {} && openssl {} >openssl.log 2>&1", path_, arguments);
+      fmt::format("cd {} && openssl {} >openssl.log 2>&1", path(), arguments);
   const int status = std::system(command.c_str());
   INFO(command << "\n" << read_file(file("openssl.log")));
   REQUIRE(status == 0);
@@ -77,7 +49,7 @@ void Workshop::issue(const Order& order) const {
 }
 
 void Workshop::copy(const std::string& from, const std::string& to) const {
-  write_file(file(to), read_file(file(from)));
+  mc::test::copy_over(file(from), file(to));
 }
 
 }  // namespace mc::rpc::test

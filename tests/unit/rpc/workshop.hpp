@@ -7,14 +7,15 @@
 #include <string_view>
 
 #include "rpc/credentials.hpp"
+#include "support/files.hpp"
 
 namespace mc::rpc::test {
 
-std::string read_file(const std::string& path);
-void write_file(const std::string& path, std::string_view content);
+using mc::test::read_file;
+using mc::test::write_file;
 
 /// Has a CA, "ca", from the beginning. Certificates are NAME.pem and NAME.key.
-class Workshop {
+class Workshop : public mc::test::TempDir {
  public:
   /// The properties of the certificate "CN=name".
   struct Order {
@@ -26,11 +27,7 @@ class Workshop {
   };
 
   Workshop();
-  Workshop(const Workshop&) = delete;
-  Workshop& operator=(const Workshop&) = delete;
-  ~Workshop();
 
-  [[nodiscard]] std::string file(std::string_view name) const;
   [[nodiscard]] std::string pem(std::string_view name) const { return file(name) + ".pem"; }
   [[nodiscard]] std::string key(std::string_view name) const { return file(name) + ".key"; }
   [[nodiscard]] std::string socket() const { return file("admin.sock"); }
@@ -44,9 +41,6 @@ class Workshop {
   void make_ca(const std::string& name, const std::string& subject = "") const;
   void issue(const Order& order) const;
   void copy(const std::string& from, const std::string& to) const;
-
- private:
-  std::string path_;
 };
 
 }  // namespace mc::rpc::test

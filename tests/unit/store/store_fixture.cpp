@@ -4,14 +4,11 @@
 #include <fmt/format.h>
 #include <sched.h>
 #include <sys/mount.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include <algorithm>
 #include <chrono>
 #include <csignal>
-#include <cstdlib>
-#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <map>
@@ -34,48 +31,6 @@ T value_of(Result<T> result) {
 }
 
 }  // namespace
-
-TempDir::TempDir() {
-  std::string name = std::filesystem::temp_directory_path() / "mc-proxy-store-XXXXXX";
-  REQUIRE(::mkdtemp(name.data()) != nullptr);
-  REQUIRE(::chmod(name.c_str(), 0755) == 0);
-  path_ = std::filesystem::canonical(name);
-}
-
-TempDir::~TempDir() {
-  std::error_code ignored;
-  std::filesystem::remove_all(path_, ignored);
-}
-
-std::string TempDir::file(std::string_view name) const { return path_ + "/" + std::string(name); }
-
-std::vector<std::string> TempDir::names() const {
-  std::vector<std::string> names;
-  for (const auto& entry : std::filesystem::directory_iterator(path_)) {
-    names.push_back(entry.path().filename());
-  }
-  std::ranges::sort(names);
-  return names;
-}
-
-std::string read_file(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
-void write_file(const std::string& path, std::string_view content) {
-  std::ofstream file(path, std::ios::binary | std::ios::trunc);
-  file << content << std::flush;
-  REQUIRE(file.good());
-}
-
-void copy_over(const std::string& from, const std::string& to) { write_file(to, read_file(from)); }
-
-mode_t mode_of(const std::string& path) {
-  struct stat status{};
-  REQUIRE(::stat(path.c_str(), &status) == 0);
-  return status.st_mode & 07777;
-}
 
 std::string query(const std::string& path, std::string_view sql) {
   auto connection = value_of(Connection::open(path, Access::kReadOnly));

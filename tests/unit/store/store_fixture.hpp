@@ -18,35 +18,21 @@
 #include "store/sqlite.hpp"
 #include "store/store.hpp"
 #include "support/catch.hpp"
+#include "support/files.hpp"
 
 namespace mc::store::test {
 
 // ---- files
 
-/// A directory that is removed with its content when the test ends. Others may enter it, so that a
-/// child with another uid can try.
-class TempDir {
+using mc::test::copy_over;
+using mc::test::mode_of;
+using mc::test::read_file;
+using mc::test::write_file;
+
+class TempDir : public mc::test::TempDir {
  public:
-  TempDir();
-  TempDir(const TempDir&) = delete;
-  TempDir& operator=(const TempDir&) = delete;
-  ~TempDir();
-
-  [[nodiscard]] const std::string& path() const { return path_; }
-  [[nodiscard]] std::string file(std::string_view name) const;
   [[nodiscard]] std::string database() const { return file("mc-proxy.db"); }
-  /// Of all that is in it, sorted.
-  [[nodiscard]] std::vector<std::string> names() const;
-
- private:
-  std::string path_;
 };
-
-std::string read_file(const std::string& path);
-void write_file(const std::string& path, std::string_view content);
-/// Like `cp`: replaces the content of the file that is there.
-void copy_over(const std::string& from, const std::string& to);
-mode_t mode_of(const std::string& path);
 
 // ---- databases
 
