@@ -25,12 +25,12 @@ std::string audit_text(std::string_view text) {
   return std::string(kept) + (kept.size() < text.size() ? "..." : "");
 }
 
-/// A new database appears under its name only when it has its tables: a start that is interrupted
-/// leaves none, not a half one.
+/// A new database gets its name only once it has its tables, so an interrupted start leaves no
+/// incomplete one.
 Result<void> create_database(const std::string& path) {
   auto file = NewFile::create_for(path);
   if (!file) return std::unexpected(file.error());
-  // SQLite gives its companions to the owner of the database.
+  // SQLite gives the log and its index the database's owner.
   if (const auto owner = owner_beside(path)) file->give_to(*owner);
   {
     auto connection = Connection::open(file->temporary_path(), Access::kReadWrite);
@@ -44,8 +44,8 @@ Result<void> create_database(const std::string& path) {
   return file->publish();
 }
 
-/// Makes sure that SQLite finds no write-ahead log but the database's own. Whether it found
-/// another.
+/// Renames a write-ahead log that belongs to another database, so that SQLite does not find it.
+/// Returns whether there was one.
 Result<bool> keep_foreign_wal_out(const std::string& path,
                                   const std::optional<FileHeader>& header) {
   WalOrigin origin = file_bytes(wal_path(path)) == 0 ? WalOrigin::kNone : WalOrigin::kForeign;
@@ -59,18 +59,19 @@ Result<bool> keep_foreign_wal_out(const std::string& path,
   return true;
 }
 
-/// That the database, with its log, is whole and no newer than we are. Reads only, so that what is
-/// damaged stays as it is; a connection that may write would move the log when it is closed.
+/// Requires that the database, with its log, is whole and not of a newer version. Opens it
+/// read-only, so that a damaged file stays as it is: a connection that may write would checkpoint
+/// when it closes.
 Result<void> examine(const std::string& path, Access access) {
   auto connection = Connection::open(path, access);
   if (!connection) return fail_with_sqlite(path, connection.error());
   const auto version = connection->query_integer("PRAGMA user_version");
   if (!version) return fail_with_sqlite(path, version.error());
-  // The header has told, but a log that was not moved yet may know better.
+  // The header was checked, but the log may hold a newer version number.
   const auto known = require_known_version(path, static_cast<std::uint32_t>(*version));
   if (!known) return known;
-  // Not quick_check: it looks at no order and no NOT NULL, which a file that was copied over
-  // another while a server wrote breaks.
+  // Not quick_check: it checks neither order nor NOT NULL, and a file that was copied over another
+  // while a server wrote violates those.
   const auto finding = connection->query_text("PRAGMA integrity_check(1)");
   if (!finding) return fail_with_sqlite(path, finding.error());
   if (*finding != "ok") return fail_with_damage(path, *finding);
@@ -81,9 +82,9 @@ Result<void> use_wal(const std::string& path, Connection& connection) {
   const auto mode = connection.query_text("PRAGMA journal_mode");
   if (!mode) return fail_with_sqlite(path, mode.error());
   if (*mode == "wal") return {};
-  // A new database, or a restored snapshot. The change itself is a transaction on the first sector
-  // of the file, which is written whole or not at all, and needs no rollback journal on disk. One
-  // that a crash left there would be a trap for the next restore, as a foreign log is.
+  // A new database, or a restored snapshot. The change of mode is a transaction on the first sector
+  // of the file, which is written whole or not at all, so it needs no rollback journal on disk. A
+  // journal that a crash left there would damage the next restore, as a foreign log would.
   const auto quiet = connection.execute("PRAGMA journal_mode = MEMORY");
   if (!quiet) return fail_with_sqlite(path, quiet.error());
   const auto changed = connection.query_text("PRAGMA journal_mode = WAL");
@@ -97,8 +98,8 @@ Result<Connection> connect(const std::string& path) {
   auto connection = Connection::open(path, Access::kReadWrite);
   if (!connection) return fail_with_sqlite(path, connection.error());
   if (auto done = use_wal(path, *connection); !done) return std::unexpected(done.error());
-  // The log is moved by checkpoint(), outside of commits. SQLite would do it only every 1,000
-  // pages, and within a commit.
+  // checkpoint() copies the log to the main file, outside of commits. SQLite would do it every
+  // 1,000 pages, and within a commit.
   const auto set = connection->execute(fmt::format(
       "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF;"
       "PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = {};"
@@ -139,7 +140,7 @@ SqliteResult<Contents> read_contents(Connection& connection) {
 
 }  // namespace
 
-/// Compiled once: a batch runs the same few statements 100,000 times.
+/// Compiled once, because a batch runs the same few statements 100,000 times.
 struct Store::Statements {
   Statement remove_route, put_route, remove_rule, put_rule, add_audit, prune_audit, set_state;
 
@@ -182,8 +183,8 @@ Store::~Store() {
   {
     const Connection closed = std::move(connection_);
   }
-  // The file that is there now is meant, and must not get what was committed before it came.
-  // Without a file the next open() decides.
+  // Another program put this file here on purpose: it must not get the commits of the log. Without
+  // a file the next open() decides.
   if (file_bytes(path_) > 0 && file_bytes(wal_path(path_)) > 0) {
     static_cast<void>(set_wal_aside(path_));
   }
@@ -240,7 +241,7 @@ SqliteResult<void> Store::take_over() {
   if (!statements) return std::unexpected(statements.error());
   statements_ = *std::move(statements);
   remember_files();
-  // While a reader keeps the log from being moved, it goes on under the old incarnation.
+  // If a reader prevents the checkpoint, the log continues under the old incarnation.
   if (!*is_moved) return {};
   base_incarnation_ = incarnation_;
   base_revision_ = revision_;
@@ -269,12 +270,12 @@ void Store::remember_files() {
 
 bool Store::is_undisturbed() { return look_at_files() == Files::kOurs; }
 
-// The header too, with its change counter: time stamps are as coarse as the kernel's clock tick.
+// Compares the header's change counter too: time stamps are as coarse as the kernel's clock tick.
 Store::Files Store::look_at_files() {
   if (has_lost_commit_) return Files::kForeign;
   const auto header = connection_.first_bytes();
-  // SQLite of root sets the log's owner whenever it opens it, as the readers of the audit table do:
-  // that changes the log's time of change, and nothing else.
+  // Run by root, SQLite sets the log's owner at each opening, also for readers of the audit table:
+  // that changes the log's ctime, and nothing else.
   if (stamp_of(path_) == main_file_ && stamp_of(wal_path(path_)).has_content_of(log_file_) &&
       header && *header == header_) {
     return Files::kOurs;
@@ -284,7 +285,7 @@ Store::Files Store::look_at_files() {
   return files;
 }
 
-// Another program may have done what harms nothing: changed the owner or mode, moved the log.
+// Harmless changes by another program: a new owner or mode, or a checkpoint.
 Store::Files Store::judge_changed_files() {
   const FileStamp main_file = stamp_of(path_);
   const FileStamp log = stamp_of(wal_path(path_));
@@ -293,9 +294,9 @@ Store::Files Store::judge_changed_files() {
   const auto verdict_of = [](const SqliteError& error) {
     return is_nonsense(error) ? Files::kForeign : Files::kUnknown;
   };
-  // Another program wrote into it: it moved the whole log, or put a copy there that is older. What
-  // nobody else wrote is not read alone: where a reader stood in the way, a part of the log was
-  // moved, and the rest belongs to it.
+  // Another program wrote to the main file: it made a checkpoint of the whole log, or put an older
+  // copy there. Only then the main file can be read without the log: if a reader limited our last
+  // checkpoint, the main file has a part of the log's pages and needs the rest.
   const auto header = connection_.first_bytes();
   const bool has_header = header.has_value() && *header == header_;
   if (!main_file.has_content_of(main_file_) || !has_header) {
@@ -338,7 +339,7 @@ Result<Contents> Store::inspect(const std::string& path) {
   const auto origin = judge_wal(*place, **header);
   if (!origin) return std::unexpected(origin.error());
   const bool is_foreign = *origin == WalOrigin::kForeign;
-  // Without a log the main file has all of it; a reader of both would leave an empty log behind.
+  // Without a log the main file is complete, and reading it alone does not create an empty log.
   const bool is_alone = is_foreign || file_bytes(wal_path(*place)) == 0;
   const Access access = is_alone ? Access::kMainFileOnly : Access::kReadOnly;
   if (auto fit = examine(*place, access); !fit) return std::unexpected(fit.error());
@@ -371,8 +372,8 @@ std::expected<Revision, CommitError> Store::commit(const ChangeSet& changes,
                                 "there now");
     return std::unexpected(CommitError{Trouble::kReplaced, told.error().message});
   };
-  // SQLite would go on with a file that has lost its name, which the next start would not find, or
-  // mix its pages with those of a file that was copied over it.
+  // SQLite would continue to write to a file that was renamed or removed, and the next start would
+  // not find it; or it would mix its pages with those of a file that was copied over it.
   constexpr std::string_view kReplaced =
       "changed, replaced or removed by another program while mc-proxy runs";
   if (!is_undisturbed()) return refuse_replaced(kReplaced);
@@ -384,8 +385,8 @@ std::expected<Revision, CommitError> Store::commit(const ChangeSet& changes,
   if (auto done = transaction->commit(); !done) return refuse(done.error());
   ++revision_;
   log_file_ = stamp_of(wal_path(path_));
-  // A commit writes to the log alone. Where the main file became another meanwhile, the log goes
-  // the way of the file that it belonged to.
+  // A commit writes only to the log. If the main file was replaced meanwhile, the log is lost with
+  // the old file.
   if (look_at_files() == Files::kForeign) {
     --revision_;
     has_lost_commit_ = true;
@@ -425,8 +426,8 @@ SqliteResult<bool> Store::write(const ChangeSet& changes, const AuditEntry& entr
   return connection_.changes() == 1;
 }
 
-// A failure here, or a reader that stands in the way, costs nothing: the commits are in the log,
-// and what is not moved now is moved the next time.
+// A failure, or a reader that limits the checkpoint, loses nothing: the commits stay in the log,
+// and the next checkpoint copies them.
 void Store::checkpoint() {
   if (commits_in_log_ == 0 || !is_undisturbed()) return;
   const auto is_moved = connection_.checkpoint(Connection::Checkpoint::kPassive);
@@ -460,7 +461,8 @@ Result<std::vector<AuditRecord>> Store::audit_after(const std::string& path, Rev
                                                     std::size_t most) {
   auto connection = Connection::open(path, Access::kReadOnly);
   if (!connection) return fail_with_sqlite(path, connection.error());
-  // There is no index by revision, but both grow together: the end is near where few are new.
+  // There is no index by revision, but id and revision grow together: the inner select, from the
+  // newest entry down, ends soon if few entries are new.
   auto entries = connection->prepare(
       "SELECT revision, time_unix_ms, who, action, detail FROM audit WHERE id > coalesce("
       "(SELECT id FROM audit WHERE revision <= ?1 ORDER BY id DESC LIMIT 1), 0) "

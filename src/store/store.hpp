@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// The routes and firewall rules as they survive a restart, in SQLite. Records are text that its
-// owner has validated; what they mean is none of the store's business. A commit is durable when it
-// returns: its transaction is in the write-ahead log, and the log is synced (synchronous=FULL),
-// before anybody is told. Within a second or so its pages move on to the database file
-// (checkpoint()), which so is complete nearly all the time and the log short.
+// Keeps the routes and firewall rules across restarts, in SQLite. Records are text that the caller
+// has validated; the store does not interpret them. A commit is durable when it returns: its
+// transaction is in the write-ahead log, and the log is synced (synchronous=FULL). Within about a
+// second checkpoint() copies its pages to the database file, so that file is complete nearly all
+// the time, and the log is short.
 //
-// A Store belongs to one thread at a time; the control plane's lock is above it. snapshot() and
-// audit_after() alone may run beside everything else.
+// One thread at a time uses a Store, under the control plane's lock. Only snapshot() and
+// audit_after() may run at the same time as any other function.
 
 #include <sys/types.h>
 
@@ -28,7 +28,7 @@
 
 namespace mc::store {
 
-/// Counts the commits of a database: the empty one is 0.
+/// The number of commits of a database; an empty one has 0.
 using Revision = std::uint64_t;
 
 struct RouteRecord {
@@ -39,7 +39,7 @@ struct RouteRecord {
   bool operator==(const RouteRecord&) const = default;
 };
 
-/// Which record: there is at most one for a listener and host name.
+/// Identifies a record: there is at most one for each listener and host name.
 struct RouteRecordKey {
   std::string listener;
   std::string hostname;
@@ -56,14 +56,14 @@ struct FirewallRule {
 
 struct Contents {
   Revision revision = 0;
-  /// In the order of listener and hostname, bytewise.
+  /// Ordered by listener, then hostname, bytewise.
   std::vector<RouteRecord> routes;
-  /// In the order of type and value, bytewise.
+  /// Ordered by type, then value, bytewise.
   std::vector<FirewallRule> rules;
 };
 
-/// What a commit changes: removals first, then what is put. Removing what is not there and putting
-/// what is there already changes nothing; a route that is put replaces the one with its key.
+/// What a commit changes: it removes first, then puts. Removing a missing record and putting an
+/// existing one change nothing; a route that is put replaces the one with its key.
 struct ChangeSet {
   std::vector<RouteRecordKey> removed_routes;
   std::vector<RouteRecord> put_routes;
@@ -71,7 +71,7 @@ struct ChangeSet {
   std::vector<FirewallRule> put_rules;
 };
 
-/// Who did what when. Kept for the last kAuditEntriesMax commits; long texts are cut.
+/// Who did what, and when. The last kAuditEntriesMax are kept; long texts are cut.
 struct AuditEntry {
   std::chrono::sys_time<std::chrono::milliseconds> time;
   std::string who;
@@ -79,17 +79,17 @@ struct AuditEntry {
   std::string detail;
 };
 
-/// What the audit table keeps of a commit: the entry, and the revision that it made.
+/// A row of the audit table: the entry of a commit, and the revision that the commit made.
 struct AuditRecord {
   Revision revision = 0;
   AuditEntry entry;
 };
 
-/// Why a commit was refused, for whoever treats one reason otherwise than another.
+/// Why a commit was refused, for callers that treat the reasons differently.
 enum class Trouble : std::uint8_t {
-  kNoRoom,    // on the disk
-  kLocked,    // by another program, for the moment
-  kReplaced,  // the file, or what is in it, by another program: until the server restarts
+  kNoRoom,    // the disk is full
+  kLocked,    // another program has locked the database, for now
+  kReplaced,  // another program replaced or changed the file; lasts until the server restarts
   kOther,
 };
 
@@ -98,70 +98,69 @@ struct CommitError {
   std::string message;  // as in Error
 };
 
-/// The database of a server, which no other server can open meanwhile.
+/// The database of a server. No other server can open it while this one has it open.
 class Store {
  public:
-  /// Opens the database at `path`, or makes one (mode 0600) where there is none. Errors say what is
-  /// wrong with the file and what to do, and leave it as it was.
+  /// Opens the database at `path`, or creates it (mode 0600). Errors name what is wrong with the
+  /// file and the remedy, and leave the file as it was.
   static Result<std::unique_ptr<Store>> open(const std::string& path);
 
-  /// What is in the database at `path`, whether a server has it open or not, or what would keep a
-  /// server from opening it. Nothing yet: revision 0. Changes nothing; needs to be allowed to write
-  /// in the directory, unless nobody can.
+  /// Reads the database at `path`, which a server may have open; or returns the error that open()
+  /// would return. Without a database, revision 0. Changes nothing; needs write permission for the
+  /// directory, unless no user can write there.
   static Result<Contents> inspect(const std::string& path);
 
-  /// Why nobody can write to the database at `path` now; see lack_of_room().
+  /// Why no user can write to the database at `path` now; see lack_of_room().
   static std::optional<Error> cannot_be_written(const std::string& path);
 
-  /// Where the volume of a new database seems not to be mounted; see missing_volume(). Empty: it is
-  /// not new, or nothing points to that.
+  /// Where the volume of a new database seems not to be mounted; see missing_volume(). Empty: the
+  /// database is not new, or no volume seems to be missing.
   [[nodiscard]] const std::string& volume_missed() const { return volume_missed_; }
 
-  /// The process that has the database at `path` open as its server; 0 if there is none, or if it
-  /// cannot be seen. It is not kept from anything by the question.
+  /// The process of the server that has the database at `path` open; 0 if there is none, or if it
+  /// is not visible. Does not block that process.
   static pid_t holder(const std::string& path);
 
-  /// Moves the log to the database file and removes it. Where somebody replaced or changed the
-  /// file, leaves it as it is, and sets the log aside.
+  /// Copies the log to the database file and removes the log. If another program replaced or
+  /// changed the file, leaves the file as it is, and renames the log (replaced_wal_path()).
   ~Store();
   Store(const Store&) = delete;
   Store& operator=(const Store&) = delete;
 
-  /// Whether nothing was ever committed, so that the configuration's routes and rules go in. A
-  /// database whose last route was removed is not fresh.
+  /// Whether nothing was ever committed, so that the configuration's routes and rules are to be its
+  /// first. A database whose last route was removed is not fresh.
   [[nodiscard]] bool fresh() const { return revision_ == 0; }
   [[nodiscard]] Revision revision() const { return revision_; }
 
-  /// What the operator should know of the opening, to be logged as warnings.
+  /// What the operator should know about open(), to be logged as warnings.
   [[nodiscard]] const std::vector<std::string>& notices() const { return notices_; }
 
   Result<Contents> load();
 
-  /// Makes all of the changes durable, with the audit entry, as one new revision, which it returns.
-  /// An error means that nothing was changed and that the next commit may work.
+  /// Makes all of the changes and the audit entry durable as one new revision, and returns it.
+  /// After an error nothing is changed, and the next commit may succeed.
   std::expected<Revision, CommitError> commit(const ChangeSet& changes, const AuditEntry& entry);
 
-  /// Moves what was committed to the database file, if anything was since the last time. To be
-  /// called about once a second: it waits for the disk three times, which beside full traffic is
-  /// too much for a commit.
+  /// Copies the commits since the last call to the database file. To be called about once a second,
+  /// and not in each commit: it waits for the disk three times, which takes too long under full
+  /// traffic.
   void checkpoint();
 
-  /// Whether the files are still those that this store wrote, as commit() and checkpoint() ask
-  /// first: none was removed or replaced, nobody wrote into them. May become true again: a file
-  /// that was moved away can be put back.
+  /// Whether the files are as this store left them: no other program removed, replaced or wrote to
+  /// one. commit() and checkpoint() check this first. It can become true again: a file that was
+  /// moved away can be put back.
   [[nodiscard]] bool is_undisturbed();
 
-  /// Copies the database as it is now to `destination`, which gets a complete file or none. Any
-  /// thread, while the owner commits. Takes some 40 ms for 100,000 routes.
+  /// Copies the current database to `destination`, which gets a complete file or none. Any thread,
+  /// also during a commit. Takes about 40 ms for 100,000 routes.
   Result<void> snapshot(const std::string& destination) const;
 
-  /// The same for a database that this process has not open, whether a server has or not. Changes
-  /// nothing; needs to be allowed to write in the database's directory, as all readers are.
+  /// The same for a database that this process does not have open; a server may. Changes nothing;
+  /// needs write permission for the database's directory, as every reader does.
   static Result<void> snapshot_file(const std::string& path, const std::string& destination);
 
-  /// The oldest `most` of the audit entries after this revision, in order, of the database at
-  /// `path`. Those that are beyond kAuditEntriesMax are not there. Any thread, while whoever has it
-  /// open commits.
+  /// The audit entries of the database at `path` after this revision: the oldest `most` of them, in
+  /// order. Entries beyond kAuditEntriesMax are gone. Any thread, also during a commit.
   static Result<std::vector<AuditRecord>> audit_after(const std::string& path, Revision revision,
                                                       std::size_t most);
 
@@ -172,32 +171,32 @@ class Store {
 
   SqliteResult<void> take_over();
   SqliteResult<void> begin_incarnation();
-  /// Takes note of the files as they are after a write of ours.
+  /// Records the state of the files after a write of this store.
   void remember_files();
-  /// Whose the files are: as they were left, or changed without harm; somebody else's; or unknown
-  /// now, for want of descriptors or memory.
+  /// Whether the files are ours (as this store left them, or changed in a harmless way) or foreign;
+  /// unknown if descriptors or memory are missing now.
   enum class Files : std::uint8_t { kOurs, kForeign, kUnknown };
   [[nodiscard]] Files look_at_files();
   [[nodiscard]] Files judge_changed_files();
-  /// Whether the database was at our revision, as it must be to be committed.
+  /// False if the database was not at our revision: then the transaction must not be committed.
   SqliteResult<bool> write(const ChangeSet& changes, const AuditEntry& entry);
 
   const std::string path_;
-  const LockFile lock_;  // given back last
+  const LockFile lock_;  // released last
   Connection connection_;
-  std::unique_ptr<Statements> statements_;  // before their connection
+  std::unique_ptr<Statements> statements_;  // destroyed before their connection
   std::vector<std::string> notices_;
   std::string volume_missed_;
   Revision revision_ = 0;
-  int commits_in_log_ = 0;  // that were not moved yet
+  int commits_in_log_ = 0;  // not yet copied to the main file
 
-  // After the last write of ours. Only a checkpoint writes to the main file, only a commit to the
-  // log, so that any other change is somebody else's.
+  // State of the files after our last write. Only checkpoints write to the main file, and only
+  // commits to the log: any other change is another program's.
   FileStamp main_file_, log_file_;
   Connection::FirstBytes header_{};
-  bool has_lost_commit_ = false;  // one that was refused is in the log
+  bool has_lost_commit_ = false;  // the log holds a commit that was refused
 
-  // What the main file is known to have got as a whole; see wal_pairing.hpp.
+  // The newest state that is known to be wholly in the main file; see wal_pairing.cpp.
   std::string incarnation_;
   std::string base_incarnation_;
   Revision base_revision_ = 0;

@@ -28,7 +28,7 @@ std::unexpected<Error> fail_with_input_output(const std::string& path, const Sql
                    "check the disk and the kernel's log (dmesg)");
 }
 
-/// The errnos that say more than the code of SQLite that they arrive with.
+/// Whether the errno says more than the code of SQLite that comes with it.
 bool speaks_for_itself(int error) {
   switch (error) {
     case EACCES:

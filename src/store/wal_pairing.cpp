@@ -11,24 +11,24 @@
 #include "store/files.hpp"
 #include "store/trouble.hpp"
 
-// How a log and its main file know each other
+// How a log and its main file are recognised as a pair
 //
-// SQLite rolls the pages of any log that stands beside a database into it: that of a lost database
-// would undo a restore, or wreck what was restored. So each log tells which main file it continues:
+// SQLite applies any log that stands beside a database: the log of a lost database would undo a
+// restore, or damage what was restored. So each log names the main file that it continues:
 //
-//  - Each opening of the database by a server gives it a new random `incarnation`, in the row
-//    `state`, which every commit writes. So a log knows its incarnation, and the main file knows
-//    the one that it had when it was last written to.
-//  - Each commit also writes the incarnation and revision that the main file is known to have got
-//    as a whole, its `base`. The main file of a log is at its base, or between that and the log's
+//  - Each time a server opens the database, it writes a new random `incarnation` to the row
+//    `state`, as does every commit. So the log has its incarnation, and the main file has the one
+//    of its last write.
+//  - Each commit also writes its `base`: the incarnation and revision that are known to be wholly
+//    in the main file. The main file of a log is at its base, or between the base and the log's
 //    own revision.
 //
-// Whatever a backup was made with, one of these tells that the log is not its own. A snapshot, or
-// any VACUUM INTO, says in its header that it uses no log. A copy of the file of a stopped server
-// is of another incarnation. A copy that `sqlite3 .backup` or `cp` took of the file of a running
-// server is older than the log's base, which moves with it every second. What is left is a copy of
-// this last kind whose server was killed within a second after it, or while a long reader kept
-// the base back: then the commits since the copy come back with it.
+// This shows for a backup, however it was made, that a log is not its own. A snapshot, or any
+// VACUUM INTO, has a header without WAL mode. A copy of a stopped server's file has another
+// incarnation. A copy that `sqlite3 .backup` or `cp` took of a running server's file is older than
+// the log's base, which advances every second. One case is left: such a copy, if the server was
+// killed within a second after it, or while a long reader held the base back. Then the commits
+// since the copy come back with it.
 
 namespace mc::store {
 namespace {
@@ -74,11 +74,11 @@ bool is_nonsense(const SqliteError& error) {
 
 Result<WalOrigin> judge_wal(const std::string& path, const FileHeader& header) {
   if (file_bytes(wal_path(path)) == 0) return WalOrigin::kNone;
-  // A database leaves this mode only once its log is gone, and enters it before it has one.
+  // A database enters WAL mode before it has a log, and leaves it only once its log is gone.
   if (!header.uses_wal) return WalOrigin::kForeign;
 
-  // The log first. A running server may move its log in between, but then the main file is still
-  // not older than the base that was read from the log.
+  // The log first: if a running server makes a checkpoint in between, the main file is still not
+  // older than the base that was read from the log.
   const auto with_log = read_state_of(path, Access::kReadOnly);
   if (!with_log && !is_nonsense(with_log.error())) return fail_with_sqlite(path, with_log.error());
   const auto alone = read_state_alone(path);
@@ -89,7 +89,7 @@ Result<WalOrigin> judge_wal(const std::string& path, const FileHeader& header) {
 Result<void> set_wal_aside(const std::string& path) {
   const std::string aside = replaced_wal_path(path);
   if (::rename(wal_path(path).c_str(), aside.c_str()) != 0) return fail_with_errno(aside, errno);
-  // The index describes this log only. Processes with the old files open keep both.
+  // The index describes only this log. Processes that have the old files open keep both.
   ::unlink(shm_path(path).c_str());
   return sync_directory_of(path);
 }
