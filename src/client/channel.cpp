@@ -43,7 +43,7 @@ bool is_installed(const std::string& unit) {
          });
 }
 
-/// By hand, root would start a server beside the service that is meant.
+/// With the unit installed, names systemctl: root would otherwise start a second server by hand.
 std::string how_to_start(const LocalServer& server) {
   if (!server.unit.empty() && is_installed(server.unit)) return "systemctl start " + server.unit;
   return "mc-proxy server -c " + (server.config.empty() ? "FILE" : server.config);
@@ -100,9 +100,9 @@ std::unexpected<Error> fail_to_connect(const LocalServer& server, int error) {
   }
 }
 
-// ---- what a status means
+// ---- from a status to a text
 
-/// Words of gRPC 1.51 itself, when it has no connection or loses it. Any other message is the
+/// Messages of gRPC 1.51 itself, when it has no connection or loses it. Any other message is the
 /// server's.
 constexpr std::string_view kNotConnected = "failed to connect to all addresses";
 constexpr std::string_view kTransportWords[] = {
@@ -177,7 +177,7 @@ grpc::ChannelArguments arguments() {
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(rpc::kMessageBytesMax);
   arguments.SetMaxSendMessageSize(rpc::kMessageBytesMax);
-  // Else gRPC sends even what is for this machine to the proxy of $http_proxy.
+  // gRPC would use the proxy of $http_proxy, even for this machine.
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   return arguments;
 }
@@ -213,7 +213,8 @@ Result<std::shared_ptr<grpc::Channel>> connect_tls(const std::string& address,
       .pem_root_certs = std::move(credentials->ca_pem),
       .pem_private_key = std::move(credentials->key_pem),
       .pem_cert_chain = std::move(credentials->certificate_pem)};
-  // A host may have the name of a scheme; an address in brackets is no part of a URI for gRPC.
+  // With "dns:///", gRPC does not take a host's name for a URI scheme. It does not accept an
+  // address in brackets in a URI.
   const std::string target = address.starts_with('[') ? address : "dns:///" + address;
   return grpc::CreateCustomChannel(target, grpc::SslCredentials(options), arguments());
 }
@@ -230,7 +231,7 @@ std::string explain(const grpc::Status& status, const std::string& address, cons
   if (status.error_message().starts_with("DNS resolution failed")) {
     return explain_unresolved(endpoint, "DNS");
   }
-  // Who once was connected may have been heard: then it matters more what has become of the call.
+  // The server may have received the call: then its outcome matters more than the lost connection.
   if (was_connected(status)) return explain_lost(status, address);
   if (auto cause = probe_handshake(endpoint)) return *std::move(cause);
   if (status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED) {

@@ -34,8 +34,8 @@ using Addresses = std::unique_ptr<addrinfo, rpc::Free<freeaddrinfo>>;
 using rpc::CertificateInfo;
 using rpc::format_time;
 
-/// OpenSSL writes to sockets that the peer may have closed; the caller's process may not be one
-/// that ignores SIGPIPE.
+/// Blocks SIGPIPE in this thread: OpenSSL writes to sockets that the peer may have closed, and the
+/// caller's process may not ignore the signal.
 class WithoutSigpipe {
  public:
   WithoutSigpipe() {
@@ -111,7 +111,7 @@ Result<Fd> dial(const Endpoint& endpoint, Clock::time_point deadline) {
   return fail(explain_unreachable(endpoint, error));
 }
 
-/// What was wrong with the server's certificate; what OpenSSL found first.
+/// The first error that OpenSSL found in the server's certificate.
 struct CertificateVerdict {
   int error = X509_V_OK;
   int depth = 0;
@@ -170,8 +170,8 @@ std::string explain_verdict(const Endpoint& endpoint, const CertificateVerdict& 
   }
 }
 
-/// The server has taken our connection so far as to see our certificate, and closed it. gRPC 1.51
-/// sends no alert that would tell why.
+/// For a server that read our certificate and closed the connection. gRPC 1.51 sends no alert with
+/// the reason.
 std::string explain_refusal(const Endpoint& endpoint, const SSL& session) {
   const auto own = rpc::describe_certificate(endpoint.tls.certificate);
   if (!own) return own.error().message;
@@ -196,7 +196,7 @@ std::string explain_refusal(const Endpoint& endpoint, const SSL& session) {
                          names));
 }
 
-/// Makes progress until `operation` is done, fails or is out of time; returns SSL_get_error().
+/// Repeats `operation` until it succeeds, fails or reaches the deadline; returns SSL_get_error().
 template <class Operation>
 int drive(SSL& session, Clock::time_point deadline, Operation operation) {
   for (;;) {
@@ -211,7 +211,7 @@ int drive(SSL& session, Clock::time_point deadline, Operation operation) {
   }
 }
 
-/// The last word of OpenSSL.
+/// The reason of OpenSSL's last error.
 int openssl_reason() { return ERR_GET_REASON(::ERR_peek_last_error()); }
 
 std::string explain_handshake(const Endpoint& endpoint, const SSL& session,
@@ -294,8 +294,8 @@ std::optional<std::string> probe_handshake(const Endpoint& endpoint) {
     return say(endpoint, "what answers there does not speak HTTP/2",
                "correct the address (grpc.addr of the server's configuration)");
   }
-  // In TLS 1.3 the client is done before the server has seen its certificate. A server that takes
-  // it speaks first (HTTP/2 SETTINGS).
+  // In TLS 1.3 the client completes the handshake before the server has seen its certificate. A
+  // server that accepts the certificate then sends first (HTTP/2 SETTINGS).
   char first = 0;
   error = drive(*session, deadline, [&] { return ::SSL_read(session.get(), &first, 1); });
   if (error == SSL_ERROR_NONE) return std::nullopt;

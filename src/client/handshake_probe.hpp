@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Why there is no connection to a server over TLS: a handshake of our own says what gRPC's words do
-// not. Any thread.
+// Finds out why there is no TLS connection to a server, by a handshake of our own: gRPC's messages
+// lack the cause. Any thread.
 
 #include <optional>
 #include <string>
@@ -11,12 +11,13 @@
 
 namespace mc::client {
 
-/// PEM files: the CA that the server's certificate is verified by, and what the client shows.
+/// PEM files: the CA that verifies the server's certificate, and the client's own certificate and
+/// key.
 struct ClientTls {
   std::string ca, certificate, key;
 };
 
-/// The server that was asked for. Refers to its parts, which outlive it.
+/// The server to connect to. Refers to its parts, which must outlive it.
 struct Endpoint {
   const std::string& address;  // as the operator wrote it
   const HostPort& host_port;
@@ -25,11 +26,11 @@ struct Endpoint {
 
 /// `server "host:port": PROBLEM; REMEDY`.
 std::string say(const Endpoint& endpoint, std::string_view problem, std::string_view remedy);
-/// That the host's name has no address; `cause` says who found that.
+/// The text for a host name without an address; `cause` names the source of that error.
 std::string explain_unresolved(const Endpoint& endpoint, std::string_view cause);
 
-/// Connects as gRPC does and returns what is wrong, with what to do; nothing if all is well. Takes
-/// kProbeWaitMax at most.
+/// Connects as gRPC does, and returns the problem and the remedy; nothing if the handshake
+/// succeeds. Takes kProbeWaitMax at most.
 std::optional<std::string> probe_handshake(const Endpoint& endpoint);
 
 }  // namespace mc::client

@@ -13,7 +13,7 @@ struct HostPort {
   std::string port;
 
   /// Reads "localhost:9090", "192.0.2.1:9090" or "[2001:db8::1]:9090". Errors name the address and
-  /// what would be right.
+  /// the correct form.
   static Result<HostPort> parse(const std::string& address);
 };
 

@@ -6,10 +6,10 @@
 
 namespace mc::client {
 
-/// How long the client waits for a local server that does not accept: a person waits for it.
+/// How long the client waits for a local server that does not accept. Short: a person is waiting.
 inline constexpr std::chrono::milliseconds kLocalConnectWaitMax{5000};
 
-/// How long the handshake may take that finds out why gRPC could not connect.
+/// The longest time for the handshake that finds out why gRPC could not connect.
 inline constexpr std::chrono::milliseconds kProbeWaitMax{5000};
 
 }  // namespace mc::client

@@ -54,7 +54,7 @@ std::string format_time(std::chrono::sys_seconds time) {
 
 std::string describe_name(const X509_name_st& name) {
   const Bio bio(::BIO_new(::BIO_s_mem()));
-  // Without ESC_MSB, names in any script stay readable; printable() sees to the rest.
+  // Without ESC_MSB, names in any script stay readable; printable() escapes the rest.
   ::X509_NAME_print_ex(bio.get(), &name, 0,
                        XN_FLAG_RFC2253 & ~static_cast<unsigned long>(ASN1_STRFLGS_ESC_MSB));
   return text_of(*bio);
@@ -66,7 +66,7 @@ CertificateInfo describe_certificate(const X509& certificate) {
                        .names = alternative_names(certificate),
                        .not_before = to_time(::X509_get0_notBefore(&certificate)),
                        .not_after = to_time(::X509_get0_notAfter(&certificate))};
-  // Certificates of public CAs may have no subject any more.
+  // Public CAs now issue certificates without a subject.
   if (info.subject.empty()) info.subject = info.names.empty() ? "(no subject)" : info.names;
   return info;
 }

@@ -15,7 +15,7 @@
 namespace mc::rpc {
 namespace {
 
-/// The names of the three files.
+/// The names of the three files in messages.
 struct Roles {
   std::string_view certificate, key, ca;
 };
@@ -40,8 +40,8 @@ std::unexpected<Error> fail_with_mismatch(const File& key_file, const EVP_PKEY& 
       "copy certificate and key of the same issue");
 }
 
-/// That the two can be used in a handshake on this machine: system-wide policy may want longer keys
-/// or newer signatures.
+/// Requires that certificate and key can be used in a handshake on this machine: its crypto policy
+/// may require longer keys or newer signatures.
 Result<void> check_usable(const File& file, const std::vector<Certificate>& chain, EVP_PKEY& key,
                           Side side) {
   const int purpose = side == Side::kServer ? X509_PURPOSE_SSL_SERVER : X509_PURPOSE_SSL_CLIENT;

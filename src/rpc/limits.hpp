@@ -6,16 +6,16 @@
 
 namespace mc::rpc {
 
-/// The largest message, on either side: the largest batch, 250,000 changes of some 100 bytes, is
-/// 25 MB. Parsed it may be thirty times as large, if it consists of empty elements alone: what
-/// somebody with a certificate can make the server hold for a moment, 0.9 GB, measured.
+/// The largest message, on either side: the largest batch, 250,000 changes of some 100 bytes, is 25
+/// MB. Once parsed it may take thirty times as much memory, if it has only empty elements: a client
+/// with a certificate can make the server use 0.9 GB for a moment (measured).
 inline constexpr int kMessageBytesMax = 32 * 1024 * 1024;
 
-/// The most that is read of a certificate, key or CA file: a bundle of all public CAs has some 250
-/// KB. What is larger is another file.
+/// The largest certificate, key or CA file: a bundle of all public CAs has about 250 KB. A larger
+/// file is not one of these.
 inline constexpr std::size_t kCredentialBytesMax = 1024 * 1024;
 
-/// The most of a certificate's alternative names that is repeated to people.
+/// The longest text of a certificate's alternative names in a message.
 inline constexpr std::size_t kNamesBytesMax = 256;
 
 }  // namespace mc::rpc

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// OpenSSL's objects with their owners.
+// Owning pointers for OpenSSL's objects.
 
 #include <openssl/evp.h>
 #include <openssl/ssl.h>

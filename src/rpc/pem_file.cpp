@@ -40,7 +40,7 @@ Bio text_bio(const std::string& text) {
   return Bio(::BIO_new_mem_buf(text.data(), static_cast<int>(text.size())));
 }
 
-/// A passphrase is never asked for; that one is needed is noted in `user`.
+/// Never asks for a passphrase; sets `user`, a bool, if one is needed.
 int refuse_passphrase(char*, int, int, void* user) {
   if (user != nullptr) *static_cast<bool*>(user) = true;
   return -1;
@@ -60,7 +60,7 @@ std::string openssl_reason() {
 }
 
 Result<std::string> read_text(const File& file) {
-  // O_NONBLOCK: a FIFO has no writer to wait for.
+  // O_NONBLOCK: otherwise opening a FIFO would wait for a writer.
   const Fd fd(::open(file.path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   struct stat status{};
   if (!fd || ::fstat(fd.get(), &status) != 0) return fail_with_errno(file, errno);
@@ -80,7 +80,7 @@ Result<std::string> read_text(const File& file) {
   }
   text.resize(size);
   if (text.empty()) return fail_with(file, "it is empty", "copy it again");
-  // gRPC takes texts that end at their first NUL: it would read another one than is checked here.
+  // gRPC's texts end at their first NUL: it would use less than the text that is checked here.
   if (text.contains('\0')) {
     return fail_with(file, "this is not PEM text",
                      "if it is DER, convert it: openssl x509 (or pkey) -inform DER -in FILE -out "

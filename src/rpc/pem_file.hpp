@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// PEM files of certificates and keys. Errors name the role of the file, its path, what is wrong and
-// what to do. A passphrase is never asked for. Any thread.
+// PEM files of certificates and keys. Errors name the role of the file, its path, the problem and
+// the remedy. Never asks for a passphrase. Any thread.
 
 #include <fmt/format.h>
 
@@ -15,7 +15,7 @@
 
 namespace mc::rpc {
 
-/// A file as messages name it: `grpc.tls_key "/srv/key.pem"`.
+/// A file and its name in messages: `grpc.tls_key "/srv/key.pem"`.
 struct File {
   std::string_view role;
   const std::string& path;
@@ -27,16 +27,16 @@ struct File {
 std::unexpected<Error> fail_with(const File& file, std::string_view problem,
                                  std::string_view remedy);
 
-/// The last word of OpenSSL, "ee key too small", without its codes.
+/// The reason of OpenSSL's last error, such as "ee key too small", without its codes.
 std::string openssl_reason();
 
-/// The whole file, at most kCredentialBytesMax.
+/// Reads the whole file, at most kCredentialBytesMax.
 Result<std::string> read_text(const File& file);
 
-/// All certificates of the file's text, at least one. Text between them is a comment.
+/// All certificates in the file's text, at least one. Text between them is a comment.
 Result<std::vector<Certificate>> parse_certificates(const File& file, const std::string& text);
 
-/// The private key of the file's text.
+/// The private key in the file's text.
 Result<Key> parse_key(const File& file, const std::string& text);
 
 }  // namespace mc::rpc
