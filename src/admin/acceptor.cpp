@@ -66,14 +66,15 @@ Acceptor::Accepted Acceptor::accept_one(int listener) {
     return Fd(::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
   });
   if (!connection) return is_out_of_resources(errno) ? Accepted::kPause : Accepted::kNone;
-  // Before it is given away: whoever has it may close it at once.
+  // Read before the handler gets the connection, which it may close at once.
   const std::uint64_t cookie = net::socket_cookie(connection.get());
   const int fd = handler_(std::move(connection));
   if (fd >= 0) connections_.push_back({.fd = fd, .cookie = cookie});
   return Accepted::kOne;
 }
 
-/// gRPC closes a connection without a word; the cookie of its descriptor tells.
+/// gRPC does not report that it closed a connection; its descriptor then has another cookie, or
+/// none.
 bool Acceptor::has_room() {
   std::erase_if(connections_,
                 [](const Connection& one) { return net::socket_cookie(one.fd) != one.cookie; });

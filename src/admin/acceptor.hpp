@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Accepts the connections of one listening socket on a thread of its own, so many at a time and no
-// more: gRPC's own listeners have no such limit, and stop for good when descriptors run out.
-// Knows neither what the socket is nor what becomes of a connection.
+// Accepts the connections of one listening socket on a thread of its own, up to a limit: gRPC's own
+// listeners have none, and stop for good when descriptors run out. Independent of the kind of
+// socket and of the use of the connections.
 
 #include <cstddef>
 #include <cstdint>
@@ -17,11 +17,11 @@ namespace mc::admin {
 
 class Acceptor {
  public:
-  /// Takes a connection, non-blocking, on the acceptor's thread. Returns the connection's
-  /// descriptor from now on (it may be a duplicate), or -1 if it was closed.
+  /// Takes ownership of a non-blocking connection, on the acceptor's thread. Returns the
+  /// connection's descriptor from now on (it may be a duplicate), or -1 if it was closed.
   using Handler = std::function<int(Fd connection)>;
 
-  /// Nothing, with errno, if there is no descriptor to be had. `connections_max` may be open at a
+  /// Null, with errno, if there is no free descriptor. At most `connections_max` are open at a
   /// time; further ones wait in the kernel.
   static std::unique_ptr<Acceptor> make(std::size_t connections_max);
 
@@ -29,19 +29,19 @@ class Acceptor {
   Acceptor& operator=(const Acceptor&) = delete;
   ~Acceptor();
 
-  /// Starts the thread. `listener`, non-blocking, and what `handler` refers to must live until
-  /// stop().
+  /// Starts the thread. `listener` is non-blocking. It, and all that `handler` refers to, must live
+  /// until stop().
   void start(const Fd& listener, Handler handler);
 
-  /// Ends the thread; connections stay. It may be started again. Idempotent; also done by the
-  /// destructor.
+  /// Ends the thread; connections stay open. start() may be called again. Idempotent; the
+  /// destructor calls it.
   void stop();
 
  private:
   enum class Accepted { kOne, kNone, kPause };
   struct Connection {
     int fd = -1;
-    std::uint64_t cookie = 0;  // tells it from a later socket with the same descriptor
+    std::uint64_t cookie = 0;  // differs from that of a later socket with the same descriptor
   };
 
   Acceptor(Fd stop, std::size_t connections_max);
@@ -53,7 +53,7 @@ class Acceptor {
   const std::size_t connections_max_;
   /// An eventfd: readable when the thread is to end.
   const Fd stop_;
-  // The thread's own, from start() on.
+  // From start() to stop(), only the thread uses these.
   Handler handler_;
   std::vector<Connection> connections_;
   std::thread thread_;

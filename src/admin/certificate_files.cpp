@@ -19,7 +19,7 @@ namespace mc::admin {
 using rpc::CertificatePaths;
 using rpc::Credentials;
 
-/// Enough of the three files' state to notice every change. Where there is no file, the errno.
+/// Enough of the three files' state to detect every change. Without a file, the errno.
 struct CertificateFiles::FileStates {
   struct State {
     int error = 0;
@@ -27,7 +27,7 @@ struct CertificateFiles::FileStates {
     ino_t inode = 0;
     off_t size = 0;
     std::int64_t modified_ns = 0;
-    std::int64_t changed_ns = 0;  // also told by those who set the time of modification back
+    std::int64_t changed_ns = 0;  // changes even if a program sets the modification time back
     bool operator==(const State&) const = default;
   };
   std::array<State, 3> states;
@@ -50,9 +50,9 @@ struct CertificateFiles::FileStates {
   }
 };
 
-/// What is in force, as gRPC's threads fetch it. gRPC asks at each handshake, and keeps what it has
-/// when told that nothing changed. Its own file watcher would not do: it reads the operator's files
-/// one after the other in whatever state they are, so that a half-copied renewal would go into
+/// The set in force, from which gRPC's threads fetch. gRPC fetches at each handshake, and keeps the
+/// set that it has if the result is "unchanged". gRPC's own file watcher is not usable: it reads
+/// the operator's files one after the other in any state, so a half-copied renewal would come into
 /// force.
 class CertificateFiles::Current {
  public:
@@ -70,7 +70,7 @@ class CertificateFiles::Current {
            credentials_.key_pem == other.key_pem && credentials_.ca_pem == other.ca_pem;
   }
 
-  /// Of a port's own: each port asks for itself, and must be told of each change.
+  /// Makes credentials for one port: each port fetches by itself, and must get each change.
   grpc_server_credentials* make_port_credentials() {
     Port* port = nullptr;
     {
@@ -86,7 +86,7 @@ class CertificateFiles::Current {
   struct Port {
     explicit Port(Current& owner) : current(owner) {}
     Current& current;
-    std::uint64_t version = 0;  // that gRPC has; 0: none
+    std::uint64_t version = 0;  // the one that gRPC has; 0: none
   };
 
   static grpc_ssl_certificate_config_reload_status fetch(
@@ -107,7 +107,7 @@ class CertificateFiles::Current {
   mutable std::mutex mutex_;
   Credentials credentials_;
   std::uint64_t version_ = 1;
-  std::deque<Port> ports_;  // their addresses are gRPC's
+  std::deque<Port> ports_;  // gRPC holds their addresses
 };
 
 class CertificateFiles::ServerCredentials : public grpc::ServerCredentials {
@@ -139,7 +139,7 @@ CertificateFiles::CertificateFiles(CertificatePaths paths, Credentials credentia
 CertificateFiles::~CertificateFiles() = default;
 
 Result<std::unique_ptr<CertificateFiles>> CertificateFiles::load(CertificatePaths paths) {
-  // Before the files are read: a change meanwhile is seen by the first refresh().
+  // Taken before the files are read, so that the first refresh() sees a change in between.
   const FileStates states = FileStates::of(paths);
   auto credentials = rpc::read_credentials(paths, rpc::Side::kServer);
   if (!credentials) return std::unexpected(std::move(credentials.error()));

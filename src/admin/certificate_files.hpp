@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Certificates of the admin API over TCP, followed while the server runs, so that a renewal needs
-// no restart. What is in force has always been checked whole: certificate and key belong together,
-// whatever state the files are in. Logs nothing: the caller of refresh() logs what it returned.
+// Certificates of the admin API over TCP. A renewal needs no restart: the files are watched while
+// the server runs. A set comes into force only after all of it was checked, so certificate and key
+// always match, in any state of the files. Logs nothing: the caller of refresh() logs its result.
 
 #include <grpcpp/security/server_credentials.h>
 
@@ -22,9 +22,9 @@ struct Renewal {
   std::chrono::sys_seconds expires_at;
 };
 
-/// The server's certificate, its key and its clients' CA, as three files that may be renewed at any
-/// time. One thread, but for the credentials, which gRPC's threads use. Must outlive every server
-/// that has its credentials.
+/// The server's certificate, its key and its clients' CA, in three files that may be renewed at any
+/// time. One thread, except for the credentials, which gRPC's threads use. Must outlive every
+/// server that has its credentials.
 class CertificateFiles {
  public:
   /// Reads and checks the files; see rpc::read_credentials().
@@ -35,17 +35,17 @@ class CertificateFiles {
   ~CertificateFiles();
 
   /// Mutual TLS 1.2 or 1.3: a client must show a certificate that the CA verifies. Each handshake
-  /// is made with what is in force when it begins.
+  /// uses the set that is in force when it begins.
   std::shared_ptr<grpc::ServerCredentials> server_credentials();
 
-  /// Looks whether the files have changed, which costs three stat(2). A Renewal: what they hold is
-  /// now in force. An Error: it cannot be, and what was in force stays; said once, and not before
-  /// the files have stayed so from one call to the next, since a renewal writes one file after the
-  /// other. Else nothing. To be called about once a second.
+  /// Checks whether the files have changed (three stat(2)). Returns a Renewal if their contents are
+  /// now in force; an Error if they cannot be, and the earlier set stays in force; else nothing. It
+  /// returns an Error once, and only if the files stayed the same from one call to the next,
+  /// because a renewal writes one file after the other. To be called about once a second.
   std::optional<Result<Renewal>> refresh();
 
-  /// Of the certificate in force. It may have expired: clients then refuse it, but a server that
-  /// did not start would not help them.
+  /// Of the certificate in force. It may have expired: clients then refuse it, but it does not keep
+  /// the server from starting, which would not help them either.
   [[nodiscard]] const std::string& subject() const { return info_.subject; }
   [[nodiscard]] std::chrono::sys_seconds expires_at() const { return info_.not_after; }
 
@@ -54,8 +54,8 @@ class CertificateFiles {
   class ServerCredentials;
   struct FileStates;
 
-  /// How often files are read after a change: again, since a second change within the same tick of
-  /// the file system's clock would not show.
+  /// How often the files are read after a change. Twice, because a second change within the same
+  /// tick of the file system's clock is not visible.
   static constexpr int kLooks = 2;
 
   CertificateFiles(rpc::CertificatePaths paths, rpc::Credentials credentials,
@@ -64,7 +64,7 @@ class CertificateFiles {
   const rpc::CertificatePaths paths_;
   rpc::CertificateInfo info_;
   int looks_ = 0;
-  /// The Error that was last said of the files as they are; empty if none.
+  /// The last Error returned for the files in their current state; empty if none.
   std::string refused_;
   std::unique_ptr<FileStates> states_;
   std::unique_ptr<Current> current_;

@@ -75,7 +75,7 @@ control::Outcome<traffic::ConnectionFilter> read_filter(const ConnectionFilterTe
   read("backend", text.backend, policy::parse_backend, filter.backend);
   read("id", text.id, parse_id, filter.id);
   if (!refusal.violations.empty()) return std::unexpected(std::move(refusal));
-  // A session has the number of its backend's interface, or the name if there was none.
+  // A session stores its backend's interface by number, or by name if there was no number.
   const auto resolved = filter.backend.has_value() ? filter.backend->resolve() : std::nullopt;
   if (resolved.has_value()) filter.backend = *resolved;
   if (!text.listener.empty()) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// A filter of open connections, read from texts that nobody has validated yet. Pure; any thread.
+// A filter for open connections, read from texts that are not validated yet. Pure; any thread.
 
 #include <string>
 

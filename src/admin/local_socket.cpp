@@ -68,7 +68,7 @@ std::unexpected<Error> fail_used(const std::string& path,
                    "stop that one first, or give this one another grpc.socket");
 }
 
-// Other programs connect to it too.
+// The length is limited because other programs connect to the socket too.
 bool has_fit_length(const std::string& path) {
   return !path.empty() && path.size() <= net::kUnixPathMax;
 }
@@ -80,7 +80,7 @@ std::unexpected<Error> fail_length(const std::string& path) {
       "correct grpc.socket");
 }
 
-/// What stands at the path of a socket that is to be made.
+/// The socket that is already at the path of a new one.
 struct Occupant {
   bool listens = false;
   std::optional<net::UnixPeer> peer;  // if it listens and the kernel names it
@@ -88,7 +88,7 @@ struct Occupant {
   ino_t inode = 0;
 };
 
-/// Nothing: the path is free. An error: what is there is none of ours.
+/// Nothing: the path is free. An error: the file there is not ours.
 Result<std::optional<Occupant>> find_occupant(const std::string& path) {
   struct stat found{};
   if (::lstat(path.c_str(), &found) != 0) {
@@ -113,13 +113,13 @@ Result<std::optional<Occupant>> find_occupant(const std::string& path) {
                    "correct grpc.socket, or remove it if nobody needs it");
 }
 
-/// Makes the way free for bind(2): removes a socket that nobody listens on.
+/// Makes the path free for bind(2): removes a socket without a listener.
 Result<void> clear_path(const std::string& path) {
   const auto occupant = find_occupant(path);
   if (!occupant.has_value()) return std::unexpected(occupant.error());
   if (!occupant->has_value()) return {};
   if ((*occupant)->listens) return fail_used(path, (*occupant)->peer);
-  // Another server that starts at this moment may have put its own there meanwhile.
+  // Another server that starts at the same time may have created its own socket there.
   struct stat now{};
   if (::lstat(path.c_str(), &now) != 0 || now.st_ino != (*occupant)->inode ||
       now.st_dev != (*occupant)->device) {
@@ -194,7 +194,7 @@ Result<std::unique_ptr<LocalSocket>> LocalSocket::adopt(const std::string& path,
   auto acceptor = Acceptor::make(kLocalConnectionsMax);
   struct stat found{};
   if (acceptor == nullptr) return fail_with_errno(path, errno);
-  // Somebody has removed the file: nobody can connect to that socket any more.
+  // The file was removed, so no client can connect to that socket any more.
   if (::lstat(path.c_str(), &found) != 0 || !S_ISSOCK(found.st_mode)) return open(path);
   std::unique_ptr<LocalSocket> socket(
       new LocalSocket(path, {.device = found.st_dev, .inode = found.st_ino}, std::move(listener),
@@ -212,7 +212,7 @@ void LocalSocket::serve(grpc::Server& server) {
 void LocalSocket::close() {
   acceptor_->stop();
   if (!listener_) return;
-  // The listener is still open, so its file's number cannot be another's.
+  // The listener is still open, so no other file can have its inode number.
   struct stat found{};
   if (owns_file_ && ::lstat(path_.c_str(), &found) == 0 &&
       FileId{.device = found.st_dev, .inode = found.st_ino} == file_) {
@@ -235,9 +235,9 @@ int LocalSocket::hand_over(Fd connection, grpc::Server& server) {
   return fd;
 }
 
-/// gRPC names a connection by its descriptor alone, and the kernel gives out the lowest free one
-/// again at once: a call whose connection ends before peer() is asked would be put down to whoever
-/// connects next. So numbers go up for a while before they start again.
+/// gRPC names a connection only by its descriptor, and the kernel reuses the lowest free one at
+/// once: a call whose connection ends before peer() is called would be attributed to the next
+/// client. So numbers increase for a while before they start again.
 Fd LocalSocket::renumber(Fd connection) {
   if (numbers_left_ == 0) {
     numbers_left_ = kLocalFdNumbers;
@@ -249,7 +249,7 @@ Fd LocalSocket::renumber(Fd connection) {
   }
   --numbers_left_;
   Fd renumbered(::fcntl(connection.get(), F_DUPFD_CLOEXEC, next_fd_));
-  if (!renumbered) return connection;  // no number so high, or no descriptor to spare
+  if (!renumbered) return connection;  // number above the limit, or no free descriptor
   next_fd_ = renumbered.get() + 1;
   return renumbered;
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// The admin API's Unix socket: only its owner and root can open it, and the kernel says who did.
-// Accepts by itself and hands the connections to gRPC, because gRPC's own Unix listener makes the
-// socket with the umask's mode and does not tell who calls.
+// The admin API's Unix socket: only its owner and root can connect, and the kernel reports who did.
+// Accepts by itself and hands the connections to gRPC, because gRPC's own Unix listener creates the
+// socket with the umask's mode and does not report the caller.
 
 #include <grpcpp/server.h>
 #include <sys/types.h>
@@ -22,21 +22,21 @@
 
 namespace mc::admin {
 
-/// `uid=0(root) pid=1234`; without the name where the system knows none. Any thread.
+/// `uid=0(root) pid=1234`; without the name if the system has none. Any thread.
 std::string describe(const net::UnixPeer& peer);
 
-/// A listening Unix socket with mode 0600, which goes with its owner. One that root makes belongs
-/// to the owner of its directory, like all that a server of root leaves (base/owner.hpp).
+/// A listening Unix socket with mode 0600. If root creates it, it belongs to the owner of its
+/// directory, like all files of a server run by root (base/owner.hpp).
 class LocalSocket {
  public:
-  /// Listens at `path`, in place of a socket that nobody listens on any more. Errors name the path
-  /// and say what to do; what is no socket is never removed.
+  /// Listens at `path`; replaces a socket without a listener, and never removes another kind of
+  /// file. Errors name the path and the remedy.
   static Result<std::unique_ptr<LocalSocket>> open(const std::string& path);
-  /// Whether open() would succeed, also where the process `but_for` listens there now: one that
-  /// would hand it over. Changes nothing.
+  /// Whether open() would succeed. The process `but_for` may listen there now: it would hand the
+  /// socket over. Changes nothing.
   static Result<void> rehearse(const std::string& path, pid_t but_for);
-  /// The same as open() with a socket of this path that listens already. The file stays another
-  /// process's until own().
+  /// The same as open(), with a socket that already listens at this path. The file belongs to
+  /// another process until own().
   static Result<std::unique_ptr<LocalSocket>> adopt(const std::string& path, Fd listener);
 
   LocalSocket(const LocalSocket&) = delete;
@@ -44,24 +44,24 @@ class LocalSocket {
   ~LocalSocket();
 
   /// Starts the thread that accepts and hands the connections to the server, which must be started
-  /// and must live until close(). Again only after suspend().
+  /// and must live until close(). Call it again only after suspend().
   void serve(grpc::Server& server);
 
-  /// Who makes the call of which grpc::ServerContext::peer() is `grpc_peer`; nothing for calls that
-  /// did not come through this socket. To be asked when the call begins. Any thread.
+  /// The caller, for the grpc::ServerContext::peer() of a call; nothing if the call did not come
+  /// through this socket. Must be read when the call begins. Any thread.
   [[nodiscard]] std::optional<net::UnixPeer> peer(const std::string& grpc_peer) const;
 
   [[nodiscard]] int fd() const { return listener_.get(); }
 
-  /// Accepts no more; who connects waits in the kernel.
+  /// Stops accepting; new clients wait in the kernel.
   void suspend() { acceptor_->stop(); }
   /// Whether close() removes the file, or leaves it to another process.
   void own() { owns_file_ = true; }
   void leave() { owns_file_ = false; }
 
-  /// Stops accepting and removes the socket, unless the path is another's by now. Connections that
-  /// were accepted are the server's and stay; peer() still knows them. Idempotent; also done by the
-  /// destructor.
+  /// Stops accepting and removes the socket, unless another process now has the path. Accepted
+  /// connections belong to the server and stay; peer() still knows them. Idempotent; the destructor
+  /// does it too.
   void close();
 
  private:
@@ -69,7 +69,7 @@ class LocalSocket {
     net::UnixPeer peer;
     std::uint64_t cookie = 0;  // see net::socket_cookie()
   };
-  /// Which file a path leads to.
+  /// Identifies the file at a path.
   struct FileId {
     dev_t device = 0;
     ino_t inode = 0;
@@ -85,12 +85,12 @@ class LocalSocket {
   const FileId file_;
   Fd listener_;
   bool owns_file_ = true;
-  // The acceptor's thread's own.
+  // Only the acceptor's thread uses these.
   int next_fd_ = kLocalFdBegin;
   int numbers_left_ = kLocalFdNumbers;
   mutable std::mutex mutex_;
-  /// By descriptor. Under mutex_. One that has ended stays until its number comes again, for calls
-  /// that were made before.
+  /// By descriptor; guarded by mutex_. An ended connection stays here until its number is used
+  /// again, for the calls that it made.
   std::map<int, Connection> connections_;
   const std::unique_ptr<Acceptor> acceptor_;
 };

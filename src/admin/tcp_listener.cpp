@@ -29,7 +29,7 @@ std::unexpected<Error> fail_with_errno(const SocketAddress& address, int error) 
   return fail(fmt::format("{}: {}", name, std::strerror(error)));
 }
 
-/// Hands a connection on; see Acceptor::Handler.
+/// Hands a connection to gRPC; see Acceptor::Handler.
 int hand_over(Fd connection, int listener, grpc::experimental::ExternalConnectionAcceptor& server) {
   // If the client has reset it already, gRPC would log an error, so anyone who reaches the port
   // could fill the log.

@@ -17,12 +17,14 @@ namespace mc::admin {
 
 class TcpListener {
  public:
-  /// A socket that alone listens at `address`, for adopt(). Errors name grpc.addr and the remedy.
+  /// A socket that listens at `address` and shares it with no other, for adopt(). Errors name
+  /// grpc.addr and the remedy.
   static Result<Fd> listen(const SocketAddress& address);
-  /// Listens at `address`, alone: two servers on one port would share its clients without knowing.
-  /// [::] is every address of both families. Errors name grpc.addr and the remedy.
+  /// Listens at `address` and shares it with no other socket: two servers on one port would each
+  /// get some of the clients, unnoticed. [::] is every address of both families. Errors name
+  /// grpc.addr and the remedy.
   static Result<std::unique_ptr<TcpListener>> open(const SocketAddress& address);
-  /// The same with a socket that listens there already.
+  /// The same, with a socket that already listens there.
   static Result<std::unique_ptr<TcpListener>> adopt(const SocketAddress& address, Fd listener);
 
   TcpListener(const TcpListener&) = delete;

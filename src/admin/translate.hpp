@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// The words of the API (proto/mc_proxy/v1) and those of the control plane, one into the other. Pure
-// functions; any thread.
+// Translates between the messages of the API (proto/mc_proxy/v1) and the types of the control
+// plane. Pure functions; any thread.
 
 #include <google/protobuf/duration.pb.h>
 #include <google/protobuf/timestamp.pb.h>
@@ -31,7 +31,7 @@ void to_api(const control::Applied& applied, mc_proxy::v1::ChangeSummary& out);
 void to_api(const control::Effect& effect, mc_proxy::v1::ChangeEffect& out);
 void to_api(const policy::GeoIp& geoip, mc_proxy::v1::GeoIPStatus& out);
 mc_proxy::v1::LogLevel to_api(LogLevel level);
-/// Nothing for what is none of the levels.
+/// Nothing if the value is not one of the levels.
 std::optional<LogLevel> to_log(mc_proxy::v1::LogLevel level);
 /// The connection as it was at `now`.
 void to_api(const traffic::Connection& connection, const control::Listeners& listeners,
@@ -42,12 +42,12 @@ mc_proxy::v1::ServerState state_of(const control::Control& control,
 google::protobuf::Timestamp to_timestamp(std::chrono::system_clock::time_point time);
 google::protobuf::Duration to_duration(std::chrono::nanoseconds duration);
 
-/// The path in the request of the field that a violation is about: "route.backend".
+/// The path, in the request, of the field of a violation: "route.backend".
 using FieldPath = std::function<std::string(const control::Violation&)>;
 
-/// Field paths of the request that holds the change itself.
+/// Field paths of a request that is one change: AddRoute, for example.
 std::string path_in_single(const control::Violation& violation);
-/// Field paths of RemoveRoute, which has the host name itself.
+/// Field paths of RemoveRoute, which has the host name as its own field.
 std::string path_in_remove_route(const control::Violation& violation);
 /// Field paths of MoveRoutes: "from_listener_addr", "to_listener_addr".
 std::string path_in_move(const control::Violation& violation);
@@ -59,9 +59,9 @@ FieldPath path_in(const mc_proxy::v1::ApplyChangesRequest& request);
 /// Field paths of the requests with a filter: "filter.source".
 std::string path_in_filter(const control::Violation& violation);
 
-/// The refusal as gRPC tells it, with a google.rpc.BadRequest where fields are wrong.
+/// The refusal as a status of gRPC, with a google.rpc.BadRequest if fields are wrong.
 grpc::Status to_status(const control::Refusal& refusal, const FieldPath& path);
-/// That one field of a request is wrong, likewise.
+/// The same for one wrong field of a request.
 grpc::Status invalid_argument(const std::string& field, const std::string& description);
 
 }  // namespace mc::admin

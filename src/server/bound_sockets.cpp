@@ -40,10 +40,10 @@ net::ListenAddress place_of(const config::Listener& listener) {
   return {.address = listener.addr, .name = listener.name, .freebind = listener.freebind};
 }
 
-// Whether a connection could be for either.
+// Whether both could take the same connection.
 bool overlap(const SocketAddress& a, const SocketAddress& b) { return a.takes(b) || b.takes(a); }
 
-// Where the port is taken by a socket that was passed to this process, for another address.
+// Explains a port that is in use by a socket that was passed to this process, for another address.
 Error explain_taken(const Error& error, const config::Listener& listener,
                     const lifecycle::InheritedSockets& inherited) {
   const std::vector<SocketAddress> passed = inherited.tcp_addresses();
@@ -58,8 +58,8 @@ Error explain_taken(const Error& error, const config::Listener& listener,
                   listener.name.starts_with(':') ? listener.name.substr(1) : listener.name)};
 }
 
-// A socket of this process's user listens beside ours; one of root's, as systemd's are, shares with
-// none but root.
+// The kernel lets sockets of one user share a port. A socket of root, as systemd's are, shares only
+// with root.
 Error explain_beside(const Error& error, const SocketAddress& ours) {
   if (!error.message.contains("in use")) return error;
   return {
@@ -68,10 +68,10 @@ Error explain_beside(const Error& error, const SocketAddress& ours) {
                   error.message, ours.to_string())};
 }
 
-// A listener for which nothing was passed.
+// A listener for which no socket was passed.
 struct Missing {
   std::size_t index;
-  std::optional<SocketAddress> beside;  // ours that takes connections to there too
+  std::optional<SocketAddress> beside;  // our other address that takes the same connections
 };
 
 Result<void> look(const config::Listener& listener, const Missing& missing,
@@ -83,7 +83,7 @@ Result<void> look(const config::Listener& listener, const Missing& missing,
   return std::unexpected(explain_taken(free.error(), listener, inherited));
 }
 
-// Puts what was opened where it belongs.
+// Stores an opened socket in its place, or returns the error.
 template <class T>
 Result<void> keep(Result<T> opened, T& place) {
   if (!opened.has_value()) return std::unexpected(opened.error());
@@ -135,7 +135,7 @@ std::vector<Result<std::vector<Fd>>> open_listeners(
     ours.push_back(listener.addr);
     all[i] = net::adopt_listeners(std::move(there), place_of(listener), workers);
   }
-  // All are looked at before one is opened, or they would be in each other's way.
+  // Checks all before it opens the first: once open, they would make each other's check fail.
   for (Missing& one : missing) {
     const config::Listener& listener = *listeners[one.index];
     const auto beside = std::ranges::find_if(
