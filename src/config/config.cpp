@@ -57,7 +57,7 @@ std::optional<T> parse_with(Result<T> (*parse)(std::string_view), const Node& pl
 
 /// Why the file cannot be read, or nothing if it can.
 std::optional<std::string> unreadable(const std::string& path) {
-  // Not O_RDONLY alone: opening a FIFO that nobody writes to would wait.
+  // O_NONBLOCK: otherwise opening a FIFO would wait for a writer.
   const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   struct stat status{};
   if (!fd || ::fstat(fd.get(), &status) != 0) return std::strerror(errno);
@@ -65,8 +65,7 @@ std::optional<std::string> unreadable(const std::string& path) {
   return std::nullopt;
 }
 
-/// Reads a configuration from its tree, once. What it makes is a Config only if there was no
-/// problem.
+/// Reads a configuration from its tree, once. The result is valid only if there was no problem.
 class Reader {
  public:
   Reader(NamedFiles files, Problems& problems) : files_(files), problems_(problems) {}
@@ -87,7 +86,7 @@ class Reader {
   void read_listeners(const Section& root);
   void read_listener_addr(const Section& section);
   void read_routes(const Section& section, Listener& listener);
-  /// Where the fields of a route stand, by name: those that are there.
+  /// The positions of a route's fields, by name; only of those that are present.
   using RoutePlaces = std::map<std::string_view, Node>;
   policy::RouteText read_route_text(const Node& table, RoutePlaces& places);
   std::optional<policy::Route> read_route(const policy::RouteText& text, const RoutePlaces& places);
@@ -99,16 +98,16 @@ class Reader {
   void read_log(const Section& root);
   void read_metrics(const Section& root);
 
-  /// The path under the key. Any path that the system could take; not an empty one.
+  /// The path under the key: any that the system accepts, but not an empty one.
   std::optional<Node> read_path(const Section& section, std::string_view key,
                                 std::string_view example, std::string& target);
-  /// Makes it a problem if the file at the place cannot be read, and files matter.
+  /// Adds a problem if the file that the value names cannot be read, with NamedFiles::kRequired.
   void check_readable(const Node& place, std::string_view purpose);
-  /// The array's strings as values, none of them twice.
+  /// The array's strings as values, without duplicates.
   template <class T>
   std::vector<T> read_set(const Section& section, std::string_view key, std::string_view example,
                           Result<T> (*parse)(std::string_view));
-  /// Makes it a problem if one of the listeners read so far satisfies the predicate.
+  /// Adds a problem if one of the listeners read so far satisfies the predicate.
   template <class Predicate>
   void refuse_taken(const Node& place, Predicate is_taken_by);
 
@@ -150,7 +149,7 @@ void Reader::read_listener_addr(const Section& section) {
       listener.name = place->value->text;
       listener.addr = *addr;
       refuse_taken(*place, [&](const Listener& other) {
-        // Port 0 never collides, but two listeners of one name could not be told apart.
+        // Port 0 never collides, but two listeners need different names.
         return collide(*addr, other.addr) || listener.name == other.name;
       });
     }
@@ -471,8 +470,8 @@ Parsed load(const std::string& path, NamedFiles files) {
 
 namespace {
 
-/// The text under `key` in the table [table], of a file that is not TOML as a whole: that of the
-/// first line which gives one.
+/// The text under `key` in the table [table], from a file that is not valid TOML: from the first
+/// line that has one.
 std::string scan(std::string_view text, std::string_view table, std::string_view key) {
   std::string_view current;
   while (!text.empty()) {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// The configuration file: TOML in, one typed and wholly validated value out, or every problem there
-// is. What is in a Config needs no further check. Routes and firewall rules in it seed an empty
-// database; after that the database is the truth (see control/). Pure but for load(), which reads
-// files; any thread.
+// Parses the configuration file: from TOML to one typed and wholly validated value, or to the list
+// of all problems. A Config needs no further check. Its routes and firewall rules only seed an
+// empty database; after that the database decides (see control/). Pure, except load() and
+// locate_server(), which read files; any thread.
 
 #include <chrono>
 #include <cstdint>
@@ -34,9 +34,9 @@ struct Database {
   std::string path;
 };
 
-/// The admin API. At least one of `addr` and `socket` is there.
+/// The admin API. At least one of `addr` and `socket` is set.
 struct Grpc {
-  /// TCP; the three files, for mutual TLS, are there when it is.
+  /// For TCP. If it is set, so are the three files, for mutual TLS.
   std::optional<SocketAddress> addr;
   std::string tls_cert;
   std::string tls_key;
@@ -46,7 +46,7 @@ struct Grpc {
 };
 
 struct Firewall {
-  /// There when a country is blocked; else it may be empty.
+  /// Set if a country is blocked; else it may be empty.
   std::string geoip_db;
   std::vector<IpAddress> blocked_ips;
   std::vector<IpPrefix> blocked_cidrs;
@@ -56,30 +56,30 @@ struct Firewall {
   bool cut_established = false;
 };
 
-/// Who moves the bytes: splice(2) called from the ring's thread, or IORING_OP_SPLICE.
+/// How bytes are moved: by splice(2) from the ring's thread, or by IORING_OP_SPLICE.
 enum class Splice : std::uint8_t { kInline, kRing };
 
 struct Proxy {
   /// 0: one for each CPU that the process may use.
   std::int64_t workers = 0;
-  /// Each worker keeps to one CPU.
+  /// Whether each worker stays on one CPU.
   bool pin_workers = false;
   Splice splice = Splice::kInline;
   std::chrono::milliseconds hello_timeout = std::chrono::seconds(10);
   std::chrono::milliseconds connect_timeout = std::chrono::seconds(5);
-  /// Zero: an idle connection stays.
+  /// Zero: no limit.
   std::chrono::milliseconds idle_timeout = std::chrono::minutes(5);
   std::chrono::milliseconds shutdown_timeout = std::chrono::seconds(30);
-  /// Zero: what is open when another server has taken over goes on until it ends.
+  /// How long connections may stay after another server has taken over. Zero: until they end.
   std::chrono::milliseconds drain_timeout{0};
-  /// 0: what RLIMIT_NOFILE allows.
+  /// 0: as many as RLIMIT_NOFILE allows.
   std::int64_t max_connections = 0;
 };
 
 /// Where Prometheus fetches metrics.
 struct Metrics {
   SocketAddress addr;
-  /// Of each listener, the routes that have metrics of their own: the first so many by name.
+  /// How many routes of each listener have metrics of their own: the first ones by name.
   std::int64_t routes_max = 1000;
 };
 
@@ -92,7 +92,7 @@ struct Config {
   /// At least one.
   std::vector<Listener> listeners;
   Database database;
-  /// Nothing: there is no admin API.
+  /// Nothing: no admin API.
   std::optional<Grpc> grpc;
   Firewall firewall;
   Proxy proxy;
@@ -101,22 +101,22 @@ struct Config {
   std::optional<Metrics> metrics;
 };
 
-/// A Config, or all that is wrong with it, in the order of the file.
+/// A Config, or all problems, in the order of the file.
 using Parsed = std::expected<Config, std::vector<Problem>>;
 
-/// Whether the files that a configuration names (certificates, the GeoIP database) must be there
-/// and readable. The server needs them; a command that asks the server something does not, and may
-/// not be allowed to read the key.
+/// Whether the files that a configuration names (certificates, the GeoIP database) must be
+/// readable. The server needs them; a command that calls the server does not, and may have no
+/// permission to read the key.
 enum class NamedFiles : std::uint8_t { kRequired, kIgnored };
 
 /// Reads the file at `path`.
 Parsed load(const std::string& path, NamedFiles files = NamedFiles::kRequired);
 
-/// Where the server is found that a file configures, as far as the file says so, whatever else is
-/// wrong with it: a slip in the file must not keep anybody from the server that runs.
+/// Where to reach the server of a configuration file, as far as the file has that, even if other
+/// parts are wrong: an error in the file must not keep operators from the running server.
 struct Whereabouts {
   std::optional<Grpc> grpc;
-  std::string database_path;      // empty: not said
+  std::string database_path;      // empty: not in the file
   std::vector<Problem> problems;  // of the whole file
 };
 Whereabouts locate_server(const std::string& path);

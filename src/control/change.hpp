@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// What can be asked of the control plane, as texts that nobody has validated yet, and how it
-// refuses. Whoever asks (the admin API, the seed) translates its own words to these. Values; any
-// thread.
+// The requests to the control plane, as texts that are not validated yet, and its refusals. Callers
+// (the admin API, the seed) translate their own types to these. Values; any thread.
 
 #include <cstddef>
 #include <cstdint>
@@ -29,7 +28,7 @@ struct AddRoute {
   std::string listener;
   policy::RouteText route;
 };
-/// Adds, or changes the route that is there.
+/// Adds the route, or replaces the existing one.
 struct PutRoute {
   std::string listener;
   policy::RouteText route;
@@ -41,7 +40,7 @@ struct RemoveRoute {
 struct AddRule {
   RuleText rule;
 };
-/// Adds, or is content that it is there.
+/// Adds the rule if it does not exist.
 struct PutRule {
   RuleText rule;
 };
@@ -49,11 +48,11 @@ struct RemoveRule {
   RuleText rule;
 };
 
-/// monostate: none was given, which is refused.
+/// monostate: the request has no change, and is refused.
 using Change =
     std::variant<std::monostate, AddRoute, PutRoute, RemoveRoute, AddRule, PutRule, RemoveRule>;
 
-/// The field of a request that a violation is about, under the name that it has in the API.
+/// The field of a request that is wrong, by its name in the API.
 struct Field {
   enum class Of : std::uint8_t { kRequest, kRoute, kRule, kFilter };
   Of of = Of::kRequest;
@@ -66,32 +65,32 @@ inline constexpr Field kRuleTypeField{.of = Field::Of::kRule, .name = "type"};
 inline constexpr Field kRuleValueField{.of = Field::Of::kRule, .name = "value"};
 
 struct Violation {
-  std::size_t index = 0;  // of the change, or of the route in a replacement
+  std::size_t index = 0;  // of the change in a batch, or of the route in a replacement
   Field field;
   std::string description;
 };
 
 enum class RefusalKind : std::uint8_t {
-  kInvalid,             // the request cannot be right; `violations` say why
-  kNotFound,            // what it names is not there
-  kAlreadyExists,       // what it adds is there
+  kInvalid,             // the request is wrong in any state; see `violations`
+  kNotFound,            // what it names does not exist
+  kAlreadyExists,       // what it adds exists
   kFailedPrecondition,  // something else must be done first
   kStale,               // if_revision is not the current one
-  kTooMany,             // beyond a limit, which the message names
-  kStopping,            // no more changes are taken
-  kStoreFull,           // the database has no room on its disk
-  kStoreReadOnly,       // nothing could be written since the start
-  kStoreLocked,         // another program has the database locked, for the moment
+  kTooMany,             // above a limit, which the message names
+  kStopping,            // the server takes no more changes
+  kStoreFull,           // the database's disk is full
+  kStoreReadOnly,       // the database could not be written since the start
+  kStoreLocked,         // another program has locked the database, for now
   kStoreReplaced,       // another program has replaced or changed the database
   kStoreFailed,         // the database refused for another reason
 };
 
 struct Refusal {
   RefusalKind kind;
-  std::string message;                // empty where there are violations
+  std::string message;                // empty if there are violations
   std::vector<Violation> violations;  // at most kViolationsMax
-  std::size_t violations_more = 0;    // that are not listed
-  std::optional<std::size_t> index;   // of the change that it is about, in a batch
+  std::size_t violations_more = 0;    // the number of further ones
+  std::optional<std::size_t> index;   // of the refused change, in a batch
 };
 
 template <class T>

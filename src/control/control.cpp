@@ -53,7 +53,7 @@ std::map<std::string, Aside> changes_aside(const Difference& difference) {
   return changes;
 }
 
-// Each change while there is room, then the number of the others.
+// Lists the changes that fit, then the number of the others.
 std::string describe(const Difference& difference, const Listeners& listeners) {
   std::string text;
   std::size_t left =
@@ -96,7 +96,7 @@ RefusalKind kind_of(store::Trouble trouble) {
   return RefusalKind::kStoreFailed;
 }
 
-// Counts itself among others for as long as it lives.
+// Counts itself in `all` while it lives.
 class Waiting {
  public:
   explicit Waiting(std::atomic<std::size_t>& all) : all_(all), before_(all.fetch_add(1)) {}
@@ -127,7 +127,8 @@ std::shared_ptr<const State> Control::state() const {
 }
 
 void Control::tick() {
-  // Where changes queue up, the store looks after its log itself, and the caller has more to do.
+  // Does not wait for the lock: if changes queue up, commits run the checkpoint themselves, and the
+  // caller has other work.
   const std::unique_lock writer(writer_, std::try_to_lock);
   if (writer.owns_lock()) database_.tick();
 }
@@ -233,8 +234,7 @@ Outcome<Applied> Control::finish(const State& base, const Draft& draft,
   if (!difference.empty()) {
     next = changed(next, difference);
     applied.revision = ++next.revision;
-    // Everything is made before the commit, so that nothing can fail between it and the
-    // publication.
+    // All is built before the commit, so nothing can fail between commit and publication.
     auto policy = next.policy();
     auto shared = std::make_shared<const State>(std::move(next));
     const std::string detail = describe(difference, listeners_);
@@ -279,7 +279,7 @@ void Control::publish(std::shared_ptr<const State> next,
   state_.swap(next);  // the old one is destroyed after the lock
 }
 
-// Only for the rules of the request: earlier rules set without a cut stay without.
+// Only for the rules of the request: connections that earlier rules spared stay open.
 void Control::cut(const std::vector<Rule>& rules) {
   if (rules.empty()) return;
   RuleSet wanted;
@@ -298,8 +298,8 @@ Result<std::vector<store::AuditRecord>> Control::changes_after(store::Revision r
 
 // ---- GeoIP
 
-// If the database could not be read at the start, and no rule needed it, the first country rule
-// tries again.
+// If the GeoIP database could not be read at the start, and no rule needed it, the first country
+// rule makes this read it again.
 Outcome<void> Control::provide_geoip(State& next, const Difference& difference) {
   const bool countries =
       !difference.added_rules.empty() && difference.added_rules.back().type() == RuleType::kCountry;

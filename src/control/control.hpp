@@ -48,7 +48,7 @@ struct ChangeOptions {
 /// How many change requests since the start reached the database.
 struct ChangeCounts {
   std::uint64_t made = 0;
-  std::uint64_t failed = 0;  // the database refused them
+  std::uint64_t failed = 0;  // refused by the database
 };
 
 /// What a request did, or would do.
@@ -63,13 +63,13 @@ struct Applied {
   std::vector<Effect> effects;
 };
 
-/// Which routes move where. Listeners that are not configured may be named, by an address as the
-/// configuration would write it.
+/// Routes to move from one listener to another. A listener need not be configured; its name is then
+/// an address, in the form of the configuration.
 struct Move {
   std::string from;
   std::string to;
-  bool keep = false;     // they stay at `from` too
-  bool replace = false;  // on the same host name, routes of `to` get these backends
+  bool keep = false;     // the routes stay at `from` too
+  bool replace = false;  // routes of `to` with the same host name get these backends
 };
 struct Moved {
   store::Revision revision = 0;
@@ -113,7 +113,8 @@ class Control {
   Outcome<Moved> move_routes(const Move& move, const ChangeOptions& options);
   /// Reads the GeoIP database again. On an error the one in force stays.
   Outcome<std::shared_ptr<const policy::GeoIp>> reload_geoip(std::string_view who);
-  /// To be called about once a second: lets the database do what no change should wait for.
+  /// To be called about once a second. Runs the database's checkpoint, for which no change should
+  /// wait.
   void tick();
   /// Closes the database, so that another process may open it. Changes are refused meanwhile; waits
   /// for the one that is under way.
@@ -131,7 +132,7 @@ class Control {
   [[nodiscard]] ChangeCounts changes() const { return {changes_made_, changes_failed_}; }
   [[nodiscard]] const std::string& database_path() const { return database_.path(); }
 
-  /// Resets the open connections of the clients that these rules cover. Returns when that has
+  /// Resets the open connections of the clients that these rules cover. Returns once that has
   /// begun.
   void cut(const std::vector<Rule>& rules);
 

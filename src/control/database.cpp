@@ -91,7 +91,7 @@ void Database::tick() {
   watch_files();
 }
 
-// Before anybody asks for a change: what was copied over the database is not in force.
+// Warns before the next change fails: a file that was copied over the database is not in force.
 void Database::watch_files() {
   const bool was_raised = warnings_.is_raised(WarningKind::kDatabaseChanged);
   if (store_->is_undisturbed()) {
@@ -107,7 +107,7 @@ void Database::watch_files() {
   warnings_.raise(WarningKind::kDatabaseChanged, text);
 }
 
-// ---- by its path, as from outside: the store may be released meanwhile
+// ---- by its path, as another process would: the store may be released
 
 Result<std::vector<store::AuditRecord>> Database::audit_after(store::Revision revision,
                                                               std::size_t most) const {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// The database as the control plane has it: open, only read because nothing can be written, or
-// released to another process. All that Control needs of a store is here; another kind of store
-// would have these functions.
+// The control plane's database, in one of three states: open; read-only, because it cannot be
+// written; or released to another process. These functions are all that Control needs of a store,
+// so another kind of store would have the same.
 
 #include <cstddef>
 #include <expected>
@@ -18,24 +18,24 @@
 
 namespace mc::control {
 
-/// Belongs to one thread at a time, which is the holder of Control's writer lock; snapshot() and
-/// audit_after() may run beside it on any thread. Raises and clears the warnings about the
-/// database, and logs what becomes of it.
+/// Only the thread that holds Control's writer lock uses it; snapshot() and audit_after() may run
+/// on any thread at the same time. Raises and clears the warnings about the database, and logs its
+/// changes of state.
 class Database {
  public:
-  /// `warnings` and `log` outlive it.
+  /// `warnings` and `log` must outlive it.
   Database(std::string path, Warnings& warnings, Log& log)
       : path_(std::move(path)), warnings_(warnings), log_(log) {}
 
-  /// Opens the file, or makes a new one, and returns what is in it. Traffic needs nothing more of
-  /// it, so a file that cannot be written is only read. Errors leave it as it was. Once.
+  /// Opens the file, or creates it, and returns its contents. A file that cannot be written is only
+  /// read, which is enough for traffic. Errors leave the file as it was. Call it once.
   Result<store::Contents> open();
 
   [[nodiscard]] const std::string& path() const { return path_; }
-  /// Another process may have it open: after release().
+  /// Whether another process may have it open: after release().
   [[nodiscard]] bool is_released() const { return is_released_; }
-  /// Opens a file that could only be read until now, if it can be written. An error says why it
-  /// still cannot.
+  /// Opens a file that was read-only until now, if it can be written. An error names the reason why
+  /// it still cannot.
   Result<void> require_writable();
 
   /// See store::Store. Only after require_writable().
@@ -45,16 +45,16 @@ class Database {
   /// See store::Store::volume_missed().
   [[nodiscard]] std::string volume_missed() const;
 
-  /// To be called about once a second: lets the store do what no change should wait for, and looks
-  /// whether another program has replaced the file.
+  /// To be called about once a second. Runs the store's checkpoint, for which no change should
+  /// wait, and checks whether another program has replaced the file.
   void tick();
 
-  /// Closes the file, so that another process may open it.
+  /// Closes the file, so that another process can open it.
   void release();
-  /// Opens it again. An error, which says what to do, leaves it released.
+  /// Opens it again. After an error, which names the remedy, it is still released.
   Result<void> take_back();
 
-  /// The oldest `most` changes after this revision that the audit table has.
+  /// The oldest `most` changes after this revision in the audit table.
   [[nodiscard]] Result<std::vector<store::AuditRecord>> audit_after(store::Revision revision,
                                                                     std::size_t most) const;
   /// A complete copy as a new file at `destination`.
@@ -62,17 +62,17 @@ class Database {
 
  private:
   Result<store::Contents> read(const Error& why_not_open);
-  /// As this process left it; an error where it was changed meanwhile.
+  /// Opens the file; an error if it was changed since this process left it.
   Result<std::unique_ptr<store::Store>> open_again();
   void watch_files();
 
   const std::string path_;
   Warnings& warnings_;
   Log& log_;
-  std::unique_ptr<store::Store> store_;  // null: it is released, or only read
+  std::unique_ptr<store::Store> store_;  // null: released, or read-only
   store::Revision revision_ = 0;         // of the last commit
   bool is_released_ = false;
-  std::optional<std::string> read_only_;  // why it is only read, as long as it is so
+  std::optional<std::string> read_only_;  // why it is read-only; nothing if it is not
 };
 
 }  // namespace mc::control

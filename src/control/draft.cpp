@@ -12,7 +12,7 @@
 namespace mc::control {
 namespace {
 
-// Collects what is wrong with the changes of a request.
+// Collects the violations of a request's changes.
 class Violations {
  public:
   void add(std::size_t index, Field field, std::string description) {
@@ -38,7 +38,7 @@ class Violations {
   Refusal refusal_{RefusalKind::kInvalid, {}, {}, 0, std::nullopt};
 };
 
-// The texts of changes made values, one by one.
+// Turns the texts of changes into values, one by one.
 class Validator {
  public:
   explicit Validator(const Listeners& listeners) : listeners_(listeners) {}
@@ -74,7 +74,7 @@ class Validator {
     return rule(ValidRule::Op::kRemove, change.rule);
   }
 
-  /// A request that names a listener that is not there is refused as a whole, and otherwise.
+  /// The refusal (kNotFound) if a change names a listener that does not exist.
   [[nodiscard]] const std::optional<Refusal>& unknown_listener() const { return unknown_listener_; }
   Violations& violations() { return violations_; }
 
@@ -269,11 +269,11 @@ std::vector<Rule> Draft::wanted_rules() const {
   return wanted;
 }
 
-// ---- from the difference to what follows from it
+// ---- from the difference to the next state and its records
 
 State changed(const State& base, const Difference& difference) {
   State next = base;
-  // In the order of listeners, as the draft's map has them.
+  // The differences are ordered by listener, as in the draft's map.
   auto change = difference.routes.begin();
   while (change != difference.routes.end()) {
     const std::size_t listener = change->key.listener;
@@ -285,7 +285,7 @@ State changed(const State& base, const Difference& difference) {
         continue;
       }
       policy::LiveRoute route{.spec = *change->after};
-      // A route that changes its backend goes on counting.
+      // A route with a new backend keeps its counters.
       const policy::LiveRoute* const replaced = before.by_pattern(change->key.pattern);
       if (replaced != nullptr) route.state = replaced->state;
       edit.put(std::move(route));

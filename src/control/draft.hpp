@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// A request on its way to the next state: its changes laid over the state in force, one after the
-// other, each seeing what those before it did. What comes out is the difference between before and
-// after, which is what is committed, published and told. Belongs to one thread; `base` outlives it.
+// Applies the changes of a request to the state in force, each on top of those before it. The
+// result is the difference between before and after: that is committed, published and logged. One
+// thread; `base` must outlive it.
 
 #include <cstdint>
 #include <map>
@@ -21,7 +21,7 @@
 
 namespace mc::control {
 
-/// A change that was found valid.
+/// A validated change.
 struct ValidRoute {
   enum class Op : std::uint8_t { kAdd, kPut, kRemove };
   Op op;
@@ -35,12 +35,12 @@ struct ValidRule {
 };
 using ValidChange = std::variant<ValidRoute, ValidRule>;
 
-/// All of the changes, validated, or a refusal with the violations of all of them.
+/// All changes as values, or a refusal with the violations of all of them.
 Outcome<std::vector<ValidChange>> validate(std::span<const Change> changes,
                                            const Listeners& listeners);
 
-/// The routes that `listener` is to have, as changes that put them; or all that is wrong, names
-/// that are given twice included.
+/// Turns the whole list of routes for `listener` into changes that put them; or a refusal with all
+/// violations, including duplicate names.
 Outcome<std::vector<ValidChange>> validate_routes(const std::string& listener,
                                                   std::span<const policy::RouteText> routes,
                                                   const Listeners& listeners);
@@ -49,13 +49,13 @@ Outcome<std::vector<ValidChange>> validate_routes(const std::string& listener,
 struct Difference {
   struct RouteChange {
     RouteKey key;
-    std::optional<policy::Route> before;  // nothing: it was not there
-    std::optional<policy::Route> after;   // nothing: it is not there any more
+    std::optional<policy::Route> before;  // nothing: it is new
+    std::optional<policy::Route> after;   // nothing: it was removed
   };
   std::vector<RouteChange> routes;
-  std::vector<Rule> added_rules;  // in order
+  std::vector<Rule> added_rules;  // sorted, as are the removed ones
   std::vector<Rule> removed_rules;
-  /// Records of listeners that are not configured, which no state has.
+  /// Records of listeners that are not configured. They are only in the database.
   std::vector<store::RouteRecord> put_aside;
   std::vector<store::RouteRecordKey> removed_aside;
 
@@ -65,13 +65,13 @@ struct Difference {
   }
 };
 
-/// What one change of a request does to what those before it have left.
+/// The effect of one change of a request, on top of the changes before it.
 struct Effect {
   enum class Result : std::uint8_t {
     kAdded,
-    kChanged,  // a route is another one
+    kChanged,  // the route has a new backend
     kRemoved,
-    kUnchanged,  // it was there already, as the change puts it
+    kUnchanged,  // it existed as the change puts it
   };
   Result result = Result::kUnchanged;
   std::optional<policy::Route> previous;  // with kChanged
@@ -81,16 +81,16 @@ class Draft {
  public:
   Draft(const State& base, const Listeners& listeners) : base_(base), listeners_(listeners) {}
 
-  /// Applies the change to what is there. Refuses to add what is there, and to remove what is not.
+  /// Applies the change. Refuses to add what exists, and to remove what does not.
   Outcome<Effect> apply(const ValidChange& change);
-  /// Removes every route of the listener; what is put afterwards stays.
+  /// Removes every route of the listener. Routes that are put afterwards stay.
   void clear_routes(std::size_t listener);
-  /// The same for a record of a listener that is not configured.
+  /// Puts or removes a record of a listener that is not configured.
   void put_aside(store::RouteRecord record) { put_aside_.push_back(std::move(record)); }
   void remove_aside(store::RouteRecordKey key) { removed_aside_.push_back(std::move(key)); }
 
   [[nodiscard]] Difference difference() const;
-  /// The rules that the request adds or puts, whether they are new or not, in order.
+  /// The rules that the request adds or puts, new or not, sorted.
   [[nodiscard]] std::vector<Rule> wanted_rules() const;
 
  private:
@@ -100,20 +100,20 @@ class Draft {
 
   const State& base_;
   const Listeners& listeners_;
-  std::map<RouteKey, std::optional<policy::Route>> routes_;  // what was touched, as it is now
-  std::map<Rule, bool> rules_;  // what was touched: whether it is there
+  std::map<RouteKey, std::optional<policy::Route>> routes_;  // the touched ones, as they are now
+  std::map<Rule, bool> rules_;  // the touched ones: whether they exist now
   std::vector<store::RouteRecord> put_aside_;
   std::vector<store::RouteRecordKey> removed_aside_;
 };
 
-/// `base` with the difference made; its revision is still that of `base`. Country rules need
+/// `base` with the difference applied. The revision stays that of `base`. Country rules need
 /// base.firewall.geoip().
 State changed(const State& base, const Difference& difference);
 
-/// What is new where nothing was before: all of it.
+/// The difference from an empty state.
 Difference difference_from_nothing(const Specification& specification);
 
-/// The difference as the store takes it; `record_names` are those of the listeners there.
+/// The difference as records for the store; `record_names` are the listeners' names there.
 store::ChangeSet to_records(const Difference& difference,
                             const std::vector<std::string>& record_names);
 

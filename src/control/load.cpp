@@ -20,8 +20,8 @@
 namespace mc::control {
 namespace {
 
-// What the database holds was validated before it was committed, so somebody else wrote it, or the
-// configuration was changed under it.
+// For an invalid record. Records were validated before they were committed, so another program
+// wrote it, or the configuration has changed.
 std::unexpected<Error> fail_with_record(const std::string& path, const std::string& record,
                                         const std::string& why) {
   return fail(fmt::format("database {}: {}: {}", quote(path), record, why));
@@ -30,7 +30,7 @@ std::unexpected<Error> fail_with_record(const std::string& path, const std::stri
 constexpr const char* kEdited =
     "; somebody edited the database: correct the record with sqlite3, or restore a backup";
 
-// What the configuration would put into a new database.
+// What the configuration seeds a new database with.
 Specification specification_of(const config::Config& config) {
   Specification specification;
   for (const config::Listener& listener : config.listeners) {
@@ -42,7 +42,8 @@ Specification specification_of(const config::Config& config) {
   return specification;
 }
 
-// Whoever blocks somebody in the file of a database that is not new must not believe that it works.
+// An operator may add a rule to the file although the database exists, and must learn that it has
+// no effect.
 void warn_of_what_is_not_in_force(const Specification& configured, const State& state, Log& log) {
   std::size_t routes = 0;
   std::size_t rules = 0;
@@ -189,7 +190,7 @@ Result<Assignment> Control::load(const config::Config& config, store::Contents c
   const Specification configured = specification_of(config);
   if (is_new) {
     seed_ = to_records(difference_from_nothing(configured), record_names_);
-    // That of the seed will be the first.
+    // The seed will be the first revision.
     if (auto made = make_state(configured, 1); !made.has_value()) {
       return std::unexpected(made.error());
     }

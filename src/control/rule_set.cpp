@@ -25,7 +25,7 @@ void sort_unique(std::vector<T>& values) {
   values.erase(repeated.begin(), repeated.end());
 }
 
-// Three sorted lists in, one out: a rule that is both removed and added stays.
+// Merges sorted lists into a sorted one. A rule that is both removed and added stays.
 template <class T>
 std::vector<T> merged(const std::vector<T>& base, const std::vector<T>& added,
                       const std::vector<T>& removed) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// The firewall's rules as the control plane keeps them: typed, in order, to be listed, compared and
-// turned into a policy::Firewall. Immutable once shared; any thread.
+// The firewall's rules in the control plane: typed and sorted, for listing, comparison and building
+// a policy::Firewall. Immutable once shared; any thread.
 
 #include <compare>
 #include <cstddef>
@@ -23,7 +23,7 @@ namespace mc::control {
 /// letters.
 class Rule {
  public:
-  /// Errors name the value and what would be right; `type` is not kUnspecified.
+  /// Errors name the value and the correct form; `type` must not be kUnspecified.
   static Result<Rule> parse(RuleType type, std::string_view value);
   explicit Rule(std::variant<IpAddress, IpPrefix, std::string> what) : what_(std::move(what)) {}
 
@@ -39,32 +39,32 @@ class Rule {
 
 /// "ip", "cidr" or "country": the word in the database and on the command line.
 std::string_view to_string(RuleType type);
-/// The type with that word.
+/// The type for that word; nothing if there is none.
 std::optional<RuleType> rule_type_of(std::string_view word);
 
-/// Rules without repetition, each type in order.
+/// Rules without duplicates, each type sorted.
 struct RuleSet {
   std::vector<IpAddress> ips;
   std::vector<IpPrefix> cidrs;
   std::vector<std::string> countries;
 
-  /// Sorts what was filled in in any order and drops repetitions.
+  /// Sorts the rules and removes duplicates.
   void normalise();
   [[nodiscard]] bool contains(const Rule& rule) const;
   [[nodiscard]] std::size_t size() const { return ips.size() + cidrs.size() + countries.size(); }
-  /// The rule at this place in the order of type and value.
+  /// The rule at this index, ordered by type, then value.
   [[nodiscard]] Rule at(std::size_t index) const;
   void append(const Rule& rule);
 
   bool operator==(const RuleSet&) const = default;
 };
 
-/// `base` without `removed` and with `added`, both in order.
+/// `base` without `removed` and with `added`, which are sorted.
 RuleSet changed(const RuleSet& base, const std::vector<Rule>& added,
                 const std::vector<Rule>& removed);
 
-/// The firewall of `next`, which shares with `before`, the one of `base`, what is equal. Country
-/// rules need before.geoip().
+/// The firewall of `next`. `before` is the firewall of `base`; the result shares its equal parts.
+/// Country rules need before.geoip().
 policy::Firewall changed(const policy::Firewall& before, const RuleSet& base, const RuleSet& next);
 
 }  // namespace mc::control

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// What is in force: the routes and rules of one revision, and the firewall made from them.
+// The state in force: the routes and rules of one revision, and the firewall made from them.
 // Immutable once shared; any thread.
 
 #include <cstddef>
@@ -29,13 +29,13 @@ class Listeners {
   [[nodiscard]] const SocketAddress& address(std::size_t index) const {
     return listeners_[index].addr;
   }
-  /// The place in the configuration of the listener with this name, or whose address it is.
+  /// The index, in the configuration, of the listener with this name or address.
   [[nodiscard]] std::optional<std::size_t> find(std::string_view name) const;
-  /// The same for a name that is written as configured.
+  /// The same, only by the name as configured.
   [[nodiscard]] std::optional<std::size_t> find_name(std::string_view name) const;
-  /// The error text for a name that no listener has: lists those that exist.
+  /// The error text for a name that no listener has. It lists the existing ones.
   [[nodiscard]] std::string unknown(std::string_view name) const;
-  /// A listener that would receive connections to `backend` again.
+  /// A listener that connections to `backend` would reach (a loop).
   [[nodiscard]] std::optional<std::size_t> reached_by(const BackendAddress& backend) const;
 
  private:
@@ -46,7 +46,7 @@ class Listeners {
   std::vector<Listener> listeners_;
 };
 
-/// Which route of which listener.
+/// Identifies a route by its listener and pattern.
 struct RouteKey {
   std::size_t listener;
   policy::HostPattern pattern;

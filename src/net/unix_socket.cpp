@@ -13,8 +13,8 @@
 namespace mc::net {
 namespace {
 
-// The address of a path. A long one leads through /proc/self/fd, so the directory stays open for as
-// long as the address is used.
+// The socket address for a path. A long path goes through /proc/self/fd, so this keeps the
+// directory open while the address is in use.
 class Address {
  public:
   explicit Address(const std::string& path) {
@@ -67,8 +67,7 @@ bool connect_unix(int fd, const std::string& path) {
   return address.fits() && ::connect(fd, address.data(), Address::kSize) == 0;
 }
 
-// The mode of the file that bind(2) makes is that of the socket: there is no moment in which others
-// could connect.
+// bind(2) gives the file the socket's mode, so there is no moment in which others could connect.
 bool bind_unix(int fd, const std::string& path) {
   const Address address(path);
   return address.fits() && ::fchmod(fd, 0600) == 0 &&

@@ -19,28 +19,28 @@ namespace mc::net {
 /// The longest path that every program can connect to, in bytes.
 inline constexpr std::size_t kUnixPathMax = sizeof(sockaddr_un::sun_path) - 1;
 
-/// A socket with close-on-exec; `type` as for socket(2). A connect to a listener whose queue is
-/// full fails with EAGAIN after `connect_wait`, rounded down to seconds; zero: it waits without
-/// limit. Nothing, with errno, if there is none to be had.
+/// Creates a socket with close-on-exec; `type` as for socket(2). If the listener's queue is full, a
+/// connect fails with EAGAIN after `connect_wait`, rounded down to seconds; zero: it waits without
+/// limit. On failure returns an empty Fd, with errno.
 Fd new_unix_socket(int type, std::chrono::milliseconds connect_wait = {});
 
-/// False, with errno, if it is not connected.
+/// Connects to the path. False, with errno, on failure.
 bool connect_unix(int fd, const std::string& path);
 
-/// Binds to a path where nothing is. The file has mode 0600 from its first moment. False, with
-/// errno, if it is not bound.
+/// Binds to a path at which no file exists. The new file has mode 0600 from its first moment.
+/// False, with errno, on failure.
 bool bind_unix(int fd, const std::string& path);
 
-/// A process at the other end, as it was when it connected or began to listen.
+/// The process at the other end, as of its connect or listen.
 struct UnixPeer {
   uid_t uid = 0;
   pid_t pid = 0;
 };
-/// Nothing: the kernel does not name it (SO_PEERCRED).
+/// Nothing if the kernel does not know the peer (SO_PEERCRED).
 std::optional<UnixPeer> peer_of(int fd);
 
-/// The number of the socket, of any family, which no other has until the machine restarts
-/// (SO_COOKIE); the same for all descriptors of it. 0: this is no socket.
+/// The socket's number (SO_COOKIE), for any family: unique until the machine restarts, and the same
+/// for all its descriptors. 0: not a socket.
 std::uint64_t socket_cookie(int fd);
 
 }  // namespace mc::net

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// A route in force: what is specified, and beside it what changes while it runs.
+// A route in force: its specification, and the counters that change while it runs.
 
 #include <atomic>
 #include <cstdint>
@@ -10,9 +10,9 @@
 
 namespace mc::policy {
 
-/// What became of the connections to a backend, since its route was made or the process started:
-/// nothing of it is stored. Any thread; written by all workers, a few times in a connection's life
-/// and never for a byte, so the memory order is relaxed.
+/// Counts the connections to a backend since its route was made or the process started; never
+/// stored. Any thread. All workers write it, a few times in a connection's life and never per byte,
+/// so the memory order is relaxed.
 struct BackendState {
   std::atomic<std::uint64_t> connections{0};    // sessions that it was chosen for
   std::atomic<std::uint64_t> active{0};         // gauge: those of them that are open now
@@ -23,8 +23,8 @@ struct BackendState {
 
 struct LiveRoute {
   Route spec;
-  /// Never null. Shared by all tables that have the route, and by its sessions. A route that takes
-  /// the place of another begins at zero, unless it is given this.
+  /// Never null. Shared by all tables that have the route, and by its sessions. A route that
+  /// replaces another starts at zero, unless it gets the other's counters.
   std::shared_ptr<BackendState> state = std::make_shared<BackendState>();
 };
 

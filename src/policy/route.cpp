@@ -15,7 +15,7 @@ namespace {
 constexpr const char* kHostNameExamples =
     "one like \"app.example.com\", \"*.example.com\" or \"*\"";
 
-// What people write where a host name belongs, called by its name; empty: it is none of that.
+// Names what people write by mistake instead of a host name; empty if the text is none of these.
 std::string_view mistaken_for_hostname(std::string_view text) {
   const bool is_bracketed = text.starts_with('[') && text.ends_with(']');
   const auto bare = is_bracketed ? text.substr(1, text.size() - 2) : text;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 // One route: which host names go to which backend, as a value and as text. The configuration, the
-// admin API, the database and the command line have the same fields under the same names; this is
-// the one place that reads and writes them. A route with one address leads to a pool of one
-// backend. Pure; any thread.
+// admin API, the database and the command line have the same fields with the same names; only this
+// file reads and writes them. A route with one address leads to a pool of one backend. Pure; any
+// thread.
 
 #include <expected>
 #include <string>
@@ -24,7 +24,7 @@ struct Route {
   bool operator==(const Route&) const = default;
 };
 
-/// A route as text, which nobody has validated yet or which to_text() has written.
+/// A route as text: not validated yet, or written by to_text().
 struct RouteText {
   std::string hostname;
   std::string backend;
@@ -32,7 +32,7 @@ struct RouteText {
   bool operator==(const RouteText&) const = default;
 };
 
-/// A field of a RouteText under the name that it has everywhere.
+/// A field of a RouteText and its name, which is the same everywhere.
 struct RouteField {
   std::string_view name;
   std::string RouteText::* text;
@@ -43,27 +43,27 @@ inline constexpr RouteField kRouteFields[] = {
     {.name = "backend", .text = &RouteText::backend, .example = "127.0.0.1:18443"},
 };
 
-/// What is wrong with one field.
+/// The error in one field.
 struct RouteError {
   std::string_view field;  // one of kRouteFields
   std::string message;     // names the text and the remedy
 };
 
-/// Reads and normalises all fields, or returns what is wrong with each of them. Asks the system
-/// nothing: whether an interface is there is a matter of each connect.
+/// Reads and normalises all fields, or returns the errors of all fields. Makes no system call:
+/// whether an interface exists is decided at each connect.
 std::expected<Route, std::vector<RouteError>> parse_route(const RouteText& text);
 
-/// Reads a record that was validated when it was made, maybe by a version that accepted more.
+/// Reads a record that was validated when it was written, perhaps by a version that accepted more.
 Result<Route> parse_recorded_route(const RouteText& text);
 
-/// As parse_route() reads it.
+/// Writes the form that parse_route() reads.
 RouteText to_text(const Route& route);
 
-/// Where the route leads, as an operator is shown it.
+/// The route's target, as shown to operators.
 std::string target_of(const Route& route);
 
 /// The host name of a route in normal form (lower case, no trailing dot): a name, "*." and a name,
-/// or "*". Errors name the text and what would be right.
+/// or "*". Errors name the text and the correct form.
 Result<HostPattern> parse_hostname(std::string_view text);
 
 /// An ip:port that can be connected to. Errors likewise.
