@@ -4,10 +4,10 @@
 Debian packages that the tests need, besides the program under test: python3-pytest,
 python3-pytest-xdist; and as real clients and servers: openssl, curl, gnutls-bin, nodejs, chromium,
 libnss3-tools, nghttp2-server, zsh; prometheus for its promtool; python3-pyte for `top`; for the admin API python3-grpcio,
-python3-protobuf, protobuf-compiler, and npm, which fetches buf from its registry once (tools.py). A program that is not there fails its test; nothing is skipped.
+python3-protobuf, protobuf-compiler, and npm, which fetches buf from its registry once (tools.py). A missing program fails its test; nothing is skipped.
 
 Run them with:  /usr/bin/python3 -m pytest -n 4 tests/e2e
-$MC_PROXY names another binary than build/dev/mc-proxy; MC_PROXY_SLOW=1 says it has a sanitizer.
+$MC_PROXY names another binary than build/dev/mc-proxy; MC_PROXY_SLOW=1 means that it has a sanitizer.
 """
 
 import ctypes
@@ -31,7 +31,7 @@ pytest_plugins = ["hello_site", "relays", "time_limit"]
 
 @pytest.fixture
 def enter() -> Iterator[Callable]:
-    """enter(context) is `with context` until the test's end, and returns what `as` would."""
+    """enter(context) enters the context until the test's end, and returns its value, as `with context as` does."""
     with ExitStack() as stack:
         yield stack.enter_context
 
@@ -65,7 +65,7 @@ def start_administered(tmp_path: Path, start_backend: Callable) -> Iterator[Call
 
 @pytest.fixture(params=["inline", "ring"])
 def engine(request: pytest.FixtureRequest) -> str:
-    """Both ways of moving bytes, for [proxy] splice: a test of the relay runs with each."""
+    """Both values of [proxy] splice: a test of the relay runs with each."""
     return request.param
 
 
@@ -73,7 +73,7 @@ def engine(request: pytest.FixtureRequest) -> str:
 def own_network() -> Iterator[None]:
     """This thread, and the processes and threads that it starts, are in a network of their own, with a loopback.
 
-    To be named before what is to be inside.
+    Name it before the fixtures that must be inside.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     before = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The admin API as a client in Python sees it, and a proxy that has one.
+"""A client of the admin API in Python, and a proxy with that API.
 
-The messages come from the .proto files by way of protoc and a descriptor pool, the calls from grpcio's generic
-channel: nothing is generated into this folder, and gRPC's tools for Python are not needed. (Generated modules would not
-do: that of grpc/health/v1 would have to lie in grpcio's own package.)
+The messages come from the .proto files through protoc and a descriptor pool, the calls from grpcio's generic channel:
+nothing is generated into this folder, and gRPC's tools for Python are not needed. (Generated modules would not work:
+the one of grpc/health/v1 would have to be in grpcio's own package.)
 """
 
 import contextlib
@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-# gRPC's hooks around fork() would only get in the way of the programs that tests run.
+# gRPC's hooks around fork() would disturb the programs that tests run.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 import grpc
@@ -38,7 +38,7 @@ HEALTH = "grpc.health.v1.Health"
 
 IP, CIDR, COUNTRY = (f"FIREWALL_RULE_TYPE_{name}" for name in ("IP", "CIDR", "COUNTRY"))
 
-# Clients of their own: rules are for them, so that they do not touch what else a test does.
+# Addresses of clients that only firewall rules are about, so that the rules do not affect other clients of a test.
 MALLORY, TRENT = "127.0.0.66", "127.0.0.99"
 
 
@@ -113,7 +113,7 @@ def unblock(kind: str, value: str) -> Message:
 
 
 class ClientTls(NamedTuple):
-    """PEM files: whom the client believes, and what it shows; without the latter it shows nothing."""
+    """PEM files: the CA that the client trusts, and the certificate that it shows, if any."""
 
     ca: Path
     certificate: Certificate | None = None
@@ -133,7 +133,7 @@ class Admin:
     """
 
     def __init__(self, target: str, tls: ClientTls | None = None, window: int | None = None):
-        """`window`: what the server may send of a stream that nobody reads, in bytes; else gRPC decides."""
+        """`window`: how many bytes of a stream the server may send before the client reads; else gRPC decides."""
         options = [
             ("grpc.use_local_subchannel_pool", 1),  # a connection of its own
             ("grpc.enable_http_proxy", 0),
@@ -160,7 +160,7 @@ class Admin:
         return self._stream(f"/{SERVICE}/CreateSnapshot", api.CreateSnapshotRequest(), api.CreateSnapshotResponse)
 
     def snapshot(self) -> bytes:
-        """The file that CreateSnapshot streams, whole."""
+        """The whole file that CreateSnapshot streams."""
         pieces = list(self.CreateSnapshot())
         content = b"".join(piece.chunk for piece in pieces)
         assert pieces[0].size == len(content)
@@ -174,7 +174,7 @@ class Admin:
         return self._stream(f"/{SERVICE}/ListConnections", request, api.ListConnectionsResponse)
 
     def connections(self, **filter: object) -> list[Any]:
-        """What it streams, as one list."""
+        """All connections that ListConnections streams, as one list."""
         return [connection for message in self.ListConnections(**filter) for connection in message.connections]
 
     def close_connections(self, **filter: object) -> int:
@@ -186,7 +186,7 @@ class Admin:
 
     @contextlib.contextmanager
     def watch(self, **fields: object) -> Iterator["Watch"]:
-        """WatchEvents with these fields in its request, begun."""
+        """Starts WatchEvents with these fields in its request."""
         stream = self.WatchEvents(**fields)
         try:
             yield Watch(stream)
@@ -206,7 +206,7 @@ class Admin:
         return map(_serving_status, stream)
 
     def call_unary(self, path: str, request: Message | bytes, response: type[Message]) -> Any:
-        """A call by its path; the request may be bytes, which are sent as they are."""
+        """A call by its path. A request of bytes is sent unchanged."""
         return self.channel.unary_unary(path, request_serializer=_serialize, response_deserializer=response.FromString)(
             request, timeout=PATIENCE
         )
@@ -227,7 +227,7 @@ class Admin:
 
 
 class Watch:
-    """A stream of events that has begun."""
+    """A stream of events that has started."""
 
     def __init__(self, stream: Iterator[Any]):
         self._stream = stream
@@ -235,14 +235,14 @@ class Watch:
         assert kind == "watch_started"
 
     def next(self) -> tuple[str, Any]:
-        """The next event: its kind, and what it tells."""
+        """The next event: its kind and its content."""
         message = next(self._stream)
         assert message.time.seconds > 0
         kind = message.WhichOneof("event")
         return kind, getattr(message, kind)
 
     def expect(self, kind: str) -> Any:
-        """The next event, which is of this kind."""
+        """The next event, which must be of this kind."""
         got, event = self.next()
         assert got == kind, f"{got}: {event}"
         return event
@@ -257,7 +257,7 @@ def _serving_status(response: Any) -> str:
 
 
 class Refusal(NamedTuple):
-    """How a call was refused; `fields` is what a google.rpc.BadRequest says: field -> description."""
+    """The error of a refused call; `fields` is from its google.rpc.BadRequest: field -> description."""
 
     code: grpc.StatusCode
     message: str
@@ -265,7 +265,7 @@ class Refusal(NamedTuple):
 
 
 class Refused:
-    """What `with refused() as refusal` fills in."""
+    """The target of `with refused() as refusal`, which sets its value."""
 
     value: Refusal
 
@@ -312,7 +312,7 @@ def _violations(error: grpc.RpcError) -> dict[str, str]:
 
 
 class ServerTls(NamedTuple):
-    """What the server shows, and whose clients it takes."""
+    """The server's certificate, and the CA of its clients."""
 
     certificate: Certificate
     client_ca: Path
@@ -327,7 +327,7 @@ class AdministeredProxy(Proxy):
     admin: Admin
 
     def __init__(self, directory: Path, *, tls: ServerTls | None = None, **options: Any):
-        # Not below `directory`: the path of a socket has at most 107 bytes.
+        # Not below `directory`, because a socket's path has at most 107 bytes.
         self._short = Path(tempfile.mkdtemp(prefix="mcp-", dir="/tmp"))
         self.admin_socket = self._short / "admin.sock"
         self._admin_reserved = reserve_port("127.0.0.1")
@@ -349,7 +349,7 @@ class AdministeredProxy(Proxy):
         return self
 
     def stop(self, number: int = signal.SIGTERM, timeout: float = PATIENCE) -> int:
-        # A server waits for its clients to leave, and one in Python leaves only when it is used.
+        # A server waits for its clients to disconnect, and a client in Python does so only when it is used.
         self.admin.close()
         return super().stop(number, timeout)
 
@@ -368,7 +368,7 @@ class AdministeredProxy(Proxy):
     def __enter__(self) -> "AdministeredProxy":
         return self.start()
 
-    # ---- what is there
+    # ---- its state
 
     def listener_name(self, listener: int = 0) -> str:
         return f"{self.listeners[listener].host}:{self.ports[listener]}"
@@ -388,7 +388,7 @@ class AdministeredProxy(Proxy):
         return self.admin.GetStatus().revision
 
     def rows(self, query: str) -> list[tuple]:
-        """What the database on disk answers, as another process sees it."""
+        """The rows that the query selects from the database on disk, read as by another process."""
         return rows(self.database, query)
 
     def last_audit(self) -> tuple[int, str, str, str]:
@@ -396,7 +396,7 @@ class AdministeredProxy(Proxy):
         return self.rows("SELECT revision, who, action, detail FROM audit ORDER BY id DESC LIMIT 1")[0]
 
     def everything(self) -> tuple:
-        """All that a refused request must leave as it is."""
+        """All state that a refused request must leave unchanged."""
         return (
             self.revision(),
             [self.routes(i) for i in range(len(self.listeners))],

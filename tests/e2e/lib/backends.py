@@ -21,7 +21,7 @@ def _listen(host: str) -> socket.socket:
 
 
 class ManualBackend:
-    """A listening socket and no thread: the test accepts, and drives the connection itself."""
+    """A listening socket without a thread: the test accepts, and drives the connection itself."""
 
     def __init__(self, host: str = "127.0.0.1"):
         self._socket = _listen(host)
@@ -58,8 +58,8 @@ class ManualBackend:
 class Backend:
     """Runs handler(connection) in a thread of its own for each connection, and closes it after.
 
-    A connection that breaks (OSError) is the peer's right; any other exception of a handler fails
-    the test when the backend is closed.
+    A peer may break its connection (OSError); any other exception of a handler fails the test when
+    the backend is closed.
     """
 
     def __init__(self, handler: Handler, host: str = "127.0.0.1"):
@@ -79,7 +79,7 @@ class Backend:
             self._closing = True
             for connection in self._open:
                 _shut_down(connection)
-        _shut_down(self._socket)  # wakes accept(); a mere close would not
+        _shut_down(self._socket)  # wakes accept(), which close() does not
         self._acceptor.join(PATIENCE)
         for thread in self._threads:
             thread.join(PATIENCE)
@@ -90,7 +90,7 @@ class Backend:
             raise self._errors[0]
 
     def wrap(self, connection: socket.socket) -> socket.socket:
-        """What becomes of a connection before its handler gets it."""
+        """Prepares a connection for its handler."""
         return connection
 
     def __enter__(self) -> "Backend":
@@ -131,7 +131,7 @@ class Backend:
 
 def _shut_down(sock: socket.socket) -> None:
     try:
-        socket.socket.shutdown(sock, socket.SHUT_RDWR)  # of TLS too, under the nose of its user
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)  # of a TLS connection too, below its TLS layer
     except OSError:
         pass
 
@@ -149,7 +149,7 @@ class TlsBackend(Backend):
 
 
 class RecordingBackend(Backend):
-    """Keeps what each connection sends, byte for byte. Answers nothing but an end by its own."""
+    """Records all bytes of each connection. Sends nothing; ends after the peer has ended."""
 
     def __init__(self, host: str = "127.0.0.1"):
         self._ended = threading.Condition()
@@ -157,7 +157,7 @@ class RecordingBackend(Backend):
         super().__init__(self._record, host)
 
     def streams(self, count: int) -> list[bytes]:
-        """What so many connections have sent, in the order of their ends; waits for those."""
+        """The bytes of all ended connections, in the order of their ends; waits until there are `count`."""
         with self._ended:
             there = self._ended.wait_for(lambda: len(self._streams) >= count, PATIENCE)
             assert there, f"{len(self._streams)} of {count} connections have ended"
@@ -171,7 +171,7 @@ class RecordingBackend(Backend):
 
 
 def echo(connection: socket.socket) -> None:
-    """Handler: sends back what comes, and the end after the last byte."""
+    """Handler: sends back what it receives, and the end after the last byte."""
     while data := connection.recv(1 << 16):
         connection.sendall(data)
     connection.shutdown(socket.SHUT_WR)

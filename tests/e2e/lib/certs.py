@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
-# Longer than any test session, shorter than what any client calls too long.
+# Longer than any test session, and short enough for every client.
 _DAYS = "30"
 _KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
 
@@ -18,7 +18,7 @@ class Certificate(NamedTuple):
 
 
 class Authority:
-    """Issues certificates to servers and clients. Those who trust it trust `ca`, and only that."""
+    """Issues certificates to servers and clients. Those who trust it trust only `ca`."""
 
     def __init__(self, directory: Path, name: str = "mc-proxy test authority"):
         self._directory = directory
@@ -40,7 +40,7 @@ class Authority:
         return self._issued[names]
 
     def issue_another(self, *names: str, expired: bool = False) -> Certificate:
-        """The same, but each time a new one, as a renewal is."""
+        """The same, but a new one each time, as in a renewal."""
         alternatives = ",".join(f"DNS:{name}" for name in names)
         return self._make(f"/CN={names[0]}", "serverAuth", f"subjectAltName={alternatives}\n", expired)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""GeoIP databases of tests/support/make_mmdb.pl. Each kind is made once in a process: the writer takes a second of CPU."""
+"""GeoIP databases of tests/support/make_mmdb.pl. Each kind is made once per process: the writer takes a second of CPU."""
 
 import functools
 import subprocess

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The proxy under test, and what a test needs around it.
+"""The proxy under test, and tools for tests.
 
-A Proxy is a real process with a configuration file of its own. It is watched through its log, which
-is parsed strictly, and through /proc. Ending it is part of every test: it must end by itself on
-SIGTERM, with exit code 0, and without a sanitizer's report.
+A Proxy is a real process with a configuration file of its own. Tests observe it through its log,
+which is parsed strictly, and through /proc. Every test ends it: on SIGTERM it must exit with code 0,
+and without a sanitizer's report.
 """
 
 import contextlib
@@ -72,10 +72,10 @@ __all__ = [
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
-# How each of the sanitizers begins its report.
+# The first line of each sanitizer's report.
 _SANITIZER = re.compile(r"ERROR: \w+Sanitizer|WARNING: \w+Sanitizer|runtime error:")
 
-# The messages that end a connection's story; each connection has exactly one of them.
+# The last message of a connection; each connection has exactly one of these.
 OUTCOMES = ("connection closed", "connection refused", "dial failed")
 
 
@@ -87,7 +87,7 @@ def binary() -> Path:
 
 
 class HasAddress(Protocol):
-    """Whatever a route can lead to."""
+    """A target of a route."""
 
     address: str
 
@@ -101,14 +101,14 @@ class Listener:
 
 
 class Memory(NamedTuple):
-    """What a process holds, in bytes; `pss` counts shared pages by their share."""
+    """The memory of a process, in bytes; `pss` divides shared pages among their processes."""
 
     pss: int
     rss: int
 
 
 class Answer(NamedTuple):
-    """What a command said, and its exit code."""
+    """The output of a command, and its exit code."""
 
     code: int
     out: str
@@ -148,7 +148,7 @@ class Proxy:
                     ],
                     "database": {"path": str(self.database)},
                     "firewall": firewall or {},
-                    # A test that leaves connections open does not wait long for its end.
+                    # Short, for tests that end with open connections.
                     "proxy": {"shutdown_timeout": "300ms"} | settings,
                     "log": {"level": log_level},
                     **(tables or {}),
@@ -157,7 +157,7 @@ class Proxy:
         )
         self._command = [str(binary()), "server", "-c", str(self.config)]
         self._environment = dict(os.environ)
-        self.manager: dict[str, object] = {}  # further arguments of Popen: what a service manager provides
+        self.manager: dict[str, object] = {}  # further arguments of Popen, which replace a service manager
         if descriptors is not None:
             self._command = ["prlimit", f"--nofile={descriptors}:{descriptors}", *self._command]
             self._silence_vptr_check(directory)
@@ -197,7 +197,7 @@ class Proxy:
         return self
 
     def successor(self, *flags: str) -> "Proxy":
-        """A server for the same configuration and database, not started yet: `server --take-over`, or other flags."""
+        """A server with the same configuration and database, not started yet: `server --take-over`, or other flags."""
         heir = copy.copy(self)
         heir._reserved = []
         heir._command = [str(binary()), "server", *(flags or ("--take-over",)), "-c", str(self.config)]
@@ -231,7 +231,7 @@ class Proxy:
         self._reap()
 
     def close(self) -> None:
-        """Ends it if it still runs, and fails for all that a healthy proxy does not do."""
+        """Stops it if it still runs. Fails if it did anything that a healthy proxy does not do."""
         died, code = False, 0
         try:
             if self._process is not None:
@@ -268,7 +268,7 @@ class Proxy:
     def connect(
         self, source: str | None = None, host: str | None = None, listener: int = 0
     ) -> Client:
-        """A client's connection: from the address `source`, to `host` if not to the listener's."""
+        """A client's connection from the address `source` to `host`, which is the listener's if it is not given."""
         target = host or _reachable(self.listeners[listener].host)
         is_v6 = ":" in target
         client = Client(socket.AF_INET6 if is_v6 else socket.AF_INET)
@@ -343,7 +343,7 @@ class Proxy:
 
     @contextlib.contextmanager
     def unread_log(self) -> Iterator[None]:
-        """Nobody reads what it writes meanwhile: its queue of lines fills, and then it loses some."""
+        """Does not read the log meanwhile: the proxy's queue of lines fills up, and then it loses lines."""
         self._log_is_read.clear()
         try:
             yield
@@ -351,21 +351,21 @@ class Proxy:
             self._log_is_read.set()
 
     def outcome(self, client: Client) -> dict[str, str]:
-        """Waits for the line that ends a client's story."""
+        """Waits for the last line about a client, and returns it."""
         return self.wait_log(after=client.log_before, client=client.name, msg=OUTCOMES)
 
     def lines(self, **fields: object) -> list[dict[str, str]]:
         """All lines so far that have these fields.
 
-        A value is a text, or something with that text; a compiled pattern, to be found in the
-        field; or a tuple of such values, of which any will do.
+        A value is a text, or an object with that text; a compiled pattern, which must match in the
+        field; or a tuple of such values, one of which must match.
         """
         with self._changed:
             return self._matching(fields)
 
     def lines_until_now(self, **fields: object) -> list[dict[str, str]]:
-        """All lines with these fields that what has happened until now has caused: another thread writes the log, so a
-        line that comes after them is asked for and awaited first. To be used where there should be no line, or no other."""
+        """All lines with these fields about events until now. Another thread writes the log, so this first requests a
+        later line and waits for it. For tests that expect no line, or no further one."""
         reload = "received SIGHUP, reloading GeoIP database"
         before = len(self.lines(msg=reload))
         self.send_signal(signal.SIGHUP)
@@ -374,11 +374,11 @@ class Proxy:
 
     @property
     def stderr(self) -> str:
-        """All that it wrote, as it is."""
+        """All that it wrote, unchanged."""
         with self._changed:
             return "\n".join(self._raw)
 
-    # ---- what the kernel says of it
+    # ---- as the kernel reports it
 
     @property
     def runs(self) -> bool:
@@ -389,8 +389,8 @@ class Proxy:
         return self._running().pid
 
     def fds(self) -> Counter[str]:
-        """Its open descriptors by kind: "socket", "pipe", "anon_inode:[io_uring]"... Without files, of which a start
-        opens some for a moment: what is compared later would miss them for ever."""
+        """Its open descriptors by kind: "socket", "pipe", "anon_inode:[io_uring]"... Without files: a start opens some
+        for a moment, and a later count would differ."""
         kinds: Counter[str] = Counter()
         folder = f"/proc/{self.pid}/fd"
         for name in os.listdir(folder):
@@ -409,14 +409,14 @@ class Proxy:
 
     def cpu_seconds(self) -> float:
         """User and system time of all its threads."""
-        # The program's name, in brackets, may hold spaces; what follows it may not.
+        # The program's name, in brackets, may contain spaces; the fields after it do not.
         stat = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")
 
     # ---- inside
 
     def _silence_vptr_check(self, directory: Path) -> None:
-        """UBSan tries an object's memory with a pipe; at EMFILE it would report every object."""
+        """UBSan tests an object's memory with a pipe; at EMFILE it would report every object."""
         suppressions = directory / "ubsan.supp"
         suppressions.write_text("vptr:*\n")
         options = self._environment.get("UBSAN_OPTIONS", "")
@@ -474,10 +474,10 @@ def _is(text: str, wanted: object) -> bool:
 
 
 def reserve_port(host: str) -> socket.socket:
-    """A socket that holds a free port for the proxy's lifetime, yet lets the proxy bind it.
+    """A socket that reserves a free port for the proxy's lifetime, but lets the proxy bind it.
 
-    Both sides set SO_REUSEADDR and this one never listens, which the kernel allows; it gives the
-    port to nobody who asks for any port, so that parallel tests do not meet.
+    The kernel allows that because both set SO_REUSEADDR and this socket never listens. It does not
+    assign the port to a bind with port 0, so parallel tests do not collide.
     """
     address = host.strip("[]") or "::"
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
@@ -490,7 +490,7 @@ def reserve_port(host: str) -> socket.socket:
 
 
 def _reachable(host: str) -> str:
-    """Where a client finds a listener on this machine."""
+    """The address at which a client on this machine reaches a listener."""
     return {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "[::]": "::1"}.get(host, host.strip("[]"))
 
 
@@ -505,7 +505,7 @@ def _listener_table(listener: Listener, port: int) -> dict[str, object]:
 
 
 def _toml(tables: Mapping[str, object], path: str = "") -> str:
-    """As much of TOML as a configuration needs: tables, arrays of tables, and JSON-like values."""
+    """Writes the part of TOML that a configuration needs: tables, arrays of tables, and JSON-like values."""
     values, sections = [], []
     for key, value in tables.items():
         name = f"{path}{key}"

@@ -24,7 +24,7 @@ ENCRYPTED_CLIENT_HELLO = 0xFE0D
 
 RECORD_MAX = 16384
 
-# Not random: a test that fails must fail again.
+# Not random, so that a test that fails will fail again.
 _RANDOM = bytes(range(32))
 _SESSION_ID = bytes(range(0x80, 0xA0))
 _CIPHERS = bytes.fromhex("130113021303c02bc02fc02cc030")
@@ -80,12 +80,12 @@ def handshake(body: bytes, kind: int = CLIENT_HELLO) -> bytes:
 def record(
     payload: bytes, version: int = 0x0301, kind: int = HANDSHAKE, length: int | None = None
 ) -> bytes:
-    """One record; `length` is what its header says, if that is not the truth."""
+    """One record; `length` is the length in its header, if it is to be wrong."""
     return struct.pack("!BHH", kind, version, len(payload) if length is None else length) + payload
 
 
 def records(message: bytes, sizes: Iterable[int] = (), version: int = 0x0301) -> bytes:
-    """The message in records of these payload sizes, and as large as may be after them."""
+    """The message in records of these payload sizes; the records after them have the maximum size."""
     stream = bytearray()
     begin = 0
     for size in chain(sizes, repeat(RECORD_MAX)):
@@ -113,7 +113,7 @@ def hello_message(
     message = handshake(hello_body(block, **body_fields))
     if pad_to is None:
         return message
-    # RFC 7685: what an extension of zeros does not fill is its own header of four bytes.
+    # RFC 7685: the padding is an extension of zeros, with a header of four bytes.
     missing = pad_to - len(message) - 4
     assert missing >= 0, f"{len(message)} bytes cannot be padded to {pad_to}"
     return handshake(hello_body(block + extension(PADDING, bytes(missing)), **body_fields))

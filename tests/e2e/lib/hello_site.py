@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the tests of hellos have in common (test_hello.py, test_hello_routes.py): a proxy, a backend that the test drives, and
-what becomes of a client that sends some bytes."""
+"""The common part of the tests of hellos (test_hello.py, test_hello_routes.py): a proxy, a backend that the test drives,
+and checks of what happens to a client that sends some bytes."""
 
 import socket
 from collections.abc import Callable
@@ -25,10 +25,10 @@ NAME = "app.example.com"
 ANSWER = b"the backend's answer"
 KIB = 1024
 
-# A hello_timeout that is soon over, and yet longer than a busy machine makes a client wait.
+# A short hello_timeout that is longer than the delays of a client on a busy machine.
 SHORT = f"{300 * SLOW_FACTOR}ms"
 
-# The longest host name there is: 253 characters, in labels of at most 63.
+# The longest possible host name: 253 characters, in labels of at most 63.
 LONGEST_NAME = ".".join(["a" * 63, "b" * 63, "c" * 63, "d" * 61])
 
 
@@ -58,7 +58,8 @@ def site(start_site: Callable[..., Site]) -> Site:
 
 
 def complete(proxy: Proxy, client: Client, backend: ManualBackend, stream: bytes) -> dict[str, str]:
-    """Of a client that has sent `stream`: it reaches the backend exactly, an answer comes back, and a byte goes up alone.
+    """Requires that the backend gets exactly the `stream` that the client has sent, the client a reply, and the backend
+    then a single byte.
 
     Ends the connection in order, and returns its line of the log.
     """
@@ -66,7 +67,7 @@ def complete(proxy: Proxy, client: Client, backend: ManualBackend, stream: bytes
         assert recv_exactly(upstream, len(stream)) == stream
         upstream.sendall(ANSWER)
         assert recv_exactly(client, len(ANSWER)) == ANSWER
-        # Whatever the hello made the kernel wait for, it waits for a single byte now (SO_RCVLOWAT).
+        # The hello may have raised SO_RCVLOWAT: the kernel must now wait for a single byte.
         client.sendall(b"!")
         assert recv_exactly(upstream, 1) == b"!"
         client.shutdown(socket.SHUT_WR)
@@ -88,7 +89,7 @@ def expect_routed(
 
 
 def expect_refused(site: Site, stream: bytes, reason: str) -> dict[str, str]:
-    """A client that sends `stream` is reset, and no backend hears of it. Returns its line."""
+    """A client that sends `stream` is reset, and no backend gets a connection. Returns its line."""
     with site.proxy.connect() as client:
         send_until_refused(client, stream)
         expect_rst(client)
@@ -99,7 +100,7 @@ def expect_refused(site: Site, stream: bytes, reason: str) -> dict[str, str]:
 
 
 def wait_until_seen(site: Site, client: Client) -> None:
-    """Returns when the proxy has looked at all that the client has sent.
+    """Returns when the proxy has read all that the client has sent.
 
     The bytes are in the proxy's kernel, and after that its only worker has served another client
     from hello to end. So the event stands for the pause that a slow network makes.

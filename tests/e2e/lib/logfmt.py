@@ -63,5 +63,5 @@ def _unescape(escape: re.Match[str]) -> str:
     if len(text) == 1:
         raise ValueError(f"unknown escape \\{text}")
     code = int(text[1:], 16)
-    # A byte that was no UTF-8 comes back the way Python keeps such bytes (surrogateescape).
+    # A byte that is not UTF-8 becomes what Python has for such bytes (surrogateescape).
     return chr(0xDC00 + code) if text[0] == "x" and code >= 0x80 else chr(code)

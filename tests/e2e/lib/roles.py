@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a Companion (traffic.py) does in a process of its own: many connections, many megabytes.
+"""The roles that a Companion (traffic.py) runs in a process of its own: many connections, many megabytes.
 
-Each role obeys orders, a line each on its standard input, and answers in JSON on its standard output.
+Each role reads orders from its standard input, one per line, and replies in JSON on its standard output.
 """
 
 import heapq
@@ -41,7 +41,7 @@ class Reactor:
         self._epoll.modify(fd, events)
 
     def forget(self, fd: int) -> None:
-        """Before the descriptor is closed."""
+        """Must be called before the descriptor is closed."""
         del self._handlers[fd]
         self._epoll.unregister(fd)
 
@@ -53,19 +53,19 @@ class Reactor:
             rest = self._timers[0][0] - time.monotonic() if self._timers else -1
             for fd, events in self._epoll.poll(max(rest, 0) if self._timers else None, 512):
                 handler = self._handlers.get(fd)
-                if handler is not None:  # else forgotten by another handler of this turn
+                if handler is not None:  # None: another handler of this turn has forgotten it
                     handler(events)
             while self._timers and self._timers[0][0] <= time.monotonic():
                 heapq.heappop(self._timers)[2]()
 
 
 def answer(**fields: object) -> None:
-    """To the test that started this process."""
+    """Sends a reply to the test that started this process."""
     print(json.dumps(fields), flush=True)
 
 
 def orders() -> Iterator[list[str]]:
-    """What the test tells this process, a line each, until the test has ended."""
+    """The orders of the test, one per line, until the test ends."""
     for line in sys.stdin:
         yield line.split()
 
@@ -77,10 +77,10 @@ def open_many(hosts: Iterable[str]) -> list[socket.socket]:
 
 
 class EchoServer:
-    """Role "echo": sends back what comes, on every address of `hosts`, each on a port of its own.
+    """Role "echo": sends back what it receives, on every address of `hosts`, each on a port of its own.
 
-    A connection that ends, in order or not, is closed. Answers its addresses, and to every order
-    how many connections it has accepted and how many are open.
+    Closes a connection that ends, in order or not. Sends its addresses at the start, and in reply to
+    every order the number of connections that it has accepted and that are open.
     """
 
     def __init__(self, hosts: list[str]):
@@ -134,7 +134,7 @@ class EchoServer:
 
 
 class Clients:
-    """What the roles of many clients share: whom they connect to, from where, with which names."""
+    """The common part of the client roles: the target, the source addresses and the names."""
 
     def __init__(self, port: int, sources: list[str], names: list[str]):
         self._target = ("127.0.0.1", port)
@@ -143,9 +143,9 @@ class Clients:
 
     def connect(self, number: int) -> socket.socket:
         sock = socket.socket()
-        # The kernel's timeout: Python's own would poll before each call.
+        # The kernel's timeout, because Python's own polls before each call.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", int(PATIENCE), 0))
-        # The port is then chosen when the target is known: it need only be free towards that one.
+        # The kernel then chooses the port at connect(): it only has to be free for this target.
         sock.setsockopt(socket.SOL_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
         sock.bind((self._sources[number % len(self._sources)], 0))
         sock.connect(self._target)
@@ -155,7 +155,7 @@ class Clients:
         return self._hellos[number % len(self._hellos)]
 
 
-_IP_BIND_ADDRESS_NO_PORT = 24  # linux/in.h; Python 3.11 does not name it
+_IP_BIND_ADDRESS_NO_PORT = 24  # linux/in.h; Python 3.11 has no name for it
 
 
 def expect_echo(sock: socket.socket, sent: bytes) -> None:
@@ -170,9 +170,9 @@ def expect_echo(sock: socket.socket, sent: bytes) -> None:
 class Holder(Clients):
     """Role "hold": opens connections and keeps them. Orders:
 
-    open N      N more connections, each with its hello and one echo
-    silent N    N more connections that send nothing
-    echo        one more echo over each that has spoken; the silent ones must still be open
+    open N      opens N more connections, each with its hello and one echo
+    silent N    opens N more connections that send nothing
+    echo        one more echo over each that has sent; the silent ones must still be open
     close       closes all
     """
 
@@ -224,14 +224,14 @@ class Holder(Clients):
 
 class Churner(Clients):
     """Role "churn": short connections of all kinds, many a second. The first `names` lead to an
-    echo, the last one to a dead backend. The order "run N" is answered with how many there were of
-    each kind, under the name of the reason by which the proxy must have ended them; and with how
-    many of them may have been gone before the proxy had accepted them. So is "fail N", which makes
-    those to the dead backend only.
+    echo, the last one to a dead backend. The reply to the order "run N" has the number of
+    connections of each kind, under the reason with which the proxy must have ended them; and how
+    many of them may have ended before the proxy accepted them. "fail N" has the same reply, and
+    connects only to the dead backend.
     """
 
     _BATCH = 64
-    # How often each kind comes, in a hundred.
+    # The share of each kind, in percent.
     _MIX = (
         ["completed"] * 45 + ["client_reset"] * 25 + ["client_closed"] * 10 + ["half_reset"] * 5
         + ["no_route"] * 10 + ["dial_refused"] * 5
@@ -289,19 +289,19 @@ class Churner(Clients):
 
 @dataclass(frozen=True)
 class Plan:
-    """What the two ends of one connection of the integrity test have agreed on."""
+    """The plan of one connection of the integrity test, known to both of its ends."""
 
     index: int
     up: int  # bytes that the client sends, besides its hello
     down: int  # bytes that the backend sends
     first: str  # who ends its stream first: "client", "backend", or "any"
     resets: str  # who cuts the connection: "client", "backend", or "none"
-    reset_at: float  # after which part of what it has to send
+    reset_at: float  # after this fraction of its bytes
 
     @staticmethod
     def of(index: int, seed: int, mean_bytes: int) -> "Plan":
         dice = random.Random(seed * 1_000_003 + index)
-        # One in twelve; of few bytes and of many.
+        # One connection in twelve is reset, short ones and long ones.
         resets = dice.choice(["client", "backend"]) if dice.random() < 1 / 12 else "none"
         return Plan(
             index,
@@ -314,7 +314,7 @@ class Plan:
 
     @property
     def head(self) -> bytes:
-        """What the client sends before its pattern, by which the backend knows the plan."""
+        """The bytes that the client sends before its pattern; they name the plan to the backend."""
         hello = client_hello(f"c{self.index}.integrity.test")
         return hello + _PREAMBLE.pack(self.index, zlib.crc32(hello))
 
@@ -327,7 +327,7 @@ class End:
 
     _PIECE_BITS_MAX = 16
     _READ = 1 << 16
-    _TURNS = 4  # sends, or receives, for one event: others want their turn too
+    _TURNS = 4  # sends, or receives, per event, so that other connections get their turn
 
     def __init__(self, crowd: "Crowd", sock: socket.socket, plan: Plan, side: str):
         self._crowd = crowd
@@ -340,7 +340,7 @@ class End:
         self._in = Pattern(2 * plan.index + (side == "client"))
         self._out_total, self._in_total = mine, its
         self._sent = self._received = 0
-        # Who ends second keeps a part of its bytes until it has seen the other's end.
+        # The end that ends second keeps a part of its bytes until it has seen the other's end.
         self._may_send = mine if plan.first in (side, "any") else mine * 3 // 4
         if self._resets:
             self._may_send = int(mine * plan.reset_at)
@@ -366,7 +366,7 @@ class End:
         self._go_on()
 
     def _go_on(self) -> None:
-        """Looks what is next, after something has happened."""
+        """Decides the next step after an event."""
         if self._resets and self._sent == self._may_send and self._received > 0:
             self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self._end("reset")
@@ -399,7 +399,7 @@ class End:
             rest = self._may_send - self._sent
             if rest == 0:
                 return
-            # As many small pieces as large ones.
+            # Small pieces are as frequent as large ones.
             piece = min(int(2 ** self._dice.uniform(0, self._PIECE_BITS_MAX)), rest)
             self._sent += self._sock.send(self._out.at(self._sent, piece))
             if self._dice.random() < 0.01:
@@ -457,7 +457,7 @@ class End:
 
 
 class Crowd:
-    """Many Ends of one side, in one process, and what came of them."""
+    """Many Ends of one side, in one process, and their results."""
 
     def __init__(self, seed: int, connections: int, mean_bytes: int):
         self.reactor = Reactor()
@@ -486,7 +486,7 @@ class Crowd:
         self.reactor.after(after, lost)
 
     def run_to_the_end(self) -> None:
-        """Until every connection has ended, or is taken for stuck."""
+        """Runs until every connection has ended, or counts as stuck."""
         count = len(self._plans)
         self.reactor.run(lambda: self._out_of_patience or self._outcomes.total() == count)
         for end in list(self._open):
@@ -497,8 +497,8 @@ class Crowd:
 
 
 class IntegrityClients(Crowd):
-    """Role "integrity_clients": the order "run" opens all connections at once, and is answered
-    when the last of them has ended, or `patience` seconds later."""
+    """Role "integrity_clients": the order "run" opens all connections at once. The reply comes when
+    the last of them has ended, or after `patience` seconds."""
 
     def __init__(self, port: int, patience: float, **plans: int):
         super().__init__(**plans)
@@ -516,8 +516,8 @@ class IntegrityClients(Crowd):
 
 
 class IntegrityBackend(Crowd):
-    """Role "integrity_backend": answers its address. An order is answered when the last connection
-    has ended, or PATIENCE later."""
+    """Role "integrity_backend": sends its address at the start. The reply to an order comes when the
+    last connection has ended, or after PATIENCE."""
 
     def __init__(self, **plans: int):
         super().__init__(**plans)
@@ -541,7 +541,7 @@ class IntegrityBackend(Crowd):
         head = bytearray()
 
         def read_head(_: int) -> None:
-            """The hello, whose record header says how long it is, and the preamble."""
+            """The hello, whose length is in its record header, and the preamble."""
             wanted = 5 if len(head) < 5 else 5 + int.from_bytes(head[3:5], "big") + _PREAMBLE.size
             piece = connection.recv(wanted - len(head))
             assert piece, f"the stream ended inside its head: {head!r}"

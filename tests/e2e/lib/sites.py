@@ -16,7 +16,7 @@ _BLOCK = os.urandom(1 << 20)
 
 
 def blocks(size: int) -> list[memoryview]:
-    """`size` bytes of data that does not repeat itself in step with any buffer."""
+    """`size` bytes of data whose period matches no buffer."""
     pieces: list[memoryview] = []
     while size > 0:
         piece = memoryview(_BLOCK)[len(pieces) % 997 :][:size]
@@ -33,9 +33,9 @@ def digest(pieces: list[memoryview]) -> str:
 
 
 class HttpsSite(TlsBackend):
-    """GET / is a page with its text; GET /SIZE, so many bytes of data.
+    """GET / returns a page with its text; GET /SIZE returns that many bytes of data.
 
-    PUT / is answered by the SHA-256 of what came.
+    PUT / returns the SHA-256 of the body.
     """
 
     def __init__(self, authority: Authority, name: str):
@@ -45,16 +45,16 @@ class HttpsSite(TlsBackend):
         super().__init__(self._serve_http, authority.issue(name))
 
     def wrap(self, connection: socket.socket) -> socket.socket:
-        """Notes how large the client's hello is: what the header of its message says."""
+        """Records the size of the client's hello, from the header of its message."""
         head = connection.recv(9, socket.MSG_PEEK)
         self.hello_bytes.append(int.from_bytes(head[6:9], "big"))
         return super().wrap(connection)
 
     def _serve_http(self, connection: socket.socket) -> None:
-        as_server: Any = self  # the base class does no more than store it
+        as_server: Any = self  # the base class only stores it
         _Request(connection, ("", 0), as_server)
-        # An orderly end of TLS, without which a client cannot tell an end from a cut. It may have
-        # left already, and need not answer.
+        # An orderly end of TLS, by which a client can distinguish an end from a cut. The client may
+        # have left already, and need not reply.
         with suppress(OSError):
             cast(ssl.SSLSocket, connection).unwrap()
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a test does with one end of a TCP connection. Every wait is bounded, none is a pause."""
+"""Operations of a test on one end of a TCP connection. Every wait is for an event, and has a limit."""
 
 import fcntl
 import os
@@ -12,12 +12,12 @@ from collections.abc import Callable
 # Sanitizers make the proxy slower; MC_PROXY_SLOW=1 says that it was built with one.
 SLOW_FACTOR = 8 if os.environ.get("MC_PROXY_SLOW") == "1" else 1
 
-# How long a test waits for what must happen, in seconds. Reached only by a test that fails.
+# How long a test waits for an event that must come, in seconds. Only a failing test reaches it.
 PATIENCE = 10.0 * SLOW_FACTOR
 
 
 def until(condition: Callable[[], object], what: str, timeout: float = PATIENCE) -> None:
-    """Waits for a state that nobody announces, by looking often."""
+    """Waits for a state for which there is no event, by polling."""
     deadline = time.monotonic() + timeout
     while not condition():
         assert time.monotonic() < deadline, f"waited {timeout} s in vain: {what}"
@@ -25,18 +25,18 @@ def until(condition: Callable[[], object], what: str, timeout: float = PATIENCE)
 
 
 class Client(socket.socket):
-    """A client's socket: sends what it is given at once, and its calls fail instead of hanging."""
+    """A client's socket: sends without delay (TCP_NODELAY), and its calls fail instead of hanging."""
 
     def __init__(self, family: socket.AddressFamily = socket.AF_INET):
         super().__init__(family, socket.SOCK_STREAM)
         self.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.settimeout(PATIENCE)
-        self.name = ""  # as the proxy writes it; kept, for a reset socket has forgotten it
-        self.log_before = 0  # lines of the proxy's log that are not about it: ports come again
-        self.was_reset = False  # before connect() had returned, which then took the error away
+        self.name = ""  # as the proxy writes it; kept, because a reset socket has no name
+        self.log_before = 0  # so many lines of the proxy's log are not about it, because ports are reused
+        self.was_reset = False  # before connect() returned, which then consumed the error
 
     def connect_from(self, source: str, target: tuple[str, int]) -> None:
-        """Connects; a reset that comes that early is left for expect_rst() to see."""
+        """Connects; expect_rst() reports a reset that comes during that."""
         self.bind((source, 0))
         self.name = address_text(self.getsockname())
         try:
@@ -46,19 +46,19 @@ class Client(socket.socket):
 
 
 def address_text(address: tuple) -> str:
-    """ip:port as the proxy writes it, from what getsockname() answers."""
+    """ip:port as the proxy writes it, from the result of getsockname()."""
     host, port = address[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def send_byte_by_byte(sock: socket.socket, data: bytes) -> None:
-    """Each byte in a send of its own, which TCP_NODELAY makes a segment of its own."""
+    """Sends each byte by a call of its own; with TCP_NODELAY, as a segment of its own."""
     for i in range(len(data)):
         sock.sendall(data[i : i + 1])
 
 
 def send_until_refused(sock: socket.socket, data: bytes) -> None:
-    """Sends as much as the peer takes before it resets the connection."""
+    """Sends until the peer resets the connection."""
     try:
         sock.sendall(data)
     except (ConnectionResetError, BrokenPipeError):
@@ -75,7 +75,7 @@ def wait_until_delivered(sock: socket.socket) -> None:
 
 
 def recv_exactly(sock: socket.socket, count: int) -> bytes:
-    """The next `count` bytes; fails when the stream ends before."""
+    """The next `count` bytes; fails if the stream ends before."""
     received = bytearray()
     while len(received) < count:
         piece = sock.recv(min(count - len(received), 1 << 20))
@@ -85,7 +85,7 @@ def recv_exactly(sock: socket.socket, count: int) -> bytes:
 
 
 def recv_to_eof(sock: socket.socket) -> bytes:
-    """All that comes before an orderly end."""
+    """All bytes before an orderly end."""
     received = bytearray()
     while piece := sock.recv(1 << 20):
         received += piece
@@ -99,7 +99,7 @@ def expect_echo(sock: socket.socket, data: bytes = b"ping") -> None:
 
 
 def expect_eof(sock: socket.socket) -> None:
-    """Nothing more comes, and the end is an orderly one (FIN)."""
+    """No more bytes come, and the end is orderly (FIN)."""
     try:
         data = sock.recv(4096)
     except ConnectionResetError:
@@ -110,7 +110,7 @@ def expect_eof(sock: socket.socket) -> None:
 
 
 def expect_rst(sock: socket.socket) -> None:
-    """Nothing more comes, and the end is a reset."""
+    """No more bytes come, and the end is a reset."""
     if isinstance(sock, Client) and sock.was_reset:
         return
     try:

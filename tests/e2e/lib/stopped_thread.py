@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One thread of a process that does nothing, as one that hangs."""
+"""Stops one thread of a process, as if it hung."""
 
 import contextlib
 import ctypes
@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 
 @contextlib.contextmanager
 def stopped_thread(thread: int) -> Iterator[Callable[[], bool]]:
-    """The thread does nothing and the others of its process go on: ptrace(2). What is given tells whether it was killed,
-    and its process cannot end before that was asked."""
+    """Stops the thread by ptrace(2); the others of its process continue. Yields a function that returns whether the
+    thread was killed. Its process cannot end before that function was called."""
     seize, interrupt, detach, all_kinds = 0x4206, 0x4207, 17, 0x40000000  # PTRACE_…, __WALL
     libc = ctypes.CDLL(None, use_errno=True)
     killed = False

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A program in a terminal: it gets a pty, and what it draws there is interpreted, so that tests see the screen."""
+"""Runs a program in a terminal: it gets a pty, and its output is interpreted, so that tests see the screen."""
 
 import fcntl
 import os
@@ -18,10 +18,10 @@ from sockets import PATIENCE
 
 
 class Terminal:
-    """Runs `command` in a terminal of `columns` x `rows` that calls itself `term`.
+    """Runs `command` in a terminal of `columns` x `rows` with TERM=`term`.
 
-    "linux" promises nothing that pyte does not know; "xterm" and "screen" do (REP, SU, SD). LINES and COLUMNS are only in
-    its environment if they are in `variables`: pytest's own have nothing to do with this terminal.
+    "linux" has only functions that pyte knows; "xterm" and "screen" have others (REP, SU, SD). LINES and COLUMNS are only
+    in its environment if they are in `variables`: those of pytest are not about this terminal.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Terminal:
 
     @property
     def lines(self) -> list[str]:
-        """What the screen shows, from the top; without spaces at the right."""
+        """The lines of the screen, from the top, without spaces at the right."""
         with self._changed:
             return [line.rstrip() for line in self._screen.display]
 
@@ -67,7 +67,7 @@ class Terminal:
         raise AssertionError(f"{text} is not there:\n{self.text}")
 
     def wait(self, condition: Callable[[str], bool] | str) -> str:
-        """Waits until the screen has this text, or fulfils this condition; returns what it shows."""
+        """Waits until the screen has this text or meets this condition. Returns its text."""
         holds = (lambda text: condition in text) if isinstance(condition, str) else condition
         deadline = time.monotonic() + PATIENCE
         with self._changed:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""No test without a time limit, and none that is lost: a plugin of pytest, for conftest.py."""
+"""A plugin of pytest, for conftest.py: every test has a time limit, and no test gets lost."""
 
 import faulthandler
 import os
@@ -14,7 +14,7 @@ from sockets import SLOW_FACTOR
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addini("test_seconds_max", "the time limit of a test with its fixtures")
-    parser.addini("ending_seconds_max", "what a stopped test may take to end what it has started")
+    parser.addini("ending_seconds_max", "the time that a stopped test has to end what it started")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -25,13 +25,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 class TimeLimit:
-    """Stops a test at its limit: it fails, and its fixtures end. A test that hangs in a library cannot be stopped so; then
-    the process ends, with the stack of each thread on stderr. Run with -n, the other tests go on in another process."""
+    """Stops a test at its limit: it fails, and its fixtures end. That does not stop a test that hangs in a library: then
+    the process ends, with the stack of each thread on stderr. With -n, the other tests continue in another process."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._seconds = int(config.getini("test_seconds_max")) * SLOW_FACTOR
         self._ending_seconds = int(config.getini("ending_seconds_max")) * SLOW_FACTOR
-        self._stderr = os.dup(2)  # while pytest has not redirected it
+        self._stderr = os.dup(2)  # before pytest redirects it
 
     @pytest.hookimpl(hookwrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
@@ -48,8 +48,8 @@ class TimeLimit:
 
 
 class Plan:
-    """Keeps a file beside the JUnit file with the tests that have not been reported: all at first, none at a good end.
-    tests/summary.py counts each as failed: a test that was lost with its process, or that an interrupt has left."""
+    """Keeps a file beside the JUnit file with the tests that have no result yet: all at first, none after a good end.
+    tests/summary.py counts each as failed: its process died, or an interrupt ended the run before it."""
 
     def __init__(self, results: Path) -> None:
         self._path = results.with_suffix(".planned")

@@ -24,7 +24,7 @@ def buf() -> Path:
     folder = REPOSITORY / "build/tools" / f"buf-{BUF_VERSION}"
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / "lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # several tests may want it at once
+        fcntl.flock(lock, fcntl.LOCK_EX)  # several tests may need it at the same time
         if not _programs(folder):
             _npm_install(folder, f"@bufbuild/buf@{BUF_VERSION}")
     programs = _programs(folder)
@@ -33,12 +33,12 @@ def buf() -> Path:
 
 
 def _programs(folder: Path) -> list[Path]:
-    """The program itself, which can be copied anywhere; npm's node_modules/.bin/buf is a script that looks for it."""
+    """The program itself, which can be copied anywhere; npm's node_modules/.bin/buf is a script that searches for it."""
     return sorted(folder.glob("node_modules/@bufbuild/buf-*/bin/buf"))
 
 
 def _npm_install(folder: Path, package: str) -> None:
-    # npm's own patience is minutes, for each test that asks again.
+    # npm's own timeout is minutes, for each test that tries again.
     patience = ["--fetch-timeout=15000", "--fetch-retries=1"]
     quiet = ["--ignore-scripts", "--no-audit", "--no-fund"]
     command = ["npm", "install", *quiet, *patience, "--prefix", str(folder), package]

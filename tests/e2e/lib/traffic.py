@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bytes whose places are known, and ways to move them through the proxy.
+"""Bytes with known positions, and ways to move them through the proxy.
 
-Every byte that a test sends comes from a Pattern, so that the receiver can tell at each position
-which byte belongs there: lost, doubled, swapped and foreign bytes all show. A Lane is one direction
-of one connection, driven by the test. For what needs many connections or many megabytes, a
-Companion runs one of the roles of roles.py as a process of its own.
+Every byte that a test sends comes from a Pattern, so the receiver knows the byte of each position
+and detects lost, doubled, swapped and foreign bytes. A Lane is one direction of one connection,
+driven by the test. For many connections or many megabytes, a Companion runs one of the roles of
+roles.py as a process of its own.
 """
 
 import json
@@ -23,19 +23,18 @@ from sockets import PATIENCE, SLOW_FACTOR, Client, address_text
 
 MIB = 1 << 20
 
-# Nobody has made room for so long: a writer that is stuck. Not an event, because nothing announces
-# that something will not happen.
+# A writer that could not send for this long is stuck. A time, because no event shows that something will not happen.
 STALL_MS = 250 if SLOW_FACTOR == 1 else 1000
 
-# The largest piece that is sent or asked for at once.
+# The largest piece of one send or receive.
 PIECE_MAX = 256 * 1024
 
-# A prime, so that bytes that went astray by a round number of bytes land on different ones.
+# A prime, so that bytes that are displaced by a round number of bytes differ from the expected ones.
 _BLOCK_BYTES = 1_048_573
 
 
 class Pattern:
-    """An endless stream of bytes, another one for each seed, of which any piece can be had."""
+    """An endless stream of bytes, different for each seed; any piece of it can be read."""
 
     _block = random.Random(1).randbytes(_BLOCK_BYTES)
     _block += _block[:PIECE_MAX]
@@ -48,7 +47,7 @@ class Pattern:
         return self._block[begin : begin + min(count, PIECE_MAX)]
 
     def check(self, position: int, data: bytes) -> None:
-        """Fails if `data` is not what stands at `position`."""
+        """Fails if `data` differs from the bytes at `position`."""
         for begin in range(0, len(data), PIECE_MAX):
             got = data[begin : begin + PIECE_MAX]
             wanted = self.at(position + begin, len(got))
@@ -58,7 +57,7 @@ class Pattern:
 
 
 class Lane:
-    """One direction of one proxied connection: what goes in at `source` must come out at `sink`."""
+    """One direction of one proxied connection: bytes sent at `source` must arrive at `sink`."""
 
     def __init__(self, source: socket.socket, sink: socket.socket, seed: int):
         self.source = source
@@ -74,17 +73,17 @@ class Lane:
             self.sent += self.source.send(self._pattern.at(self.sent, end - self.sent), flags)
 
     def receive(self, count: int) -> None:
-        """Takes the next `count` bytes, each of them the right one."""
+        """Receives the next `count` bytes, and checks each."""
         end = self.received + count
         while self.received < end:
             self._take(min(end - self.received, PIECE_MAX))
 
     def receive_all(self) -> None:
-        """Takes all that was sent."""
+        """Receives all that was sent."""
         self.receive(self.sent - self.received)
 
     def receive_until_reset(self) -> None:
-        """Takes what comes, which may be less than was sent; then there must be a reset."""
+        """Receives until the reset that must come; it may receive less than was sent."""
         try:
             while self.received <= self.sent:
                 self._take(PIECE_MAX)
@@ -97,7 +96,7 @@ class Lane:
         self.receive_all()
 
     def fill(self) -> int:
-        """Sends until everything on the way is full and stays so. Returns how much it took."""
+        """Sends until all buffers on the way are full and stay full. Returns the number of bytes sent."""
         before = self.sent
         with non_blocking(self.source):
             while polled(self.source, select.POLLOUT, STALL_MS):
@@ -106,7 +105,7 @@ class Lane:
 
     @staticmethod
     def fill_all(lanes: "list[Lane]", limit: int) -> None:
-        """fill() for many at once, but no lane with more than `limit` bytes."""
+        """fill() for many lanes at once, with at most `limit` bytes in each."""
         poll = select.poll()
         by_fd = {lane.source.fileno(): lane for lane in lanes}
         with ExitStack() as stack:
@@ -120,7 +119,7 @@ class Lane:
                         poll.unregister(fd)
 
     def pump(self, total: int) -> None:
-        """Sends until `total` bytes were sent in all, and receives them meanwhile."""
+        """Sends until the lane has sent `total` bytes, and receives them meanwhile."""
         poll = select.poll()
         with non_blocking(self.source), non_blocking(self.sink):
             poll.register(self.sink, select.POLLIN)
@@ -160,7 +159,7 @@ def non_blocking(sock: socket.socket) -> Iterator[None]:
 
 
 def polled(sock: socket.socket, events: int, timeout_ms: float) -> int:
-    """What poll(2) reports of the socket within that time; 0, nothing."""
+    """The events that poll(2) reports for the socket within that time; 0 if there are none."""
     poll = select.poll()
     poll.register(sock, events)
     ready = poll.poll(timeout_ms)
@@ -168,12 +167,12 @@ def polled(sock: socket.socket, events: int, timeout_ms: float) -> int:
 
 
 def expect_reset_after_eof(sock: socket.socket) -> None:
-    """A socket that has seen the end of the stream sees a reset too.
+    """Requires a reset on a socket that has already received the end of the stream.
 
-    The end was there first, so receiving does not tell; the socket's error does.
+    Receiving would return the end again, so this reads the socket's error.
     """
     poll = select.poll()
-    poll.register(sock, 0)  # POLLERR and POLLHUP come unasked
+    poll.register(sock, 0)  # POLLERR and POLLHUP are always reported
     ready = poll.poll(PATIENCE * 1000)
     assert ready, "the connection stays open; a reset was expected"
     error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
@@ -181,7 +180,7 @@ def expect_reset_after_eof(sock: socket.socket) -> None:
 
 
 def make_shallow(sock: socket.socket) -> socket.socket:
-    """Makes little fill the connections of this socket, which is not connected yet.
+    """Gives this socket, which is not connected yet, small buffers.
 
     Loopback's segments of 64 KiB let the other side's kernel keep megabytes for each connection,
     so these are as small as Ethernet's.
@@ -200,7 +199,7 @@ def shallow_listener() -> socket.socket:
 
 
 class BlackHole:
-    """An address that answers no SYN: a listener whose queue is full and that does not accept."""
+    """An address that does not reply to a SYN: a listener with a full queue, which does not accept."""
 
     def __init__(self) -> None:
         self._listener = Client()
@@ -217,8 +216,8 @@ class BlackHole:
                 break
 
     def is_being_dialled(self) -> bool:
-        """Whether a SYN of somebody else waits for an answer."""
-        # Not from /proc/net/tcp, which takes long where thousands of connections have ended lately.
+        """Whether a SYN of another process waits for a reply."""
+        # Not from /proc/net/tcp, which is slow if thousands of connections have ended recently.
         port = self._listener.getsockname()[1]
         query = ["ss", "-Htn", "state", "syn-sent", "dport", "=", f":{port}"]
         found = subprocess.run(query, capture_output=True, text=True, check=True).stdout.split()
@@ -226,7 +225,7 @@ class BlackHole:
         return any(word.startswith("127.") and word not in own | {self.address} for word in found)
 
     def open_up(self) -> socket.socket:
-        """Makes room in the queue, and returns the connection that then comes in."""
+        """Makes room in the queue, and returns the connection that then arrives."""
         own = {filler.getsockname() for filler in self._fillers}
         for filler in self._fillers[:-1]:
             self._listener.accept()[0].close()
@@ -251,10 +250,10 @@ class BlackHole:
 
 
 def busy_share(pid: int, seconds: float) -> float:
-    """How much of the next `seconds` the threads of a process run or wait for a CPU to run on.
+    """The share of the next `seconds` that the threads of a process run or wait for a CPU.
 
-    The waiting counts: whoever spins is busy all the time, however little of a CPU the other
-    processes leave to it.
+    Waiting counts, because a thread that spins is busy all the time, even if other processes leave it
+    little of a CPU.
     """
 
     def busy() -> float:
@@ -270,7 +269,7 @@ def busy_share(pid: int, seconds: float) -> float:
 
 
 class Companion:
-    """A process that runs one of the ROLES of roles.py, told what to do and asked what came of it."""
+    """A process that runs one of the ROLES of roles.py, receives orders and sends replies."""
 
     def __init__(self, role: str, **settings: object):
         self.role = role
@@ -291,7 +290,7 @@ class Companion:
         self._process.stdin.flush()
 
     def hear(self, timeout: float = PATIENCE) -> dict:
-        """Its next answer."""
+        """Its next reply."""
         assert self._process.stdout is not None
         out = self._process.stdout.fileno()
         deadline = time.monotonic() + timeout
@@ -330,7 +329,7 @@ class Companion:
 
 
 def hear_all(companions: Iterable[Companion], order: str, timeout: float) -> list[dict]:
-    """Gives all of them the order, then waits for the answer of each."""
+    """Sends all of them the order, then waits for the reply of each."""
     companions = list(companions)
     for companion in companions:
         companion.tell(order)
