@@ -191,7 +191,8 @@ void DrainingServers::cut(const std::vector<control::Rule>& rules) const {
     internal::CutConnectionsResponse response;
     return DrainingStub::NewStub(channel)->CutConnections(&context, request, &response);
   };
-  call_each(places(), cut, "a draining server did not cut what the new rules cover");
+  call_each(places(), cut,
+            "a draining server did not reset the connections that the new rules cover");
 }
 
 void DrainingServers::stop(std::chrono::milliseconds within) const { stop(places(), within); }
@@ -206,7 +207,7 @@ void DrainingServers::stop(const std::vector<Place>& places,
     internal::StopResponse response;
     return DrainingStub::NewStub(channel)->Stop(&context, request, &response);
   };
-  call_each(places, order, "a draining server cannot be stopped; end it by its process number");
+  call_each(places, order, "a draining server cannot be stopped; end it with kill");
 }
 
 void DrainingServers::keep_to(std::size_t most, std::chrono::milliseconds within) const {
@@ -214,7 +215,7 @@ void DrainingServers::keep_to(std::size_t most, std::chrono::milliseconds within
   if (all.size() <= most) return;
   all.resize(all.size() - most);
   for (const Place& place : all) {
-    log_.warn("too many servers finish their connections: the oldest has shutdown_timeout to end",
+    log_.warn("too many draining servers: the oldest has shutdown_timeout to end",
               {{"draining", place.pid}, {"most", most}, {"shutdown_timeout", within}});
   }
   stop(all, within);

@@ -120,11 +120,11 @@ grpc::Status EventStream::begin(const api::WatchEventsRequest& request) {
   const store::Revision current = control_.state()->revision;
   revision_ = request.has_since_revision() ? request.since_revision() : current;
   if (revision_ > current) {
-    return {grpc::StatusCode::OUT_OF_RANGE,
-            fmt::format("since_revision is {}, but the current revision is {}: the number is not "
-                        "one of this server, or an older database was put in place since; begin "
-                        "with a revision that is there",
-                        revision_, current)};
+    return {
+        grpc::StatusCode::OUT_OF_RANGE,
+        fmt::format("since_revision is {}, but the current revision is {}: it is another server's, "
+                    "or an older database was restored since; begin with an existing revision",
+                    revision_, current)};
   }
   if (wants_changes_ && revision_ < current) {
     const auto oldest = control_.changes_after(revision_, 1);
@@ -146,8 +146,9 @@ grpc::Status EventStream::read_kinds(const api::WatchEventsRequest& request) {
   for (int i = 0; i < request.kinds_size(); ++i) {
     const int kind = request.kinds(i);
     if (!api::EventKind_IsValid(kind) || kind == api::EVENT_KIND_UNSPECIFIED) {
-      return invalid_argument(fmt::format("kinds[{}]", i),
-                              fmt::format("{} is no kind of event; leave kinds out for all", kind));
+      return invalid_argument(
+          fmt::format("kinds[{}]", i),
+          fmt::format("{} is not a kind of event; leave kinds empty for all", kind));
     }
     wanted[static_cast<std::size_t>(kind)] = true;
   }
@@ -161,7 +162,7 @@ grpc::Status EventStream::read_kinds(const api::WatchEventsRequest& request) {
   if (request.has_past_dial_failures()) {
     const std::chrono::seconds past(request.past_dial_failures().seconds());
     if (past < std::chrono::seconds(0)) {
-      return invalid_argument("past_dial_failures", "how long ago cannot be less than nothing");
+      return invalid_argument("past_dial_failures", "a duration cannot be negative");
     }
     since = std::chrono::system_clock::now() - std::min(past, kPastMax);
   }

@@ -50,13 +50,13 @@ std::unexpected<Error> fail_with_errno(const std::string& path, int error) {
     case EPERM:
       return fail_with(
           path,
-          fmt::format("the user with uid {} may not make it in {}", ::geteuid(), quote(directory)),
+          fmt::format("uid {} has no permission to create it in {}", ::geteuid(), quote(directory)),
           fmt::format("give that user the directory (chown), or correct grpc.socket"));
     case EROFS:
       return fail_with(path, "the file system is read-only",
                        "correct grpc.socket (systemd: RuntimeDirectory= or ReadWritePaths=)");
     default:
-      return fail_with(path, std::strerror(error), "correct grpc.socket, or what is wrong there");
+      return fail_with(path, std::strerror(error), "correct grpc.socket, or remove the cause");
   }
 }
 
@@ -74,10 +74,10 @@ bool has_fit_length(const std::string& path) {
 }
 
 std::unexpected<Error> fail_length(const std::string& path) {
-  return fail_with(
-      path,
-      fmt::format("a path has 1 to {} bytes here, this has {}", net::kUnixPathMax, path.size()),
-      "correct grpc.socket");
+  return fail_with(path,
+                   fmt::format("a socket's path has 1 to {} bytes, this one has {}",
+                               net::kUnixPathMax, path.size()),
+                   "correct grpc.socket");
 }
 
 /// The socket that is already at the path of a new one.
@@ -96,8 +96,8 @@ Result<std::optional<Occupant>> find_occupant(const std::string& path) {
     return fail_with_errno(path, errno);
   }
   if (!S_ISSOCK(found.st_mode)) {
-    return fail_with(path, "there is something that is no socket",
-                     "correct grpc.socket, or remove what is there");
+    return fail_with(path, "the file there is not a socket",
+                     "correct grpc.socket, or remove the file");
   }
   const Fd probe = net::new_unix_socket(SOCK_STREAM | SOCK_NONBLOCK);
   if (!probe) return fail_with_errno(path, errno);
@@ -110,7 +110,7 @@ Result<std::optional<Occupant>> find_occupant(const std::string& path) {
                     .inode = found.st_ino};
   if (occupant.listens || error == ECONNREFUSED) return occupant;
   return fail_with(path, fmt::format("there is a socket ({})", std::strerror(error)),
-                   "correct grpc.socket, or remove it if nobody needs it");
+                   "correct grpc.socket, or remove it if it is not needed");
 }
 
 /// Makes the path free for bind(2): removes a socket without a listener.
@@ -123,7 +123,7 @@ Result<void> clear_path(const std::string& path) {
   struct stat now{};
   if (::lstat(path.c_str(), &now) != 0 || now.st_ino != (*occupant)->inode ||
       now.st_dev != (*occupant)->device) {
-    return fail_with(path, "another server is just taking it", "stop one of the two");
+    return fail_with(path, "another server takes it at this moment", "stop one of the two");
   }
   if (::unlink(path.c_str()) != 0 && errno != ENOENT) return fail_with_errno(path, errno);
   return {};
@@ -164,7 +164,7 @@ Result<std::unique_ptr<LocalSocket>> LocalSocket::open(const std::string& path) 
   if (!is_made || (made.st_mode & 07777) != kMode) {
     const mode_t mode = made.st_mode & 07777;
     ::unlink(path.c_str());
-    return fail_with(path, fmt::format("it came into being with mode {:04o}, not 0600", mode),
+    return fail_with(path, fmt::format("it was created with mode {:04o}, not 0600", mode),
                      "start the server with umask 077");
   }
   if (const auto owner = owner_beside(directory_of(path))) give_socket(path, *owner);

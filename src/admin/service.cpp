@@ -418,7 +418,7 @@ grpc::Status Service::WatchEvents(grpc::ServerContext* context,
   const Permit permit(watches_);
   if (permit.others() >= kWatchesMax) {
     return {grpc::StatusCode::RESOURCE_EXHAUSTED,
-            fmt::format("{} watch already; try again when one has left", kWatchesMax)};
+            fmt::format("{} watch already; try again when one has ended", kWatchesMax)};
   }
   return EventStream(control_, traffic_, streams_end_, *context, *writer).run(*request);
 }

@@ -35,8 +35,7 @@ void write_reason(const char* what, const char* remedy) {
     if (const auto exception = std::current_exception()) std::rethrow_exception(exception);
     write_reason("std::terminate was called", "");
   } catch (const std::bad_alloc&) {
-    write_reason("no memory can be had",
-                 "; raise the limit (systemd: MemoryMax=, LimitAS=; ulimit -v)");
+    write_reason("out of memory", "; raise the limit (systemd: MemoryMax=, LimitAS=; ulimit -v)");
   } catch (const std::system_error& error) {
     const bool no_thread = error.code() == std::errc::resource_unavailable_try_again;
     write_reason(no_thread ? "a thread cannot be started" : error.what(),
@@ -56,8 +55,8 @@ void write_reason(const char* what, const char* remedy) {
 void end_after_the_log(int signal, siginfo_t* info, void* /*context*/) {
   static_cast<void>(::poll(nullptr, 0, kLastLinesMs));
   static constexpr char kAborted[] =
-      "mc-proxy: ended: a check of the program or of a library failed, as the lines before say; if "
-      "they speak of threads or memory, raise the limit on tasks (systemd: TasksMax=; ulimit -u) "
+      "mc-proxy: ended: a check of the program or of a library failed, see the lines before; if "
+      "they are about threads or memory, raise the limit on tasks (systemd: TasksMax=; ulimit -u) "
       "or on address space (LimitAS=; ulimit -v)\n";
   const bool own_abort = info->si_code == SI_TKILL && info->si_pid == ::getpid();
   if (own_abort && reason_written == 0) {

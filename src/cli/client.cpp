@@ -46,8 +46,8 @@ std::expected<config::Grpc, Client::Failure> find_api(const ClientOptions& optio
   if (found.grpc.has_value()) {
     if (!found.problems.empty()) {
       complain(
-          fmt::format("mc-proxy: note: {} cannot be used as it is (`mc-proxy check` shows why); "
-                      "asking the server at {} all the same",
+          fmt::format("mc-proxy: note: {} cannot be used (`mc-proxy check` shows why); using the "
+                      "server at {} anyway",
                       options.config_path, found.grpc->socket));
     }
     return *std::move(found.grpc);
@@ -60,13 +60,13 @@ std::expected<config::Grpc, Client::Failure> find_api(const ClientOptions& optio
   }
   // The configuration and its socket belong to the server; the caller is another user.
   if (::access(options.config_path.c_str(), R_OK) != 0 && errno == EACCES) {
-    return give_up(fmt::format("{}: the file cannot be read: Permission denied; ask as root or "
-                               "as the server's user",
+    return give_up(fmt::format("{}: the file cannot be read: Permission denied; run this as root "
+                               "or as the server's user",
                                options.config_path),
                    kFailed);
   }
   return give_up(config::to_string(found.problems) +
-                     "mc-proxy: a server that runs can be asked without the file: --socket PATH\n",
+                     "mc-proxy: a running server can be reached without the file: --socket PATH\n",
                  kFailed);
 }
 
@@ -96,15 +96,14 @@ std::expected<Client, Client::Failure> Client::open(const ClientOptions& options
   client.local_ = !socket.empty() && options.certificate.empty();
   if (client.local_) client.where_ = socket;
   if (!client.local_ && client.where_.empty()) {
-    return give_up(
-        fmt::format("{}: there is no grpc.addr, where a certificate could be shown; leave "
-                    "out --ca, --cert and --key for the socket, or give --address",
-                    options.config_path),
-        kUsage);
+    return give_up(fmt::format("{}: certificates are for TCP, and there is no grpc.addr; leave out "
+                               "--ca, --cert and --key for the socket, or give --address",
+                               options.config_path),
+                   kUsage);
   }
   if (!client.local_ && options.certificate.empty()) {
-    return give_up(fmt::format("the server at {} wants a client certificate: give --ca, --cert and "
-                               "--key, or on its own machine add [grpc] socket",
+    return give_up(fmt::format("the server at {} requires a client certificate: give --ca, --cert "
+                               "and --key, or on its own machine add [grpc] socket",
                                client.where_),
                    kUsage);
   }
@@ -154,7 +153,7 @@ std::expected<std::string, int> Client::listener_or_only(const std::string& list
     names += (names.empty() ? "" : ", ") + quote(one.addr());
   }
   complain(
-      fmt::format("mc-proxy: which listener? The server has {}; say it with --listener", names));
+      fmt::format("mc-proxy: which listener? The server has {}; name one with --listener", names));
   return std::unexpected(int{kUsage});
 }
 

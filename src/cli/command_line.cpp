@@ -29,7 +29,7 @@ int complain_of_word(const CLI::App& parent, const std::string& word) {
   std::string problem = word.empty() ? std::string("a command is missing")
                                      : fmt::format("there is no command {}", quote(word));
   if (!meant.empty()) problem += fmt::format("; did you mean {}?", quote(meant));
-  complain(fmt::format("{}: {}\nThere are: {}. `{} --help` says more.", path, problem,
+  complain(fmt::format("{}: {}\nThere are: {}. See `{} --help`.", path, problem,
                        fmt::join(known, ", "), path));
   return kUsage;
 }
@@ -50,7 +50,7 @@ CommandLine::CommandLine() {
   app_.set_version_flag("--version", "mc-proxy v" MC_PROXY_VERSION, "Print the version");
   app_.footer(
       "Exit codes: 0, done; 1, it could not be done; 2, the command line is wrong; 3, no server "
-      "could be asked; 78, `server` was not started because the configuration is wrong.");
+      "could be reached; 78, `server` was not started because the configuration is wrong.");
 }
 
 CLI::App& CommandLine::add(CLI::App& group, const char* name, const char* help, Run run) {
@@ -84,23 +84,23 @@ CLI::App& CommandLine::with_config(CLI::App& command) {
 }
 
 CLI::App& CommandLine::with_json(CLI::App& command) {
-  command.add_flag("--json", client_.json, "Answer in JSON");
+  command.add_flag("--json", client_.json, "Print JSON");
   return command;
 }
 
 CLI::App& CommandLine::with_server(CLI::App& command) {
   with_json(with_config(command));
   command.add_option("--address", client_.address,
-                     "Ask the server at HOST:PORT instead of the socket of the configuration");
+                     "Use the server at HOST:PORT instead of the socket of the configuration");
   command
       .add_option("--socket", client_.socket,
-                  "Ask the server at this Unix socket; the configuration is not read")
+                  "Use the server at this Unix socket; the configuration is not read")
       ->excludes("--address");
   CLI::Option* const ca =
       command.add_option("--ca", client_.ca, "CA of the server's certificate (PEM)");
   CLI::Option* const certificate =
       command.add_option("--cert", client_.certificate, "Certificate of this client (PEM)");
-  CLI::Option* const key = command.add_option("--key", client_.key, "Its key (PEM)");
+  CLI::Option* const key = command.add_option("--key", client_.key, "Key of this client (PEM)");
   ca->needs(certificate)->needs(key);
   certificate->needs(ca)->needs(key);
   key->needs(ca)->needs(certificate);
@@ -120,7 +120,7 @@ int CommandLine::run(int argc, char** argv) {
   }
   const int code = command_(client_);
   if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return code;
-  complain(std::string("mc-proxy: the answer could not be written: ") + std::strerror(errno));
+  complain(std::string("mc-proxy: the output could not be written: ") + std::strerror(errno));
   return code == kDone ? int{kFailed} : code;
 }
 

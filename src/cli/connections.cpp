@@ -141,8 +141,8 @@ int close_connections(const ClientOptions& options, const ConnectionOptions& whi
   request.set_dry_run(which.dry_run);
   if (request.filter().ByteSizeLong() == 0 && !which.all) {
     complain(
-        "mc-proxy: which connections? Say it with --listener, --sni, --source, --backend or "
-        "--id; or with --all");
+        "mc-proxy: which connections? Select them with --listener, --sni, --source, --backend or "
+        "--id, or all with --all");
     return kUsage;
   }
   auto client = Client::connect(options);
@@ -163,11 +163,13 @@ int close_connections(const ClientOptions& options, const ConnectionOptions& whi
 }
 
 void with_filter(CLI::App& command, ConnectionOptions& which) {
-  command.add_option("-l,--listener", which.listener, "Those of this listener, such as :443");
-  command.add_option("--sni", which.sni, "Those of this name: app.example.com, *.example.com");
-  command.add_option("--source", which.source, "Those of this address or CIDR block");
-  command.add_option("--backend", which.backend, "Those to this backend: ip:port");
-  command.add_option("--id", which.id, "The one with this id, as listed");
+  command.add_option("-l,--listener", which.listener,
+                     "Only connections of this listener, such as :443");
+  command.add_option("--sni", which.sni,
+                     "Only connections for this name: app.example.com, *.example.com");
+  command.add_option("--source", which.source, "Only connections from this address or CIDR block");
+  command.add_option("--backend", which.backend, "Only connections to this backend: ip:port");
+  command.add_option("--id", which.id, "Only the connection with this id, as listed");
 }
 
 }  // namespace
@@ -184,7 +186,7 @@ void add_connections(CommandLine& line) {
       [which](const ClientOptions& options) { return close_connections(options, *which); }));
   with_filter(close, *which);
   close.add_flag("--all", which->all, "All open connections");
-  close.add_flag("--dry-run", which->dry_run, "Only say how many match");
+  close.add_flag("--dry-run", which->dry_run, "Only print how many match");
 }
 
 }  // namespace mc::cli

@@ -203,7 +203,7 @@ int watch_events(const ClientOptions& options, const std::vector<std::string>& k
   if (asked.ok() || reader.is_gone()) return kDone;
   const int code = client->fail(asked, [](const std::string& field) { return "--" + field; });
   if (revision > 0) {
-    complain(fmt::format("mc-proxy: to go on later: --since-revision {}", revision));
+    complain(fmt::format("mc-proxy: to continue later: --since-revision {}", revision));
   }
   return code;
 }

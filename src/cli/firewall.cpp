@@ -27,11 +27,10 @@ bool are_rules(const std::vector<std::string>& values) {
   for (const std::string& value : values) {
     if (!all_ascii({value})) return false;
     if (value.size() == 2 || value.find_first_of("/.:") != value.npos) continue;
-    complain(
-        fmt::format("mc-proxy: rule: {}: not an IP address, not a CIDR block and not a country; "
-                    "write such as 203.0.113.50, 198.51.100.0/24 or KP (a country's two letters in "
-                    "ISO 3166-1)",
-                    quote(value)));
+    complain(fmt::format(
+        "mc-proxy: rule: {}: not an IP address, a CIDR block or a country; write one like "
+        "203.0.113.50, 198.51.100.0/24 or KP (a country's two letters in ISO 3166-1)",
+        quote(value)));
     return false;
   }
   return true;

@@ -267,8 +267,8 @@ int replace_routes(const ClientOptions& options, const ReplaceOptions& replace) 
   if (!file.has_value()) return file.error();
   if (file->routes.empty() && !replace.allow_empty) {
     complain(
-        fmt::format("mc-proxy: {}: there is no route in it, and the listener would have none "
-                    "any more; if that is meant, say --allow-empty",
+        fmt::format("mc-proxy: {}: the file has no routes, so the listener would lose all of its "
+                    "own; to do that, add --allow-empty",
                     quote(replace.file)));
     return kFailed;
   }
@@ -343,8 +343,7 @@ void add_list_add_remove(CommandLine& line, CLI::App& routes) {
   add.add_option("hostname", words->text.hostname, "app.example.com, *.example.com or *")
       ->required();
   add.add_option("backend", words->text.backend, "ip:port or [ipv6]:port")->required();
-  add.add_flag("--replace", words->replace,
-               "If there is a route for the host name, change its backend");
+  add.add_flag("--replace", words->replace, "If the host name has a route, change its backend");
 
   CLI::App& remove =
       line.with_server(line.add(routes, "remove", "Remove a route", [words](const auto& options) {
@@ -364,7 +363,7 @@ void add_replace(CommandLine& line, CLI::App& routes) {
       .add_option("file", words->file,
                   "Lines of a host name and a backend, as `routes list` prints them; -: stdin")
       ->required();
-  command.add_flag("--dry-run", words->dry_run, "Only say what would change");
+  command.add_flag("--dry-run", words->dry_run, "Only print what would change");
   command.add_flag("--allow-empty", words->allow_empty,
                    "Accept a file without routes, which removes all");
   command.add_option("--if-revision", words->if_revision,
@@ -379,10 +378,10 @@ void add_move(CommandLine& line, CLI::App& routes) {
   command.add_option("from", words->from, "Listener, configured or not, such as 192.0.2.1:443")
       ->required();
   command.add_option("to", words->to, "Listener, configured or not, such as :443")->required();
-  command.add_flag("--keep", words->keep, "The first one keeps them too");
+  command.add_flag("--keep", words->keep, "Copy the routes: the first listener keeps them too");
   command.add_flag("--replace", words->replace,
-                   "They win over those that the other one has for the same host names");
-  command.add_flag("--dry-run", words->dry_run, "Only say how many would be moved");
+                   "Replace routes of the other listener that have the same host names");
+  command.add_flag("--dry-run", words->dry_run, "Only print how many would be moved");
   command.add_option("--if-revision", words->if_revision,
                      "Refuse if anything was changed since this revision");
 }

@@ -66,8 +66,9 @@ Result<BackupFolder> open_folder(const std::string& database) {
   if (::mkdir(folder.c_str(), 0700) == 0) {
     give_to_owner_of(database, folder);
   } else if (errno != EEXIST) {
-    return fail(fmt::format("the folder {} cannot be made: {}; make it, or name a file with -o",
-                            quote(folder.string()), std::strerror(errno)));
+    return fail(
+        fmt::format("the folder {} cannot be created: {}; create it, or name a file with -o",
+                    quote(folder.string()), std::strerror(errno)));
   }
   Fd lock(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!lock || ::flock(lock.get(), LOCK_EX) != 0) {
@@ -100,8 +101,7 @@ Result<std::chrono::milliseconds> read_age(const std::string& text) {
   if (!age.has_value()) return fail(fmt::format("--prune {}; {}", age.error().message, kRemedy));
   if (*age < kPruneAgeMin) {
     return fail(
-        fmt::format("--prune {}: less than an hour, which would remove almost every backup "
-                    "there is; {}",
+        fmt::format("--prune {}: less than an hour, which would remove almost every backup; {}",
                     quote(text), kRemedy));
   }
   return *age;
@@ -112,8 +112,8 @@ Result<std::optional<std::chrono::milliseconds>> age_from(const SnapshotOptions&
   if (!snapshot.prune.has_value()) return std::nullopt;
   if (!snapshot.output.empty()) {
     return fail(
-        "--prune goes through the folder of backups, where --output does not put its copy; run "
-        "one without the other");
+        "--prune is for the folder of backups, and --output writes elsewhere; give only one of "
+        "them");
   }
   const auto age = read_age(*snapshot.prune);
   if (!age.has_value()) return std::unexpected(age.error());
@@ -196,8 +196,7 @@ Result<void> receive(Client& client, const std::string& path) {
 int fetch_copy(const ClientOptions& options, const std::string& output) {
   if (output.empty()) {
     complain(
-        "mc-proxy: a copy over --socket or --address has no default place; name its file with "
-        "-o");
+        "mc-proxy: a copy over --socket or --address has no default path; name its file with -o");
     return kUsage;
   }
   auto client = Client::connect(options);
@@ -239,15 +238,14 @@ int snapshot(const ClientOptions& options, const SnapshotOptions& snapshot) {
   if (found.database_path.empty() && snapshot.output.empty()) {
     complain(
         config::to_string(found.problems) +
-        "mc-proxy: a server that runs can make the copy all the same: name its file with -o\n");
+        "mc-proxy: a running server can make the copy without the file: name the copy with -o\n");
     return kFailed;
   }
   if (found.database_path.empty()) return fetch_copy(options, snapshot.output);
   if (!found.problems.empty()) {
     complain(
-        fmt::format("mc-proxy: note: {} cannot be used as it is (`mc-proxy check` shows why); "
-                    "copying the database {} all "
-                    "the same",
+        fmt::format("mc-proxy: note: {} cannot be used (`mc-proxy check` shows why); copying the "
+                    "database {} anyway",
                     options.config_path, found.database_path));
   }
   const auto path = make_copy(found.database_path, snapshot.output);
@@ -268,13 +266,13 @@ int snapshot(const ClientOptions& options, const SnapshotOptions& snapshot) {
 void add_snapshot(CommandLine& line) {
   const auto words = std::make_shared<SnapshotOptions>();
   CLI::App& command = line.with_server(
-      line.add("snapshot", "Copy the database, while a server runs or not",
+      line.add("snapshot", "Copy the database; a server may run meanwhile",
                [words](const ClientOptions& options) { return snapshot(options, *words); }));
   command.add_option("-o,--output", words->output,
                      "Path of the copy; default: backups/mc-proxy-TIME.db beside the database; "
                      "required with --socket and --address");
   command.add_option("--prune", words->prune,
-                     "Then remove the backups in that directory that are older, such as 30d");
+                     "Then remove backups in that directory that are older than this, such as 30d");
 }
 
 }  // namespace mc::cli

@@ -183,8 +183,8 @@ int show(TopSampler& sampler) {
   if (screen == nullptr) {
     const char* const term = std::getenv("TERM");
     complain(
-        fmt::format("mc-proxy: top: the terminal {} is unknown here; set TERM, or ask for one "
-                    "page as text: mc-proxy top --once",
+        fmt::format("mc-proxy: top: the terminal {} is unknown here; set TERM, or print one page "
+                    "as text: mc-proxy top --once",
                     term != nullptr ? term : "without a name"));
     return kFailed;
   }

@@ -85,7 +85,7 @@ class Page {
     const auto seconds = std::max<std::int64_t>(1, (picture_.every.count() + 500) / 1000);
     std::string right = choice_.paused ? " PAUSED" : fmt::format(" every {}s", seconds);
     if (columns_ < kColumnsForRates / 2) right.clear();
-    std::string left = "mc-proxy  asking the server";
+    std::string left = "mc-proxy  reading from the server";
     if (picture_.has_status) {
       left = fmt::format("mc-proxy v{}  up {}  {}  revision {}", status.version(),
                          format_seconds(std::chrono::seconds(status.uptime().seconds())), state(),
@@ -102,7 +102,7 @@ class Page {
                      draining()),
          TopStyle::kPlain});
     const std::string trouble =
-        news_.trouble.empty() ? "" : "no answer, trying again: " + printable(news_.trouble);
+        news_.trouble.empty() ? "" : "no reply, trying again: " + printable(news_.trouble);
     add({trouble, TopStyle::kBad});
   }
 

@@ -70,8 +70,8 @@ bool is_socket(const std::string& path) {
 
 std::unexpected<Error> fail_with_intruder(const LocalServer& server) {
   return fail(
-      fmt::format("admin socket {}: there is something that is no socket; correct "
-                  "grpc.socket, or remove what is there and restart the server",
+      fmt::format("admin socket {}: the file there is not a socket; correct grpc.socket, or remove "
+                  "the file and restart the server",
                   quote(server.socket)));
 }
 
@@ -87,7 +87,7 @@ std::unexpected<Error> fail_to_connect(const LocalServer& server, int error) {
     case EACCES:
     case EPERM:
       return fail(
-          fmt::format("admin socket {}: the user with uid {} may not connect to it; run this as {}",
+          fmt::format("admin socket {}: uid {} has no permission to connect to it; run this as {}",
                       socket, ::geteuid(), who_may_connect(server.socket)));
     case EAGAIN:
       return fail(fmt::format(
@@ -144,13 +144,13 @@ std::string own_words(const grpc::Status& status) {
 std::string explain_lost(const grpc::Status& status, const std::string& where) {
   if (status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED) {
     return fmt::format(
-        "server {}: no answer in time; see its log (journalctl -u mc-proxy) and whether it has "
-        "done what was asked before you try again",
+        "server {}: no reply in time; check in its log (journalctl -u mc-proxy) whether the change "
+        "was made before you try again",
         quote(where));
   }
   return fmt::format(
-      "server {}: it has closed the connection ({}), so it was stopped or has crashed; see its log "
-      "(journalctl -u mc-proxy) and whether it has done what was asked before you try again",
+      "server {}: it has closed the connection ({}), so it was stopped or has crashed; check in "
+      "its log (journalctl -u mc-proxy) whether the change was made before you try again",
       quote(where), printable(status.error_message()));
 }
 

@@ -82,11 +82,10 @@ int connect_to(const addrinfo& address, Clock::time_point deadline, Fd& connecti
 std::string explain_unreachable(const Endpoint& endpoint, int error) {
   switch (error) {
     case ECONNREFUSED:
-      return say(endpoint, "nobody listens there",
+      return say(endpoint, "no server listens there",
                  "start the server, or correct the address (grpc.addr of its configuration)");
     case ETIMEDOUT:
-      return say(endpoint, "no answer",
-                 "correct the address, or let a firewall on the way pass it");
+      return say(endpoint, "no reply", "correct the address, or allow it in the firewalls between");
     default:
       return say(endpoint, std::strerror(error), "correct the address, or the network");
   }
@@ -187,8 +186,8 @@ std::string explain_refusal(const Endpoint& endpoint, const SSL& session) {
                                           quote(endpoint.tls.certificate), own->subject);
   if (names.empty() || is_listed) {
     return say(endpoint, problem,
-               "its log says why: a date (check its clock), or a CA that has the same name but "
-               "another key");
+               "see its log for the reason: a date (check its clock), or a CA with the same name "
+               "but another key");
   }
   return say(endpoint, fmt::format("{}, issued by {}", problem, own->issuer),
              fmt::format("use one that was issued by {} (grpc.client_ca of the server), or add its "
@@ -218,13 +217,13 @@ std::string explain_handshake(const Endpoint& endpoint, const SSL& session,
                               const CertificateVerdict& verdict, int error) {
   if (verdict.error != X509_V_OK) return explain_verdict(endpoint, verdict);
   if (error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE) {
-    return say(endpoint, "it accepts connections and does not answer",
+    return say(endpoint, "it accepts connections but does not reply",
                "check that the address is that of the admin API, and the server's log");
   }
   const int reason = error == SSL_ERROR_SSL ? openssl_reason() : 0;
   if (reason == SSL_R_WRONG_VERSION_NUMBER || reason == SSL_R_UNKNOWN_PROTOCOL ||
       reason == SSL_R_HTTP_REQUEST) {
-    return say(endpoint, "what answers there does not speak TLS",
+    return say(endpoint, "the server at this address does not use TLS",
                "correct the address (grpc.addr of the server's configuration)");
   }
   if (::SSL_get0_verified_chain(&session) == nullptr) {
@@ -291,7 +290,7 @@ std::optional<std::string> probe_handshake(const Endpoint& endpoint) {
   unsigned int protocol_size = 0;
   ::SSL_get0_alpn_selected(session.get(), &protocol, &protocol_size);
   if (protocol_size == 0) {
-    return say(endpoint, "what answers there does not speak HTTP/2",
+    return say(endpoint, "the server at this address does not use HTTP/2",
                "correct the address (grpc.addr of the server's configuration)");
   }
   // In TLS 1.3 the client completes the handshake before the server has seen its certificate. A

@@ -36,7 +36,7 @@ Result<HostPort> HostPort::parse(const std::string& address) {
   std::uint16_t number = 0;
   const auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), number);
   if (error != std::errc() || end != port.data() + port.size() || number == 0) {
-    return fail_with_address(address, "the port is no number from 1 to 65535");
+    return fail_with_address(address, "the port is not a number from 1 to 65535");
   }
   const bool is_bracketed = host.size() > 2 && host.starts_with('[') && host.ends_with(']');
   if (is_bracketed) host = host.substr(1, host.size() - 2);

@@ -236,7 +236,7 @@ std::optional<Node> Reader::read_path(const Section& section, std::string_view k
     return std::nullopt;
   }
   if (text.contains('\0')) {
-    problems_.add(*place->value, place->path, "no path can hold the character U+0000");
+    problems_.add(*place->value, place->path, "no path can contain the character U+0000");
     return std::nullopt;
   }
   target = text;
@@ -433,12 +433,11 @@ void Reader::read_metrics(const Section& root) {
 /// The whole file, or why not.
 Result<std::string> read_file(const std::string& path) {
   const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!fd && errno == ENOENT)
-    return fail("there is no such file; -c says where the configuration is");
+  if (!fd && errno == ENOENT) return fail("there is no such file; name the configuration with -c");
   if (!fd && errno == EACCES) {
     return fail(
-        "the file cannot be read: Permission denied; the user that mc-proxy runs as must be "
-        "able to");
+        "the file cannot be read: Permission denied; the user that mc-proxy runs as needs read "
+        "permission");
   }
   if (!fd) return fail(fmt::format("the file cannot be opened: {}", std::strerror(errno)));
   std::string text;

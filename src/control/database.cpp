@@ -30,7 +30,8 @@ Result<store::Contents> Database::read(const Error& why_not_open) {
   read_only_ = why->message;
   warnings_.raise(WarningKind::kDatabaseReadOnly, why->message);
   log_.error(
-      "the database cannot be written; what it has is served, and changes are refused until it can",
+      "the database cannot be written; its routes and rules are served, and changes are refused "
+      "until it can be written",
       {{"error", why->message}});
   return contents;
 }
@@ -52,7 +53,7 @@ Result<std::unique_ptr<store::Store>> Database::open_again() {
   auto opened = store::Store::open(path_);
   if (!opened.has_value() || (*opened)->revision() == revision_) return opened;
   return fail(
-      fmt::format("database {}: it is at revision {}, this server at {}: somebody changed "
+      fmt::format("database {}: it is at revision {}, this server at {}: another program changed "
                   "it meanwhile; restart the server",
                   quote(path_), (*opened)->revision(), revision_));
 }
@@ -101,7 +102,7 @@ void Database::watch_files() {
   if (was_raised) return;
   const std::string text = fmt::format(
       "database {}: another program replaced the file, or wrote into it; changes are refused, and "
-      "the routes and rules of before stay in force until a restart takes what is there now",
+      "the earlier routes and rules stay in force; a restart loads the new file",
       quote(path_));
   log_.error("the database is not the one that this server wrote", {{"error", text}});
   warnings_.raise(WarningKind::kDatabaseChanged, text);

@@ -58,7 +58,8 @@ void warn_of_what_is_not_in_force(const Specification& configured, const State& 
   if (routes == 0 && rules == 0) return;
   log.warn(
       "the configuration has routes or rules that the database does not have; they are not in "
-      "force, for they only seed a new one: add them while it runs, or take them out of the file",
+      "force, because they only seed a new one: add them while it runs, or remove them from the "
+      "file",
       {{"routes", routes}, {"rules", rules}});
 }
 
@@ -240,11 +241,11 @@ Result<std::shared_ptr<const policy::GeoIp>> Control::open_geoip(const RuleSet& 
   const bool needed = !rules.countries.empty();
   if (geoip_path_.empty()) {
     if (!needed) return nullptr;
-    return fail(fmt::format(
-        "firewall: geoip_db is required: the database blocks countries ({}); write [firewall] "
-        "geoip_db = \"/srv/mc-proxy/GeoLite2-Country.mmdb\", or take the rules back: sqlite3 {} "
-        "\"DELETE FROM firewall_rules WHERE type = 'country'\"",
-        fmt::join(rules.countries, ", "), printable(database_.path())));
+    return fail(
+        fmt::format("firewall: geoip_db is required: the database blocks countries ({}); write "
+                    "[firewall] geoip_db = \"/srv/mc-proxy/GeoLite2-Country.mmdb\", or remove the "
+                    "rules: sqlite3 {} \"DELETE FROM firewall_rules WHERE type = 'country'\"",
+                    fmt::join(rules.countries, ", "), printable(database_.path())));
   }
   auto opened = policy::GeoIp::open(geoip_path_);
   if (opened.has_value()) return *std::move(opened);

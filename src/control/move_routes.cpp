@@ -51,8 +51,8 @@ Outcome<void> require_no_conflict(const End& from, const End& to, const std::str
     if (there == to.routes.end() || there->second == route) continue;
     return refuse(
         RefusalKind::kAlreadyExists,
-        fmt::format("listener {} has a route for {} already, to {} and not to {}; replace "
-                    "says that the moved ones win",
+        fmt::format("listener {} has a route for {} already, to {} and not to {}; set replace to "
+                    "put the moved route in its place",
                     quote(to_name), quote(hostname), there->second.backend, route.backend));
   }
   return {};
@@ -101,7 +101,7 @@ Outcome<Moved> Control::move_routes(const Move& move, const ChangeOptions& optio
     End& to = ends[1];
     if (from.record_name == to.record_name) {
       return refuse_name(
-          1, fmt::format("{} and {} are one listener", quote(move.from), quote(move.to)));
+          1, fmt::format("{} and {} are the same listener", quote(move.from), quote(move.to)));
     }
     const auto contents = database_.load();
     if (!contents.has_value()) return refuse(RefusalKind::kStoreFailed, contents.error().message);

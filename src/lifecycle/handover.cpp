@@ -65,7 +65,8 @@ void Handover::turn() {
 
 void Handover::tick() {
   const auto patience = stage_ == Stage::kNone ? patience_.request : patience_.step;
-  if (successor_ && std::chrono::steady_clock::now() > heard_ + patience) give_up("it is silent");
+  if (successor_ && std::chrono::steady_clock::now() > heard_ + patience)
+    give_up("it sent no request in time");
 }
 
 void Handover::accept_successor() {
@@ -84,34 +85,34 @@ void Handover::carry_out(Message& message) {
   // The database's owner can connect to a server of root, but must not get root's sockets.
   const bool may_succeed = successor_uid_ == ::geteuid() || successor_uid_ == 0;
   if (request == word::kAbout) {
-    if (!tell()) give_up("it does not listen");
+    if (!tell()) give_up("its report could not be sent");
   } else if (!request.empty() && !may_succeed) {
     refuse(
         fmt::format("it runs as {} and hands over to that user or root", user_text(::geteuid())));
   } else if (request == word::kSockets && stage_ == Stage::kNone) {
-    log_.info("a successor asks for the listeners", {{"successor", successor_pid_}});
+    log_.info("a successor requested the listeners", {{"successor", successor_pid_}});
     stage_ = Stage::kSockets;
-    if (!send_sockets()) give_up("it does not take the sockets");
+    if (!send_sockets()) give_up("the sockets could not be sent to it");
   } else if (request == word::kDatabase && stage_ == Stage::kSockets) {
     stage_ = Stage::kDatabase;
     incumbent_.release_database();
-    if (!send_message(successor_.get(), word::kDone)) give_up("it is gone");
+    if (!send_message(successor_.get(), word::kDone)) give_up("it closed the connection");
   } else if (request == word::kAccepting && stage_ == Stage::kDatabase) {
     stage_ = Stage::kAccepting;
     incumbent_.stop_accepting();
-    if (!send_message(successor_.get(), word::kDone)) give_up("it is gone");
+    if (!send_message(successor_.get(), word::kDone)) give_up("it closed the connection");
   } else if (request == word::kStepDown && stage_ == Stage::kAccepting) {
     finish(message.descriptors.empty() ? Fd() : std::move(message.descriptors.front()));
   } else if (request.empty()) {
-    give_up("it is gone");
+    give_up("it closed the connection");
   } else {
-    refuse("it does not speak this version's protocol");
+    refuse("its protocol is of another version");
   }
 }
 
 void Handover::refuse(const std::string& why) {
   static_cast<void>(send_message(successor_.get(), why));
-  give_up("it asks for what it cannot have");
+  give_up("its request was refused: " + why);
 }
 
 bool Handover::send_sockets() {
@@ -134,20 +135,20 @@ bool Handover::tell() {
   return send_message(successor_.get(), word::kDone);
 }
 
-void Handover::give_up(const char* why) {
+void Handover::give_up(const std::string& why) {
   successor_.reset();
   const Stage reached = std::exchange(stage_, Stage::kNone);
   if (reached == Stage::kNone) return;  // it made no step
   if (reached >= Stage::kAccepting) incumbent_.accept_again();
   if (reached >= Stage::kDatabase) incumbent_.take_database_back();
-  log_.warn("the successor did not take over; this server goes on",
+  log_.warn("the successor did not take over; this server continues",
             {{"successor", successor_pid_}, {"why", why}});
   incumbent_.take_over_failed(fmt::format("pid {}: {}", successor_pid_, why));
 }
 
 void Handover::finish(Fd place) {
   if (!send_message(successor_.get(), word::kDone)) {
-    give_up("it is gone");
+    give_up("it closed the connection");
     return;
   }
   stage_ = Stage::kDown;

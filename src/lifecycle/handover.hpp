@@ -92,7 +92,7 @@ class Handover {
   [[nodiscard]] bool send_sockets();
   [[nodiscard]] bool tell();
   void refuse(const std::string& why);
-  void give_up(const char* why);
+  void give_up(const std::string& why);
   void finish(Fd place);
 
   const std::string path_;

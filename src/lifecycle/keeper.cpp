@@ -111,8 +111,8 @@ class Keeper {
     const auto answer = restart_is_under_way();
     if (answer.has_value()) return *answer;
     std::fprintf(stderr,
-                 "<4>mc-proxy: systemd does not say whether this is a restart (%s), so connections "
-                 "are given shutdown_timeout before the next start; is dbus installed?\n",
+                 "<4>mc-proxy: systemd did not report whether this is a restart (%s), so "
+                 "connections get shutdown_timeout before the next start; is dbus installed?\n",
                  answer.error().message.c_str());
     return false;
   }
@@ -180,7 +180,7 @@ std::variant<KeeperLine, int> keep(InheritedSockets& sockets) {
   Fd signal_fd(::signalfd(-1, &signals, SFD_CLOEXEC));
   if (!signal_fd ||
       ::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, line) != 0) {
-    std::fprintf(stderr, "mc-proxy: the keeper cannot be made: %s\n", std::strerror(errno));
+    std::fprintf(stderr, "mc-proxy: the keeper cannot be started: %s\n", std::strerror(errno));
     return 1;
   }
   Fd keepers_end(line[0]);
@@ -188,7 +188,8 @@ std::variant<KeeperLine, int> keep(InheritedSockets& sockets) {
   const pid_t keeper = ::getpid();
   const pid_t server = ::fork();
   if (server < 0) {
-    std::fprintf(stderr, "mc-proxy: the keeper cannot make the server: %s\n", std::strerror(errno));
+    std::fprintf(stderr, "mc-proxy: the keeper cannot start the server: %s\n",
+                 std::strerror(errno));
     return 1;
   }
   if (server > 0) {

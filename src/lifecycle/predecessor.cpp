@@ -30,12 +30,12 @@ std::string explain_denied(const std::string& path) {
   struct stat found{};
   if (::lstat(path.c_str(), &found) != 0) {
     return fmt::format(
-        "{}: the user with uid {} may not look there; give that user the directory "
-        "(chown), or run this as root",
+        "{}: uid {} has no access to this directory; give that user the directory (chown), or run "
+        "this as root",
         quote(path), ::geteuid());
   }
   return fmt::format(
-      "the running server cannot be asked at {}: the socket belongs to {}; if a server of that "
+      "the running server cannot be reached at {}: the socket belongs to {}; if a server of that "
       "user runs (pidof mc-proxy), stop it, or run this as that user or root; if none does, a "
       "server that was killed has left the socket: remove it (rm {})",
       quote(path), user_text(found.st_uid), path);
@@ -57,7 +57,7 @@ Result<std::unique_ptr<Predecessor>> Predecessor::find(const std::string& databa
   if (!socket) {
     if (errno == ENOENT || errno == ECONNREFUSED || errno == ENOTDIR) return nullptr;
     if (errno == EACCES) return fail(explain_denied(path));
-    return fail(fmt::format("the running server cannot be asked at {}: {}", quote(path),
+    return fail(fmt::format("the running server cannot be reached at {}: {}", quote(path),
                             std::strerror(errno)));
   }
   const auto peer = net::peer_of(socket.get());
@@ -74,13 +74,13 @@ std::unexpected<Error> Predecessor::gone(std::string_view what) const {
 
 Result<void> Predecessor::ask(std::string_view what, std::vector<Fd>& descriptors,
                               const std::vector<int>& passed) {
-  if (!send_message(socket_.get(), what, passed)) return gone("it hung up");
+  if (!send_message(socket_.get(), what, passed)) return gone("it closed the connection");
   for (;;) {
     auto answer = receive_message(socket_.get());
     if (!answer.has_value()) {
-      return gone(fmt::format("no answer within {}", format_duration(patience_.step)));
+      return gone(fmt::format("no reply within {}", format_duration(patience_.step)));
     }
-    if (answer->text.empty()) return gone("it hung up");
+    if (answer->text.empty()) return gone("it closed the connection");
     descriptors.insert(descriptors.end(), std::make_move_iterator(answer->descriptors.begin()),
                        std::make_move_iterator(answer->descriptors.end()));
     if (answer->text == word::kDone) return {};
@@ -91,16 +91,16 @@ Result<void> Predecessor::ask(std::string_view what, std::vector<Fd>& descriptor
 Result<SelfReport> Predecessor::self_report() {
   static_cast<void>(limit_wait(socket_.get(), patience_.about));
   SelfReport report;
-  if (!send_message(socket_.get(), word::kAbout)) return fail("it hung up");
+  if (!send_message(socket_.get(), word::kAbout)) return fail("it closed the connection");
   for (std::size_t i = 0; i <= kAboutMessagesMax; ++i) {
     const auto answer = receive_message(socket_.get());
     if (!answer.has_value())
-      return fail(fmt::format("no answer within {}", format_duration(patience_.about)));
+      return fail(fmt::format("no reply within {}", format_duration(patience_.about)));
     if (answer->text == word::kDone) return report;
-    if (answer->text.empty()) return fail("it is of another version");
+    if (answer->text.empty()) return fail("it is another version");
     add_message(report, answer->text);
   }
-  return fail("it says too much");
+  return fail("its report is too long");
 }
 
 Result<std::vector<Fd>> Predecessor::sockets() {

@@ -81,11 +81,12 @@ void Collector::collect_server(Families& families) const {
                             "1 while every worker accepts; 0 while accepting is paused, or the "
                             "server is stopping.",
                             sources_.traffic.accepting() ? 1 : 0));
-  families.push_back(single(MetricType::Gauge, "mc_proxy_stopping",
-                            "1 from the order to stop on: no new connections, no more changes.",
-                            sources_.control.stopping() ? 1 : 0));
+  families.push_back(
+      single(MetricType::Gauge, "mc_proxy_stopping",
+             "1 once the server was ordered to stop: no new connections, no more changes.",
+             sources_.control.stopping() ? 1 : 0));
   auto warnings = family(MetricType::Gauge, "mc_proxy_warning",
-                         "1 while an operator should act on this; `mc-proxy status` says why.");
+                         "1 while an operator should act on this; `mc-proxy status` shows why.");
   for (std::size_t i = 0; i < control::kWarningKinds; ++i) {
     const auto kind = static_cast<control::WarningKind>(i);
     add(warnings, sources_.control.warnings().is_raised(kind) ? 1 : 0,
@@ -111,7 +112,7 @@ void Collector::collect_traffic(Families& families, const traffic::Totals& total
   auto active = family(MetricType::Gauge, "mc_proxy_connections_active",
                        "Connections that are open, those before their backend included.");
   auto ended = family(MetricType::Counter, "mc_proxy_connections_ended_total",
-                      "Connections that ended, by the reason that the log gives.");
+                      "Connections that ended, by the reason in the log.");
   auto bytes = family(MetricType::Counter, "mc_proxy_bytes_total",
                       "Bytes moved so far, by open connections too: up is client to backend.");
   for (std::size_t i = 0; i < totals.listeners.size(); ++i) {
@@ -136,11 +137,11 @@ void Collector::collect_traffic(Families& families, const traffic::Totals& total
 
 void Collector::collect_histograms(Families& families, const traffic::Totals& totals) const {
   auto hello = family(MetricType::Histogram, "mc_proxy_hello_duration_seconds",
-                      "From accept to the route; of connections that got one.");
+                      "Time from accept to the route, of connections that got one.");
   auto dial = family(MetricType::Histogram, "mc_proxy_dial_duration_seconds",
-                     "Of connections to backends that were made.");
+                     "Time to connect to backends, of successful connects.");
   auto session = family(MetricType::Histogram, "mc_proxy_connection_duration_seconds",
-                        "From accept to the end; of connections that reached a backend.");
+                        "Time from accept to the end, of connections that reached a backend.");
   auto bytes = family(MetricType::Histogram, "mc_proxy_connection_bytes",
                       "Bytes of a connection that reached a backend, counted at its end.");
   for (std::size_t i = 0; i < totals.listeners.size(); ++i) {
@@ -165,18 +166,20 @@ void Collector::collect_limits(Families& families, const traffic::Totals& totals
   gauge("mc_proxy_connections_max", "Connections that may be open, of all listeners together.",
         number(sources_.connections_max));
   gauge("mc_proxy_accept_paused_listeners",
-        "Listeners, counted for each worker, that rest for want of descriptors or memory.",
+        "Listeners, counted for each worker, that have paused accepting for lack of descriptors or "
+        "memory.",
         number(totals.listeners_paused));
   counter("mc_proxy_accept_pauses_total",
-          "Times that a listener of a worker began to rest for want of descriptors or memory.",
+          "Times that a listener of a worker paused accepting for lack of descriptors or memory.",
           number(totals.accept_paused));
   counter("mc_proxy_pipes_exhausted_total",
           "Times that bytes were copied because there was no pipe to splice them through.",
           number(totals.pipes_exhausted));
-  counter("mc_proxy_log_lines_dropped_total", "Lines that stderr did not take in time.",
+  counter("mc_proxy_log_lines_dropped_total",
+          "Log lines that were lost because stderr did not accept them in time.",
           number(sources_.log.dropped()));
   counter("mc_proxy_log_lines_suppressed_total",
-          "Lines left out because too many of their kind came in a second.",
+          "Log lines that were not written because too many similar ones came in a second.",
           number(totals.lines_suppressed));
 }
 
@@ -188,7 +191,7 @@ void Collector::collect_policy(Families& families, const control::State& state) 
   families.push_back(single(MetricType::Counter, "mc_proxy_policy_changes_total",
                             "Changes of routes and rules that were made.", number(changes.made)));
   families.push_back(single(MetricType::Counter, "mc_proxy_policy_changes_failed_total",
-                            "Changes that the database did not take.", number(changes.failed)));
+                            "Changes that the database refused.", number(changes.failed)));
   auto rules = family(MetricType::Gauge, "mc_proxy_firewall_rules", "Rules of the firewall.");
   add(rules, number(state.rules->ips.size()), {{"type", "ip"}});
   add(rules, number(state.rules->cidrs.size()), {{"type", "cidr"}});
@@ -216,7 +219,7 @@ void Collector::collect_routes(Families& families, const control::State& state) 
   auto active = family(MetricType::Gauge, "mc_proxy_route_connections_active",
                        "Those of them that are open.");
   auto failures = family(MetricType::Counter, "mc_proxy_route_dial_failures_total",
-                         "Those of them that got no backend.");
+                         "Those of them that could not connect to the backend.");
   auto bytes = family(MetricType::Counter, "mc_proxy_route_bytes_total",
                       "Bytes of the route's connections that ended: up is client to backend.");
   for (std::size_t i = 0; i < state.routes.size(); ++i) {

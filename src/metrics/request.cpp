@@ -59,11 +59,11 @@ std::string_view body_of(RequestKind request) {
     case RequestKind::kElsewhere:
       return "The metrics are at /metrics.\n";
     case RequestKind::kOtherMethod:
-      return "Only GET is answered, and only at /metrics.\n";
+      return "Only GET /metrics is served.\n";
     case RequestKind::kTooLarge:
       return "The head of the request is too large.\n";
     default:
-      return "This is no request in HTTP/1.1.\n";
+      return "This is not an HTTP/1.1 request.\n";
   }
 }
 

@@ -184,7 +184,7 @@ Result<std::vector<Fd>> adopt_listeners(std::vector<Fd> inherited, const ListenA
   for (const Fd& fd : inherited) {
     if (where.address.ip() == IpAddress() && takes_ipv6_alone(fd.get())) {
       return fail(
-          fmt::format("listen {}: the socket that systemd holds takes IPv6 alone; write "
+          fmt::format("listen {}: the socket that systemd holds accepts only IPv6; write "
                       "BindIPv6Only=both to [Socket] of its unit (systemctl edit mc-proxy.socket)",
                       where.name));
     }

@@ -25,7 +25,7 @@ namespace mc::policy {
 namespace {
 
 constexpr std::string_view kFreshCopy =
-    "put a fresh copy of GeoLite2-Country.mmdb there, whole, then reload";
+    "put a complete new copy of GeoLite2-Country.mmdb there, then reload";
 
 std::unexpected<Error> fail_with(const std::string& path, std::string_view problem,
                                  std::string_view remedy) {
@@ -168,9 +168,9 @@ Result<std::shared_ptr<const GeoIp>> GeoIp::open(const std::string& path) {
   Database database(opened.release());
   if (!knows_countries(*database)) {
     return fail_with(path,
-                     fmt::format("a database of type {} that says nothing of countries",
+                     fmt::format("a database of type {} without countries",
                                  quote(database->metadata.database_type)),
-                     "use one that does, such as GeoLite2-Country or GeoLite2-City");
+                     "use one with countries, such as GeoLite2-Country or GeoLite2-City");
   }
   return std::shared_ptr<const GeoIp>(new GeoIp(std::move(database)));
 }

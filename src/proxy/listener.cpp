@@ -72,7 +72,7 @@ void Listener::pause(int error) {
        {"error", std::strerror(error)},
        {"remedy", descriptors
                       ? "raise RLIMIT_NOFILE (systemd: LimitNOFILE=), or set max_connections"
-                      : "what is open goes on; accepting is tried again every 100 ms"}});
+                      : "open connections continue; accepting is retried every 100 ms"}});
 }
 
 // accept takes its descriptor before it waits, so an accept that still stands after another pause

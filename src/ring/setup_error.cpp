@@ -58,7 +58,7 @@ std::string explain_refusal(const SetupError& error, const HostProbe& machine) {
   }
   if (machine.sysctls_hidden) {
     return because(error,
-                   "the sysctl kernel.io_uring_disabled, which cannot be seen from here, forbids "
+                   "the sysctl kernel.io_uring_disabled, which cannot be read from here, forbids "
                    "it, or a seccomp filter does",
                    "Look with: sysctl kernel.io_uring_disabled; if it is 0 or not there, allow "
                    "io_uring_setup, io_uring_enter and io_uring_register (systemd: "
@@ -69,9 +69,8 @@ std::string explain_refusal(const SetupError& error, const HostProbe& machine) {
         error, "a seccomp filter refuses it (the default profile of Docker and containerd does)",
         kAllowByProfile);
   }
-  return because(
-      error, "a security policy refuses it",
-      "Ask the kernel log and the LSM's audit log (SELinux, AppArmor) which rule it was");
+  return because(error, "a security policy refuses it",
+                 "See the kernel log and the LSM's audit log (SELinux, AppArmor) for the rule");
 }
 
 // The kernel does not report which of the limits it was. If the address space has a limit, that is

@@ -32,12 +32,12 @@ std::unexpected<Error> fail_with_mismatch(const File& key_file, const EVP_PKEY& 
     if (::X509_check_private_key(chain[i].get(), &key) != 1) continue;
     return fail_with(certificate_file,
                      fmt::format("the key belongs to its certificate {}, not to its first", i + 1),
-                     "put that one first, and those that verify it behind it");
+                     "put that one first, and after it those that verify it");
   }
   return fail_with(
       key_file,
       fmt::format("the key does not belong to the certificate in {}", quote(certificate_file.path)),
-      "copy certificate and key of the same issue");
+      "copy the certificate and the key that were issued together");
 }
 
 /// Requires that certificate and key can be used in a handshake on this machine: its crypto policy
@@ -48,7 +48,7 @@ Result<void> check_usable(const File& file, const std::vector<Certificate>& chai
   if (::X509_check_purpose(chain.front().get(), purpose, 0) != 1) {
     const bool is_server = side == Side::kServer;
     return fail_with(file,
-                     fmt::format("it must not be used by a {}", is_server ? "server" : "client"),
+                     fmt::format("it does not allow use by a {}", is_server ? "server" : "client"),
                      fmt::format("issue one with extendedKeyUsage = {}",
                                  is_server ? "serverAuth" : "clientAuth"));
   }

@@ -24,10 +24,10 @@ std::unexpected<Error> fail_with_errno(const File& file, int error) {
       return fail_with(file, "there is no such file", "correct the path");
     case EACCES:
     case EPERM:
-      return fail_with(file, fmt::format("the user with uid {} may not read it", ::geteuid()),
+      return fail_with(file, fmt::format("uid {} has no permission to read it", ::geteuid()),
                        "give it permission (chgrp, chmod g+r; also x on the directories above)");
     default:
-      return fail_with(file, std::strerror(error), "correct the path, or what is wrong there");
+      return fail_with(file, std::strerror(error), "correct the path, or remove the cause");
   }
 }
 
@@ -120,8 +120,9 @@ Result<Key> parse_key(const File& file, const std::string& text) {
   Key key(::PEM_read_bio_PrivateKey(bio.get(), nullptr, &refuse_passphrase, &needs_passphrase));
   if (key) return key;
   if (needs_passphrase) {
-    return fail_with(file, "it is protected by a passphrase, which nobody could type",
-                     fmt::format("make one without: openssl pkey -in {} -out FILE", file.path));
+    return fail_with(
+        file, "it is protected by a passphrase, which cannot be asked for here",
+        fmt::format("make a copy without one: openssl pkey -in {} -out FILE", file.path));
   }
   if (!text.contains("PRIVATE KEY-----")) {
     return fail_with(file, "there is no private key in it",

@@ -23,11 +23,10 @@ Result<void> find_predecessor(const config::Config& config, TakeOver take_over,
   if (!found.has_value()) return std::unexpected(found.error());
   if (*found == nullptr) return {};
   if (take_over == TakeOver::kNo) {
-    return fail(
-        fmt::format("database {}: in use by another mc-proxy server (pid {}); stop that one "
-                    "first, put this one in its place (mc-proxy upgrade), or give this one "
-                    "another database.path",
-                    quote(config.database.path), (*found)->pid()));
+    return fail(fmt::format(
+        "database {}: in use by another mc-proxy server (pid {}); stop that one first, replace it "
+        "with this one (mc-proxy upgrade), or give this one another database.path",
+        quote(config.database.path), (*found)->pid()));
   }
   bound.predecessor = *std::move(found);
   auto sockets = bound.predecessor->sockets();
@@ -63,8 +62,8 @@ Error explain_taken(const Error& error, const config::Listener& listener,
 Error explain_beside(const Error& error, const SocketAddress& ours) {
   if (!error.message.contains("in use")) return error;
   return {
-      fmt::format("{}; or systemd holds {} for itself alone: give it both addresses "
-                  "(ListenStream=) and ReusePort=yes in [Socket], or neither",
+      fmt::format("{}; or systemd does not share {}: give it both addresses (ListenStream=) and "
+                  "ReusePort=yes in [Socket], or neither",
                   error.message, ours.to_string())};
 }
 

@@ -56,7 +56,9 @@ void raise_limit(Findings& findings, int resource, const char* name, std::option
   if (::setrlimit(resource, &limit) == 0) return;
   findings.add(
       "limits",
-      fmt::format("{} of the unit cannot be had here; what follows is of this shell's", name),
+      fmt::format(
+          "the unit's {} cannot be set here; the following results are for this shell's limit",
+          name),
       Finding::kNote);
 }
 
@@ -65,12 +67,12 @@ void become_the_service(Findings& findings, const lifecycle::ServiceUnit& unit) 
   raise_limit(findings, RLIMIT_NOFILE, "LimitNOFILE=", unit.descriptors_max);
   raise_limit(findings, RLIMIT_MEMLOCK, "LimitMEMLOCK=", unit.locked_memory_max);
   if (unit.user.empty()) {
-    findings.add("user", fmt::format("root, as {} has it", unit.name));
+    findings.add("user", fmt::format("root, the user of {}", unit.name));
     return;
   }
   const auto become = lifecycle::become_user(unit.user);
   findings.add("user",
-               become.has_value() ? fmt::format("{}, as {} has it", unit.user, unit.name)
+               become.has_value() ? fmt::format("{}, the user of {}", unit.user, unit.name)
                                   : become.error().message,
                become.has_value() ? Finding::kGood : Finding::kBad);
 }
@@ -94,7 +96,7 @@ std::optional<lifecycle::ServiceUnit> choose_user(Findings& findings,
     findings.add("user",
                  is_same ? self
                          : fmt::format("{}; {} starts a server as {}: as root, `mc-proxy check "
-                                       "--user {}` looks as that user does",
+                                       "--user {}` checks as that user",
                                        self, unit->name, servers, servers),
                  is_same ? Finding::kGood : Finding::kNote);
   }
@@ -132,15 +134,15 @@ void report_confinement(Findings& findings, const lifecycle::Confinement& confin
 void report_untold(Findings& findings, pid_t pid, const std::string& why) {
   const std::string seen = pid > 0 ? lifecycle::confinement_of(pid) : std::string();
   findings.add("confinement",
-               fmt::format("the server does not tell ({}); {}", why,
-                           seen.empty() ? "nor does the kernel from here" : "the kernel: " + seen),
+               fmt::format("the server sent no report ({}){}", why,
+                           seen.empty() ? ", and the kernel shows none to this user"
+                                        : "; the kernel shows: " + seen),
                Finding::kNote);
-  if (!why.contains("no answer")) return;
-  findings.add(
-      "running server",
-      "a server that does not answer does not hand over; see its log, and end it with kill "
-      "if it hangs",
-      Finding::kBad);
+  if (!why.contains("no reply")) return;
+  findings.add("running server",
+               "a server that does not reply cannot hand over; see its log, and end it with kill "
+               "if it hangs",
+               Finding::kBad);
 }
 
 // Requests the report of the running server, if there is one.
@@ -372,16 +374,16 @@ class Sockets {
         all, [&](const std::string& one) { return one.ends_with(port) && !is_configured(one); });
     if (same_port != all.end()) {
       findings_.add(subject,
-                    fmt::format("{}: the running server has the port, at {}; another address for a "
-                                "port that stays takes a stop and a start",
+                    fmt::format("{}: the running server has the port, at {}; to give this port "
+                                "another address, stop the server and start it again",
                                 name, *same_port),
                     Finding::kBad);
     } else if (running_.known == Running::Known::kUnknown) {
-      findings_.add(subject, message + "; as it should be if the running server has it",
+      findings_.add(subject, message + "; this is correct if the running server has it",
                     Finding::kNote);
     } else if (running_.known == Running::Known::kNone && unit_.has_value() &&
                unit_->stores_sockets) {
-      findings_.add(subject, message + "; as it should be if systemd holds it, after a crash",
+      findings_.add(subject, message + "; this is correct if systemd holds it, after a crash",
                     Finding::kNote);
     } else {
       findings_.add(subject, message, Finding::kBad);
@@ -522,8 +524,8 @@ void add_check(cli::CommandLine& line) {
       line.add("check", "Check whether a server would start with a configuration",
                [user](const cli::ClientOptions& options) { return check(options, *user); })));
   command.add_option("--user", *user,
-                     "Look as this user; default: that of the systemd unit that has the "
-                     "configuration, for root");
+                     "Check as this user; default, for root: the user of the systemd unit with "
+                     "this configuration");
 }
 
 }  // namespace mc::server

@@ -282,7 +282,7 @@ void Server::store_sockets() {
   }
   notifier_.store(sockets);
   for (const SocketAddress& address : bound_.inherited.tcp_addresses()) {
-    log_.info("a listener is configured no more", {{"listener", address.to_string()}});
+    log_.info("a listener is no longer configured", {{"listener", address.to_string()}});
     notifier_.forget(address);
   }
   bound_.inherited = {};
@@ -360,7 +360,8 @@ void add_server(cli::CommandLine& line) {
         words->take_over = TakeOver::kYes;
         words->keeper = WithKeeper::kYes;
       },
-      "The same, with a parent process for systemd, so that a restart of the unit is a take-over");
+      "Like --take-over, with a parent process for systemd, so that a restart of the unit is a "
+      "take-over");
 }
 
 }  // namespace mc::server

@@ -85,7 +85,7 @@ int report(const config::Config& config, const std::optional<pid_t>& now, pid_t 
   if (!now.has_value()) {
     cli::complain(
         fmt::format("mc-proxy: not replaced: no other server took over from pid {}, which "
-                    "serves on; {} says why",
+                    "continues to serve; see {} for the reason",
                     old, where));
     return cli::kFailed;
   }
@@ -98,8 +98,8 @@ int restart_unit(const config::Config& config, pid_t old, const std::string& uni
       lifecycle::spawn({"systemctl", "restart", unit}, {}, lifecycle::ChildSession::kOurs);
   int status = 0;
   if (child < 0 || ::waitpid(child, &status, 0) != child || status != 0) {
-    cli::complain(fmt::format("mc-proxy: systemctl restart {} failed; journalctl -u {} says why",
-                              unit, unit));
+    cli::complain(fmt::format(
+        "mc-proxy: systemctl restart {} failed; see journalctl -u {} for the reason", unit, unit));
     return cli::kFailed;
   }
   return report(config, await_other(config, old, 0), old, "journalctl -u " + unit);
@@ -121,15 +121,15 @@ int start_beside(const config::Config& config, pid_t old, const std::string& con
     return cli::kFailed;
   }
   return report(config, await_other(config, old, child), old,
-                log ? "its log" : "`mc-proxy server --take-over`, run by hand,");
+                log ? "its log" : "the output of `mc-proxy server --take-over`");
 }
 
 // A container ends with its first process: a new server, started inside, would end with it.
 int refuse_in_container() {
   cli::complain(
-      "mc-proxy: not replaced: the running server is a container's first process, and all of a "
-      "container ends with that. Start another container with the same network and volumes and "
-      "the command: server --take-over");
+      "mc-proxy: not replaced: the running server is a container's first process, and the "
+      "container ends with it. Start another container with the same network and volumes and the "
+      "command: server --take-over");
   return cli::kFailed;
 }
 
@@ -167,8 +167,8 @@ int upgrade(const cli::ClientOptions& options, LeaveRoutes leave) {
   const auto old = server_of(*config);
   if (!old.has_value()) {
     cli::complain(
-        fmt::format("mc-proxy: no server that this user could replace runs with the database "
-                    "{}; start one, or ask as root or the server's user",
+        fmt::format("mc-proxy: no server that this user could replace runs with the database {}; "
+                    "start one, or run this as root or the server's user",
                     config->database.path));
     return cli::kUnreachable;
   }
@@ -178,8 +178,8 @@ int upgrade(const cli::ClientOptions& options, LeaveRoutes leave) {
     if (const std::string left = routes_left_behind(*config); !left.empty()) {
       cli::complain(
           fmt::format("mc-proxy: not replaced: the configuration does not have the listener of {}; "
-                      "they would be kept, unused. Give them to a listener that it has before: "
-                      "mc-proxy routes move --keep FROM TO. If they are to go, say --leave-routes",
+                      "they would be kept, unused. First give them to a listener that it has: "
+                      "mc-proxy routes move --keep FROM TO. To leave them, add --leave-routes",
                       left));
       return cli::kFailed;
     }
@@ -198,7 +198,7 @@ void add_upgrade(cli::CommandLine& line) {
                [leave](const cli::ClientOptions& options) { return upgrade(options, *leave); }));
   command.add_flag_callback(
       "--leave-routes", [leave] { *leave = LeaveRoutes::kYes; },
-      "Also where routes in force belong to a listener that the configuration does not have");
+      "Upgrade even if routes in force belong to a listener that the configuration does not have");
 }
 
 }  // namespace mc::server

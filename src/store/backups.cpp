@@ -79,7 +79,7 @@ Found find_in(const std::filesystem::path& folder, system_clock::time_point now)
 
 Error not_removed(const std::string& path, int error) {
   return {
-      fmt::format("old backup {} cannot be removed: {}; remove it, or let the user do this who "
+      fmt::format("old backup {} cannot be removed: {}; remove it, or run this as the user that "
                   "owns its folder",
                   quote(path), std::strerror(error))};
 }

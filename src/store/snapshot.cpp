@@ -22,7 +22,7 @@ Result<void> require_usable(const std::string& destination, const std::string& p
   }
   struct stat status{};
   if (::stat(destination.c_str(), &status) == 0 && !S_ISREG(status.st_mode)) {
-    return fail_with(destination, "there is something that is not a file", "choose another name");
+    return fail_with(destination, "it exists and is not a regular file", "choose another name");
   }
   return {};
 }
@@ -52,8 +52,8 @@ Result<void> require_integrity(const std::string& copy, const std::string& desti
   const auto finding = connection->query_text("PRAGMA integrity_check(1)");
   if (!finding) return fail_with_sqlite(destination, finding.error());
   if (*finding == "ok") return {};
-  return fail_with(destination, fmt::format("the copy came out damaged ({})", printable(*finding)),
-                   "it was not kept; check the disk and the kernel's log (dmesg)");
+  return fail_with(destination, fmt::format("the copy is damaged ({})", printable(*finding)),
+                   "it was removed; check the disk and the kernel's log (dmesg)");
 }
 
 }  // namespace

@@ -219,10 +219,10 @@ Result<std::unique_ptr<Store>> Store::open(const std::string& path) {
   store->volume_missed_ = std::move(volume_missed);
   if (auto taken = store->take_over(); !taken) return fail_with_sqlite(*place, taken.error());
   if (*found_foreign) {
-    store->notices_.push_back(fmt::format(
-        "database {}: the write-ahead log beside it is of another database, as one is that stood "
-        "here before a restore: moved to {}, ignoring",
-        quote(*place), quote(replaced_wal_path(*place))));
+    store->notices_.push_back(
+        fmt::format("database {}: the write-ahead log beside it belongs to another database (one "
+                    "from before a restore, for example); moved it to {} and ignored it",
+                    quote(*place), quote(replaced_wal_path(*place))));
   }
   return store;
 }
@@ -367,9 +367,8 @@ std::expected<Revision, CommitError> Store::commit(const ChangeSet& changes,
         CommitError{trouble_of(error), fail_with_sqlite(path_, error).error().message});
   };
   const auto refuse_replaced = [this](std::string_view problem) {
-    const auto told = fail_with(path_, problem,
-                                "nothing was changed; restart mc-proxy, which will take what is "
-                                "there now");
+    const auto told = fail_with(
+        path_, problem, "nothing was changed; restart mc-proxy, which then loads the present file");
     return std::unexpected(CommitError{Trouble::kReplaced, told.error().message});
   };
   // SQLite would continue to write to a file that was renamed or removed, and the next start would
@@ -449,7 +448,7 @@ Result<void> Store::snapshot_file(const std::string& path, const std::string& de
   const auto header = read_header(*place);
   if (!header) return std::unexpected(header.error());
   if (!*header)
-    return fail_with(*place, "there is no such file", "start the server, which makes it");
+    return fail_with(*place, "there is no such file", "start the server, which creates it");
   if (auto ours = require_ours(*place, **header); !ours) return ours;
   const auto origin = judge_wal(*place, **header);
   if (!origin) return std::unexpected(origin.error());

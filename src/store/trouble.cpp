@@ -19,7 +19,7 @@ constexpr std::string_view kMakeRoom =
 
 constexpr std::string_view kLocked = "locked by another program";
 constexpr std::string_view kUnlock =
-    "close what works on it (a sqlite3 shell with an open transaction?) and try again";
+    "close the program that uses it (a sqlite3 shell with an open transaction?) and try again";
 
 std::unexpected<Error> fail_with_input_output(const std::string& path, const SqliteError& error) {
   const std::string cause =
@@ -59,11 +59,11 @@ std::unexpected<Error> fail_with_errno(const std::string& path, int error) {
       return fail_with(path, "there is no such file", "correct database.path");
     case EACCES:
     case EPERM:
-      return fail_with(path, "permission denied",
-                       fmt::format("give it to the user that mc-proxy runs as: chown "
-                                   "mc-proxy:mc-proxy {0}, chmod 0600 {0}; look at the directories "
-                                   "above it too",
-                                   printable(path)));
+      return fail_with(
+          path, "permission denied",
+          fmt::format("give it to the user that mc-proxy runs as: chown mc-proxy:mc-proxy {0}, "
+                      "chmod 0600 {0}; check the directories above it too",
+                      printable(path)));
     case EROFS:
       return fail_with(path, "its file system is read-only",
                        "mount it writable, or correct database.path");
@@ -91,11 +91,11 @@ std::unexpected<Error> fail_with_directory(const std::string& path, const std::s
                                    shown));
     case EACCES:
     case EPERM:
-      return fail_with(path, fmt::format("permission denied in its directory {}", quote(directory)),
-                       fmt::format("files are made beside it, so give the directory to the user "
-                                   "that mc-proxy runs as: chown mc-proxy:mc-proxy {0}, chmod 0750 "
-                                   "{0}",
-                                   shown));
+      return fail_with(
+          path, fmt::format("permission denied in its directory {}", quote(directory)),
+          fmt::format("files are created beside it, so give the directory to the user that "
+                      "mc-proxy runs as: chown mc-proxy:mc-proxy {0}, chmod 0750 {0}",
+                      shown));
     default:
       return fail_with_errno(path, error);
   }
@@ -115,7 +115,8 @@ std::unexpected<Error> fail_with_sqlite(const std::string& path, const SqliteErr
       if (error.code == SQLITE_READONLY_ROLLBACK) {
         return fail_with(
             path, "another program was interrupted while it changed the file",
-            fmt::format("let that be undone: sqlite3 {} \"PRAGMA quick_check;\"", printable(path)));
+            fmt::format("undo the unfinished change: sqlite3 {} \"PRAGMA quick_check;\"",
+                        printable(path)));
       }
       return fail_with_errno(path, error.system_error == EROFS ? EROFS : EACCES);
     case SQLITE_NOMEM:

@@ -49,7 +49,7 @@ void LineLimiter::report() {
         {"listener", listener_names_[i / kReasons]},
         {"reason", to_string(reason)},
         {"suppressed", suppressed}};
-    constexpr std::string_view kMessage = "too many like lines, some were left out";
+    constexpr std::string_view kMessage = "too many similar lines; some were not logged";
     dial_failed ? log_.warn(kMessage, fields) : log_.info(kMessage, fields);
   }
 }

@@ -311,7 +311,7 @@ def test_a_socket_that_a_killed_server_left_is_replaced(start_administered) -> N
 def test_what_is_no_socket_is_not_removed(unstarted) -> None:
     proxy = unstarted()
     proxy.admin_socket.write_text("precious")
-    assert "there is something that is no socket" in start_and_fail(proxy)
+    assert "the file there is not a socket" in start_and_fail(proxy)
     assert proxy.admin_socket.read_text() == "precious"
 
 
@@ -353,7 +353,7 @@ def test_the_command_line_says_that_nobody_listens(proxy, authority, alice) -> N
         address = f"127.0.0.1:{closed.getsockname()[1]}"
         answer = ask(proxy, authority.ca, alice, address)
     assert answer.code == 3
-    assert f'server "{address}": nobody listens there' in answer.err
+    assert f'server "{address}": no server listens there' in answer.err
 
 
 def test_the_command_line_says_that_the_name_is_another(proxy, authority, alice) -> None:

@@ -144,13 +144,13 @@ def test_of_a_server_that_does_not_answer_the_kernel_tells_what_it_knows_by_name
     finally:
         proxy.send_signal(signal.SIGCONT)
     assert re.search(
-        r"^note confinement +the server does not tell \(no answer within 3s\); the kernel: "
+        r"^note confinement +the server sent no report \(no reply within 3s\); the kernel shows: "
         r"capabilities (none|(\w+, )*\w+); new privileges forbidden; seccomp with a filter$",
         checked.out, re.M,
     ), checked.out  # fmt: skip
     assert not re.search("[0-9a-f]{16}", checked.out)
-    assert checked.out.count("as it should be if the running server has it") == 1
-    assert "BAD  running server   a server that does not answer does not hand over" in checked.out
+    assert checked.out.count("this is correct if the running server has it") == 1
+    assert "BAD  running server   a server that does not reply cannot hand over" in checked.out
     assert checked.code == 1, "a successor would not start"
 
 
@@ -176,8 +176,8 @@ def test_a_port_in_use_is_told_by_who_may_have_it(start_proxy, tmp_path: Path) -
     other.write_text(text.replace(listen, f'":{proxy.ports[0]}"'))
     checked = run("check", "-c", other)
     assert (
-        f"BAD  listener         :{proxy.ports[0]}: the running server has the port, at {listen[1:-1]}; another address "
-        "for a port that stays takes a stop and a start"
+        f"BAD  listener         :{proxy.ports[0]}: the running server has the port, at {listen[1:-1]}; to give "
+        "this port another address, stop the server and start it again"
     ) in checked.stdout
     assert checked.returncode == 1, "an upgrade would fail"
 

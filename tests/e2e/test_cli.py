@@ -194,7 +194,7 @@ def test_with_several_listeners_one_must_be_named(start_administered, backend) -
     names = f'"{proxy.listener_name(0)}", "{proxy.listener_name(1)}"'
     for words in (["list"], ["add", "b.example.com", backend.address], ["remove", "a.example.com"]):
         told = done(proxy.cli("routes", *words), 2)
-        assert f"which listener? The server has {names}; say it with --listener" in told
+        assert f"which listener? The server has {names}; name one with --listener" in told
     assert "revision 1" in done(proxy.cli("routes", "list", "--listener", proxy.listener_name(1)))
     assert "no listener" in done(proxy.cli("routes", "list", "-l", ":1"), 1)
 
@@ -265,7 +265,7 @@ def test_rules_are_listed_added_and_removed(proxy) -> None:
     assert "bits beyond the first 24 are set" in done(proxy.cli("firewall", "add", "192.0.2.1", "192.0.2.1/24"), 1)
     for word in ("everybody", "KPX", "K"):
         told = done(proxy.cli("firewall", "add", word), 1)
-        assert f'rule: "{word}": not an IP address, not a CIDR block and not a country' in told
+        assert f'rule: "{word}": not an IP address, a CIDR block or a country' in told
         assert "KP (a country's two letters in ISO 3166-1)" in told
     assert done(proxy.cli("firewall", "remove", MALLORY, "198.51.100.0/24")) == "removed 2 rules, revision 5\n"
     proxy.expect_served(source=MALLORY)
@@ -365,21 +365,21 @@ def test_without_a_new_snapshot_nothing_is_pruned(proxy, tmp_path: Path) -> None
 
     for text, why in (
         ("30", 'the unit is missing; write days like "30d"'),
-        ("30m", 'less than an hour, which would remove almost every backup there is; write days like "30d"'),
+        ("30m", 'less than an hour, which would remove almost every backup; write days like "30d"'),
         ("0s", "less than an hour"),
         ("30 days", '" days" is not a unit of time here; use d, h, m, s or ms; write days like "30d"'),
         ("", 'write days like "30d"'),
     ):
         told = done(proxy.cli("snapshot", "--prune", text), 2)
         assert told.startswith(f'mc-proxy: --prune "{text}": ') and why in told
-    assert "run one without the other" in done(proxy.cli("snapshot", "-o", tmp_path / "x.db", "--prune", "30d"), 2)
+    assert "give only one of them" in done(proxy.cli("snapshot", "-o", tmp_path / "x.db", "--prune", "30d"), 2)
     assert list(old.parent.iterdir()) == [old] and not (tmp_path / "x.db").exists()
     proxy.start()
 
 
 def test_a_snapshot_does_not_overwrite_the_database_or_what_is_no_file(proxy, tmp_path: Path) -> None:
     assert "would replace it" in done(proxy.cli("snapshot", "-o", proxy.database), 1)
-    assert "not a file" in done(proxy.cli("snapshot", "-o", tmp_path), 1)
+    assert "it exists and is not a regular file" in done(proxy.cli("snapshot", "-o", tmp_path), 1)
     done(proxy.cli("snapshot", "-o", tmp_path / "none" / "x.db"), 1)
     assert proxy.revision() == 1
 
@@ -436,7 +436,7 @@ def test_who_may_not_open_the_socket_is_told_who_may(proxy, tmp_path: Path) -> N
     os.chmod(config, 0o644)
     done_ = subprocess.run([*nobody, program, "status", "-c", config], capture_output=True, text=True, timeout=60)
     assert (done_.returncode, done_.stdout) == (3, "")
-    assert "the user with uid 65534 may not connect to it; run this as root" in done_.stderr
+    assert "uid 65534 has no permission to connect to it; run this as root" in done_.stderr
 
 
 def test_a_configuration_without_an_admin_api_is_told_apart(start_proxy) -> None:
@@ -484,7 +484,7 @@ def test_a_word_that_is_no_command_is_named_with_the_one_that_was_meant(words: l
     assert (result.returncode, result.stdout) == (2, "")
     first, second = result.stderr.splitlines()
     assert first == problem
-    assert second.startswith("There are: ") and " --help` says more." in second
+    assert second.startswith("There are: ") and ". See `mc-proxy" in second and second.endswith(" --help`.")
 
 
 def test_help_is_a_command_too() -> None:
@@ -500,7 +500,7 @@ def test_a_user_who_may_not_ask_is_told_who_may(proxy) -> None:
     command = [*nobody, binary(), "status", "-c", proxy.config]
     result = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert (result.returncode, result.stdout) == (1, "")
-    assert "Permission denied; ask as root or as the server's user" in result.stderr
+    assert "Permission denied; run this as root or as the server's user" in result.stderr
 
 
 @pytest.mark.parametrize("address", ["localhost", "localhost:0", "::1:9090", "local host:1", ":9090", "unix:/x"])

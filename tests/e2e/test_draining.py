@@ -281,7 +281,7 @@ def test_one_that_does_not_reply_holds_up_nobody(line: Line):
         assert time.monotonic() - began < 4 * SLOW_FACTOR + 4
     finally:
         stuck.send_signal(signal.SIGCONT)
-    for words in ("did not cut", "does not reply"):
+    for words in ("did not reset", "does not reply"):
         line.serving.wait_log(msg=re.compile(words), level="WARN", draining=str(stuck.pid))
     until(lambda: all(one.replies for one in line.serving.admin.GetStatus().draining), "it replies again")
 
@@ -305,7 +305,7 @@ def test_of_too_many_the_oldest_are_stopped(start_administered: Callable, backen
         for _ in range(DRAINING_MAX + 1):
             line.connect()
             line.upgrade()
-        told = line.serving.wait_log(msg=re.compile("^too many servers finish"))
+        told = line.serving.wait_log(msg=re.compile("^too many draining servers: "))
         assert (told["level"], told["draining"]) == ("WARN", str(line.servers[0].pid))
         expect_rst(line.clients[0])
         assert ended(line.servers[0]) == "shutdown=1"

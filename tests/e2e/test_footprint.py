@@ -170,7 +170,7 @@ def test_100000_short_connections_leave_nothing_behind_and_are_all_accounted_for
     assert int(summary["accepted"]) == made.total()
     lost = sum(int(line["dropped"]) for line in proxy.lines(msg=re.compile("^log lines were lost")))
     logged = Counter(line["reason"] for line in proxy.lines(msg=OUTCOMES))
-    for line in proxy.lines(msg=re.compile("^too many like lines")):
+    for line in proxy.lines(msg=re.compile("^too many similar lines")):
         logged[line["reason"]] += int(line["suppressed"])
     # A client that was gone before it was accepted has no address any more, and so no line.
     nameless = sum(answer["half_reset"] for answer in answers)

@@ -139,7 +139,7 @@ def test_routes_that_were_left_behind_are_moved_by_one_command(proxy: Administer
 
     for words, code, why in (
         (("192.0.2.78:443", here), 1, 'listener "192.0.2.78:443" has no routes'),
-        ((here, here), 1, "are one listener"),
+        ((here, here), 1, "are the same listener"),
         (("nowhere", here), 1, 'listener "nowhere"'),
         ((gone, here), 1, f'listener "{here}" has a route for "a.example.com" already, to 127.0.0.1:9 and not to 127.0.0.1:1'),
         (("--if-revision", "1", gone, here), 1, "if_revision is 1"),

@@ -177,7 +177,7 @@ def until_serving(server: subprocess.Popen[str]) -> str:
 @pytest.mark.parametrize(
     ("family", "host", "alone", "why"),
     [
-        (socket.AF_INET6, "::", True, "takes IPv6 alone; write BindIPv6Only=both"),
+        (socket.AF_INET6, "::", True, "accepts only IPv6; write BindIPv6Only=both"),
         (socket.AF_INET, "0.0.0.0", False, "holds the port at 0.0.0.0:{port}; in a socket unit write ListenStream={port}"),
         (socket.AF_INET6, "::", False, None),
     ],
@@ -229,7 +229,7 @@ def test_beside_a_socket_of_systemd_another_opens_where_the_kernel_lets_it(
                 server.terminate()
             assert server.wait(timeout=PATIENCE) == (0 if shared else 1)
     if not shared:
-        assert f"or systemd holds [::]:{port} for itself alone: give it both addresses (ListenStream=) and ReusePort=yes" in log
+        assert f"or systemd does not share [::]:{port}: give it both addresses (ListenStream=) and ReusePort=yes" in log
 
 
 def test_beside_a_socket_of_ours_no_foreign_one_gets_a_share(start_proxy: Callable) -> None:

@@ -11,7 +11,7 @@ import pytest
 from admin import AdministeredProxy, api, refused
 from harness import OUTCOMES, Backend, client_hello, expect_rst, until
 
-LEFT_OUT = "too many like lines, some were left out"
+LEFT_OUT = "too many similar lines; some were not logged"
 
 
 def done(answer) -> str:

@@ -79,7 +79,7 @@ def test_what_can_be_read_is_served_and_changes_wait_for_a_disk(
         proxy.start()
         assert len(proxy.lines(msg="serving")) == served + 1
         proxy.expect_served()
-        assert why in proxy.wait_log(msg="the database cannot be written; what it has is served, and changes are refused until it can")["error"]
+        assert why in proxy.wait_log(msg="the database cannot be written; its routes and rules are served, and changes are refused until it can be written")["error"]
         refused = proxy.cli("routes", "add", "new.example.com", "127.0.0.1:1")
         assert refused.code == 3 and why in refused.err  # UNAVAILABLE
         status = proxy.cli("status").out

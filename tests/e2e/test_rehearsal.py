@@ -456,7 +456,7 @@ def service(case: Case) -> Iterator[Service]:
 def test_root_checks_as_the_user_and_within_the_limits_of_the_unit(service: Service) -> None:
     checked = service.check()
     assert checked.returncode == 0, checked.stdout
-    assert "ok   user             nobody, as mc-proxy.service has it" in checked.stdout
+    assert "ok   user             nobody, the user of mc-proxy.service" in checked.stdout
     assert "(RLIMIT_NOFILE is 1000 here, enough for" in checked.stdout
 
 
@@ -516,12 +516,12 @@ def test_what_systemd_holds_for_the_service_is_no_conflict(service: Service) -> 
     assert f"ok   listeners        127.0.0.1:{service.case.port}: systemd listens there" in checked.stdout
     checked = service.check(stored=2)  # what a server that crashed left there cannot be seen
     assert checked.returncode == 0
-    assert "as it should be if systemd holds it, after a crash" in checked.stdout
+    assert "this is correct if systemd holds it, after a crash" in checked.stdout
 
 
 def test_a_unit_of_root_is_no_other_user(service: Service) -> None:
     checked = service.check(user="")
-    assert checked.returncode == 0 and "ok   user             root, as mc-proxy.service has it" in checked.stdout
+    assert checked.returncode == 0 and "ok   user             root, the user of mc-proxy.service" in checked.stdout
 
 
 def test_what_the_unit_makes_or_allows_need_not_be_there(service: Service) -> None:

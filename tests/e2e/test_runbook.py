@@ -236,7 +236,7 @@ def test_every_command_of_the_runbook_does_what_the_page_says(machine: Machine) 
     for spoil in ("rm {}", "echo '[[[' > {}", "rm {0}; mkdir {0}"):
         machine.ok("cp /srv/mc-proxy/mc-proxy.toml /tmp/aside.toml; " + spoil.format("/srv/mc-proxy/mc-proxy.toml"))
         told = machine.ok("mc-proxy status; mc-proxy connections list; mc-proxy snapshot -o /tmp/without-file.db")
-        assert told.count("asking the server at /run/mc-proxy/admin.sock all the same") == 3 and ":443 routes=" in told
+        assert told.count("using the server at /run/mc-proxy/admin.sock anyway") == 3 and ":443 routes=" in told
         machine.ok("rm -rf /srv/mc-proxy/mc-proxy.toml; mv /tmp/aside.toml /srv/mc-proxy/mc-proxy.toml")
         assert machine.shell("mc-proxy status -c /srv/mc-proxy/none.toml").returncode == 1  # another file is another server
 

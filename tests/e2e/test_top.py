@@ -199,11 +199,11 @@ def test_a_server_that_is_lost_is_said_and_found_again(proxy, top, enter) -> Non
     screen = top()
     screen.wait("serving")
     proxy.stop()
-    text = screen.wait("no answer, trying again: ")
-    assert screen.colour_of("no answer") == "red"
+    text = screen.wait("no reply, trying again: ")
+    assert screen.colour_of("no reply") == "red"
     assert "serving" in text  # what was known last
     proxy.start()
-    screen.wait(lambda text: "no answer" not in text)
+    screen.wait(lambda text: "no reply" not in text)
     enter(proxy.open_connection())
     screen.wait("connections 1")
     proxy.expect_refused("dial_refused", "down.example.com")

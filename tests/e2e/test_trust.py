@@ -43,7 +43,7 @@ def test_a_slip_in_the_file_takes_no_command_from_a_server_that_runs(proxy: Admi
     for words in COMMANDS:
         answer = proxy.cli(*words)
         assert answer.code == 0, (words, answer)
-        assert "cannot be used as it is (`mc-proxy check` shows why)" in answer.err
+        assert "cannot be used (`mc-proxy check` shows why)" in answer.err
     assert proxy.rules() == [(IP, "203.0.113.50")]
     copy = proxy.config.with_name("copy.db")
     answer = proxy.cli("snapshot", "-o", copy)
@@ -112,9 +112,9 @@ def test_a_snapshot_without_a_file_that_names_the_database_is_the_servers(
     assert f'path = "{proxy.database}"\n' in text
     proxy.config.write_text(text.replace(f'path = "{proxy.database}"\n', ""))
     answer = proxy.cli("snapshot")
-    assert answer.code == 1 and "database.path" in answer.err and "name its file with -o" in answer.err
+    assert answer.code == 1 and "database.path" in answer.err and "name the copy with -o" in answer.err
     answer = proxy.cli("snapshot", "-o", tmp_path / "copy.db")
-    assert answer.code == 0 and "cannot be used as it is (`mc-proxy check` shows why)" in answer.err
+    assert answer.code == 0 and "cannot be used (`mc-proxy check` shows why)" in answer.err
     assert len(rows(tmp_path / "copy.db", "SELECT * FROM routes")) == len(proxy.routes())
 
 

@@ -303,7 +303,7 @@ def test_a_successor_that_fails_with_the_database_open_gives_it_back(proxy: Admi
         [binary(), "server", "--take-over", "-c", proxy.config], capture_output=True, text=True, timeout=PATIENCE
     )
     assert done.returncode == 1
-    assert "policy in force" in done.stderr and "something that is no socket" in done.stderr, done.stderr
+    assert "policy in force" in done.stderr and "the file there is not a socket" in done.stderr, done.stderr
     proxy.config.write_text(good)
     proxy.wait_log(msg=re.compile("successor did not take over"))
     assert "warning: a restart or upgrade failed" in proxy.cli("status").out

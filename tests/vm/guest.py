@@ -310,8 +310,8 @@ def a_configuration_that_is_wrong_is_an_error_in_the_journal() -> None:
 def check_finds_what_the_unit_would_meet() -> None:
     serve()
     found = run("mc-proxy", "check")
-    assert "ok   user             mc-proxy, as mc-proxy.service has it" in found, found
-    assert "(RLIMIT_NOFILE is 1048576 here" in found or "LimitNOFILE= of the unit cannot be had here" in found, found
+    assert "ok   user             mc-proxy, the user of mc-proxy.service" in found, found
+    assert "(RLIMIT_NOFILE is 1048576 here" in found or "the unit's LimitNOFILE= cannot be set here" in found, found
     assert "the running server listens there" in found, found
     systemctl("stop", "mc-proxy")
     shutil.rmtree("/run/mc-proxy", ignore_errors=True)
@@ -537,7 +537,7 @@ def a_restart_waits_for_a_bus_that_is_late_and_not_for_one_that_hangs() -> None:
         assert show("MainPID") != before and show("Result") == "success"
     until(serves_and_answers, "the next server serves")
     told = journal(since=here)
-    assert "systemd does not say whether this is a restart" in told and "msg=stopped" in told, told
+    assert "systemd did not report whether this is a restart" in told and "msg=stopped" in told, told
 
 
 def a_restart_goes_on_when_the_server_answers_late() -> None:

@@ -196,7 +196,7 @@ TEST_CASE("what is wrong with a file is said with its key, its path and the reme
     workshop.issue({.name = "other"});
     check_refused({paths.certificate, workshop.key("other"), paths.client_ca},
                   {"grpc.tls_key", "other.key\": the key does not belong to the certificate in \"/",
-                   "server.pem\"; copy certificate and key of the same issue"});
+                   "server.pem\"; copy the certificate and the key that were issued together"});
   }
   SECTION("a chain in the wrong order") {
     write_file(paths.certificate, read_file(workshop.pem("ca")) + certificate);
@@ -205,7 +205,7 @@ TEST_CASE("what is wrong with a file is said with its key, its path and the reme
   }
   SECTION("a client's certificate") {
     workshop.issue({.name = "server", .use = "clientAuth"});
-    check_refused(paths, {"grpc.tls_cert", "it must not be used by a server",
+    check_refused(paths, {"grpc.tls_cert", "it does not allow use by a server",
                           "extendedKeyUsage = serverAuth"});
   }
   SECTION("a key that is too short for this machine") {

@@ -208,7 +208,7 @@ TEST_CASE("what is no socket is an error and stays") {
     leave_socket(dir.file("other"));
     std::filesystem::create_symlink(dir.file("other"), dir.socket());
   }
-  CHECK(open_error(dir.socket()).contains("there is something that is no socket; correct"));
+  CHECK(open_error(dir.socket()).contains("the file there is not a socket; correct"));
   CHECK(std::filesystem::exists(dir.socket()));
 }
 
@@ -220,8 +220,8 @@ TEST_CASE("a path that cannot be is an error with the remedy") {
                                   dir.file("missing"))));
   const std::string long_path = dir.file(std::string(108, 'x'));
   CHECK(open_error(long_path).contains(
-      fmt::format("a path has 1 to 107 bytes here, this has {}", long_path.size())));
-  CHECK(open_error("").contains("this has 0; correct grpc.socket"));
+      fmt::format("a socket's path has 1 to 107 bytes, this one has {}", long_path.size())));
+  CHECK(open_error("").contains("this one has 0; correct grpc.socket"));
 }
 
 TEST_CASE("a directory without permission is named") {
@@ -229,7 +229,7 @@ TEST_CASE("a directory without permission is named") {
   const TempDir dir;
   std::string error;
   mc::test::as_user(mc::test::kNobody, [&] { error = open_error(dir.socket()); });
-  CHECK(error.contains("may not make it in \"/"));
+  CHECK(error.contains("has no permission to create it in \"/"));
 }
 
 TEST_CASE("the kernel says who calls") {

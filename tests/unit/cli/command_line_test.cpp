@@ -112,16 +112,15 @@ TEST_CASE("words that contradict each other, or want others, are refused") {
 TEST_CASE("a missing or misspelt command is answered with those that there are") {
   Line line;
   CHECK(line.run({}) == kUsage);
-  CHECK(
-      line.error ==
-      "mc-proxy: a command is missing\nThere are: status, routes. `mc-proxy --help` says more.\n");
+  CHECK(line.error ==
+        "mc-proxy: a command is missing\nThere are: status, routes. See `mc-proxy --help`.\n");
   CHECK(line.run({"statsu"}) == kUsage);
   CHECK(
       line.error.starts_with("mc-proxy: there is no command \"statsu\"; did you mean \"status\"?"));
   CHECK(line.run({"routes"}) == kUsage);
   CHECK(line.error ==
         "mc-proxy routes: a command is missing\nThere are: list, add. "
-        "`mc-proxy routes --help` says more.\n");
+        "See `mc-proxy routes --help`.\n");
   CHECK(line.run({"routes", "ad"}) == kUsage);
   CHECK(
       line.error.starts_with("mc-proxy routes: there is no command \"ad\"; did you mean \"add\"?"));

@@ -190,7 +190,7 @@ TEST_CASE("a path that is no socket of ours is told") {
   const Workshop workshop;
   write_file(workshop.socket(), "content");
   CHECK(error_of(connect_local({.socket = workshop.socket()}))
-            .contains("there is something that is no socket; correct grpc.socket"));
+            .contains("the file there is not a socket; correct grpc.socket"));
   CHECK(error_of(connect_local({.socket = std::string(200, 'x')})).contains("name too long"));
   CHECK(error_of(connect_local({.socket = ""})).contains("correct grpc.socket"));
 }
@@ -204,7 +204,7 @@ TEST_CASE("who may not connect is told who may") {
   SECTION("root alone") {
     mc::test::as_user(mc::test::kNobody,
                       [&] { error = error_of(connect_local({.socket = workshop.socket()})); });
-    CHECK(error.ends_with("the user with uid 65534 may not connect to it; run this as root"));
+    CHECK(error.ends_with("uid 65534 has no permission to connect to it; run this as root"));
   }
   SECTION("the owner") {
     REQUIRE(::chown(workshop.socket().c_str(), 1, 1) == 0);
@@ -227,7 +227,7 @@ TEST_CASE("a local server that goes away leaves it open what it has done") {
   const auto status = call(channel).status;
   INFO(status.error_message());
   check_has(explain(status, workshop.socket()),
-            {"admin.sock\": it has closed the connection (", "whether it has done what was asked"});
+            {"admin.sock\": it has closed the connection (", "whether the change was made"});
 }
 
 TEST_CASE("an address is host and port") {
@@ -264,7 +264,7 @@ TEST_CASE("the client's own files are checked before it connects") {
 
   workshop.issue({.name = "server"});
   check_has(error(tls_of(workshop, "server")),
-            {"it must not be used by a client", "extendedKeyUsage = clientAuth"});
+            {"it does not allow use by a client", "extendedKeyUsage = clientAuth"});
   workshop.issue({.name = "old", .use = "clientAuth", .until = "20210102030405Z"});
   check_has(error(tls_of(workshop, "old")),
             {"client certificate \"", "it expired on 2021-01-02 03:04:05 UTC (CN=old); issue"});
@@ -316,7 +316,7 @@ TEST_CASE("a connection that is lost during a call leaves it open what the serve
   const grpc::Status lost(grpc::StatusCode::UNAVAILABLE, "Socket closed");
   check_has(explain(lost, "localhost:1", tls_of(workshop, "alice")),
             {"server \"localhost:1\": it has closed the connection (Socket closed)",
-             "whether it has done what was asked before you try again"});
+             "whether the change was made before you try again"});
 }
 
 TEST_CASE("why a server cannot be reached is told") {
@@ -331,7 +331,7 @@ TEST_CASE("why a server cannot be reached is told") {
       const Server stopped(grpc::InsecureServerCredentials());
       address = stopped.address;
     }
-    check_has(explained(address, tls), {"server \"localhost:", "nobody listens there; start"});
+    check_has(explained(address, tls), {"server \"localhost:", "no server listens there; start"});
   }
   SECTION("the name has no address") {
     check_has(explained("nowhere.invalid:9090", tls),
@@ -339,7 +339,7 @@ TEST_CASE("why a server cannot be reached is told") {
   }
   SECTION("no TLS is spoken there") {
     const Server plain(grpc::InsecureServerCredentials());
-    check_has(explained(plain.address, tls), {"does not speak TLS; correct the address"});
+    check_has(explained(plain.address, tls), {"does not use TLS; correct the address"});
   }
   SECTION("the server's certificate has expired") {
     workshop.issue({.name = "late", .until = "20210102030405Z"});
@@ -395,8 +395,9 @@ TEST_CASE("why a server refuses the client is told, though gRPC's server does no
     workshop.make_ca("namesake", "ca");
     workshop.issue({.name = "mallory", .ca = "namesake", .use = "clientAuth"});
     TlsServer server(workshop, "server");
-    check_has(explained(server->address, tls_of(workshop, "mallory")),
-              {"it refused the client certificate \"/", "(CN=mallory); its log says why"});
+    check_has(
+        explained(server->address, tls_of(workshop, "mallory")),
+        {"it refused the client certificate \"/", "(CN=mallory); see its log for the reason"});
   }
 }
 
@@ -424,6 +425,6 @@ TEST_CASE("a call without an answer in time is told, once the server is found we
   const auto channel = channel_of(connect_tls(server->address, tls));
   const auto status = call(channel, std::chrono::milliseconds(200)).status;
   CHECK(status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED);
-  check_has(explain(status, server->address, tls), {"no answer in time; see its log"});
-  check_has(explain(status, "socket"), {"server \"socket\": no answer in time"});
+  check_has(explain(status, server->address, tls), {"no reply in time; check in its log"});
+  check_has(explain(status, "socket"), {"server \"socket\": no reply in time"});
 }

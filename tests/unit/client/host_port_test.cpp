@@ -27,10 +27,10 @@ TEST_CASE("the address of a server is a host and a port") {
 TEST_CASE("what is no address of a server is refused, with what is missing") {
   CHECK(parsed("localhost").contains("the port is missing"));
   CHECK(parsed("[::1]").contains("the port is missing"));
-  CHECK(parsed("localhost:").contains("the port is no number from 1 to 65535"));
-  CHECK(parsed("localhost:0").contains("the port is no number from 1 to 65535"));
-  CHECK(parsed("localhost:65536").contains("the port is no number from 1 to 65535"));
-  CHECK(parsed("localhost:90x").contains("the port is no number from 1 to 65535"));
+  CHECK(parsed("localhost:").contains("the port is not a number from 1 to 65535"));
+  CHECK(parsed("localhost:0").contains("the port is not a number from 1 to 65535"));
+  CHECK(parsed("localhost:65536").contains("the port is not a number from 1 to 65535"));
+  CHECK(parsed("localhost:90x").contains("the port is not a number from 1 to 65535"));
   CHECK(parsed("::1:9090").contains("an IPv6 address needs brackets"));
   CHECK(parsed(":9090").contains("the host is missing"));
   CHECK(parsed("http://a:9090").contains("the host is neither a name nor an IP address"));

@@ -83,7 +83,7 @@ TEST_CASE("a route of the same name stands in the way, unless it is the same or 
   REQUIRE(control.replace_routes(":8443", others, by_test()).has_value());
   CHECK(refused(control.move_routes({.from = ":443", .to = ":8443"}, by_test())) ==
         "already exists: listener \":8443\" has a route for \"a.example.com\" already, to "
-        "192.0.2.9:9 and not to 192.0.2.1:1; replace says that the moved ones win");
+        "192.0.2.9:9 and not to 192.0.2.1:1; set replace to put the moved route in its place");
   CHECK(plant.route("a.example.com", 1) == "192.0.2.9:9");
   CHECK(plant.route("a.example.com", 0) == "192.0.2.1:1");
   REQUIRE(
@@ -113,8 +113,9 @@ TEST_CASE("a move from nothing, to itself or between what are no addresses is re
     return refused(plant.control().move_routes({.from = from, .to = to}, by_test()));
   };
   CHECK(refusal(":8443", ":443") == "not found: listener \":8443\" has no routes");
-  CHECK(refusal(":443", ":443") == "invalid; [1] listener_addr: \":443\" and \":443\" are one listener");
-  CHECK(refusal(":443", "[::]:443").contains("are one listener"));
+  CHECK(refusal(":443", ":443") ==
+        "invalid; [1] listener_addr: \":443\" and \":443\" are the same listener");
+  CHECK(refusal(":443", "[::]:443").contains("are the same listener"));
   CHECK(refusal("nowhere", ":443").starts_with("invalid; [0] listener_addr: listener \"nowhere\""));
   CHECK(refusal(":443", "nowhere").starts_with("invalid; [1] listener_addr: listener \"nowhere\""));
   CHECK(plant.route("a.example.com", 0) == "192.0.2.1:1");

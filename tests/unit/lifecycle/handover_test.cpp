@@ -188,12 +188,12 @@ TEST_CASE("a predecessor that is silent is not waited for longer than a step may
       scene.database,
       {.step = std::chrono::milliseconds(1100), .about = std::chrono::milliseconds(100)});
   REQUIRE(predecessor != nullptr);
-  CHECK(predecessor->self_report().error().message == "no answer within 100ms");
+  CHECK(predecessor->self_report().error().message == "no reply within 100ms");
   CHECK(std::chrono::steady_clock::now() < began + std::chrono::seconds(1));
   const auto second = *Predecessor::find(scene.database, {.step = std::chrono::milliseconds(1100)});
   const auto asked = second->sockets();
   REQUIRE_FALSE(asked.has_value());
-  CHECK(asked.error().message.ends_with("did not hand over: no answer within 1.1s"));
+  CHECK(asked.error().message.ends_with("did not hand over: no reply within 1.1s"));
   CHECK(std::chrono::steady_clock::now() < began + std::chrono::seconds(10));
 }
 
@@ -207,7 +207,7 @@ TEST_CASE("steps in another order, or words of another version, are refused and 
     REQUIRE(send_message(socket.get(), request));
     answer = receive_message(socket.get())->text;
   });
-  CHECK(answer == "it does not speak this version's protocol");
+  CHECK(answer == "its protocol is of another version");
   CHECK(scene.notes.said.empty());
 }
 
@@ -247,14 +247,14 @@ TEST_CASE("a server of an earlier version, which does not tell of itself, is tol
   auto earlier = std::async(std::launch::async, [&] {
     const Fd socket(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
     REQUIRE(receive_message(socket.get())->text == word::kAbout);
-    REQUIRE(send_message(socket.get(), "it does not speak this version's protocol"));
+    REQUIRE(send_message(socket.get(), "its protocol is of another version"));
   });
   const auto predecessor = *Predecessor::find(database);
   REQUIRE(predecessor != nullptr);
   const auto about = predecessor->self_report();
   earlier.get();
   REQUIRE_FALSE(about.has_value());
-  CHECK(about.error().message == "it is of another version");
+  CHECK(about.error().message == "it is another version");
 }
 
 TEST_CASE("where no server runs there is no predecessor, also beside the socket of one that died") {

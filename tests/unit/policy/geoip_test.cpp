@@ -181,9 +181,9 @@ TEST_CASE("a database cut off anywhere is refused, never read beyond its end") {
 TEST_CASE("a database of another kind is refused with its type") {
   const auto message = refusal(TestDatabase("asn").path());
   CHECK(says(message, "\"GeoLite2-ASN\""));
-  CHECK(says(message, "nothing of countries"));
+  CHECK(says(message, "without countries"));
   CHECK(says(message, "GeoLite2-Country"));
-  CHECK(says(refusal(TestDatabase("no_networks").path()), "nothing of countries"));
+  CHECK(says(refusal(TestDatabase("no_networks").path()), "without countries"));
 }
 
 }  // namespace mc::policy

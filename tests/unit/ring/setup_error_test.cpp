@@ -42,7 +42,7 @@ TEST_CASE("each cause of a missing io_uring is told apart and names its remedy")
     machine.sysctls_hidden = true;
     machine.seccomp_mode = 2;
     const auto error = explain({EPERM, "io_uring_setup"}, machine);
-    says(error, "cannot be seen from here");
+    says(error, "cannot be read from here");
     says(error, "Look with: sysctl kernel.io_uring_disabled");
   }
   SECTION("the sysctl at 1") {

@@ -124,8 +124,10 @@ TEST_CASE("a snapshot replaces an older one, and nothing else") {
 
   std::filesystem::create_directory(dir.file("directory"));
   REQUIRE(::mkfifo(dir.file("fifo").c_str(), 0600) == 0);
-  CHECK(error_of(store->snapshot(dir.file("directory"))).contains("not a file"));
-  CHECK(error_of(store->snapshot(dir.file("fifo"))).contains("not a file"));
+  CHECK(error_of(store->snapshot(dir.file("directory")))
+            .contains("it exists and is not a regular file"));
+  CHECK(
+      error_of(store->snapshot(dir.file("fifo"))).contains("it exists and is not a regular file"));
   CHECK(error_of(store->snapshot(dir.file("no/copy.db"))).contains("there is no directory"));
 }
 

@@ -58,10 +58,10 @@ TEST_CASE("what was left out is told by kind and number, once, at the level of t
   const std::string text = limited.text();
   CHECK(std::ranges::count(text, '\n') == 2);
   CHECK(
-      text.contains("level=INFO msg=\"too many like lines, some were left out\" "
+      text.contains("level=INFO msg=\"too many similar lines; some were not logged\" "
                     "line=\"connection refused\" listener=:443 reason=no_route suppressed=7\n"));
   CHECK(
-      text.contains("level=WARN msg=\"too many like lines, some were left out\" "
+      text.contains("level=WARN msg=\"too many similar lines; some were not logged\" "
                     "line=\"dial failed\" listener=:8443 reason=dial_refused suppressed=1\n"));
 }
 
