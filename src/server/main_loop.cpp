@@ -21,16 +21,16 @@
 namespace mc::server {
 namespace {
 
-// How often the certificate files are looked at, the health service is told, the database's log is
+// How often the certificate files are checked, the health service is updated, the database's log is
 // moved, and the watchdog is fed.
 constexpr std::chrono::milliseconds kTick{1000};
 
-// A successor that died holds the database's lock until the kernel has buried it.
+// A successor that died holds the database's lock until the kernel has ended it.
 constexpr std::chrono::milliseconds kLockMax{2000};
 constexpr std::chrono::milliseconds kLockRetry{10};
 
-// How often a stop that has ended its own sessions looks whether the servers that drain have ended,
-// and how much longer than they have it waits for them.
+// A stop that has ended its own sessions checks this often whether the draining servers have ended,
+// and waits this much longer for them than the time they were given.
 constexpr std::chrono::milliseconds kLookForOthers{50};
 constexpr std::chrono::milliseconds kOthersGrace{2000};
 
@@ -91,7 +91,7 @@ void MainLoop::wait(int signal_fd) {
   if (watched[2].revents != 0) take_order();
   if (watched[3].revents != 0 && handover_) handover_->turn();
   if (watched[4].revents != 0) look_for_stop();
-  if (watched[5].revents != 0) obey_other_server();
+  if (watched[5].revents != 0) apply_stop_order();
 }
 
 void MainLoop::watch_for_stop() {
@@ -112,7 +112,7 @@ void MainLoop::look_for_stop() {
   if (was_ordered && stage_ != Stage::kStopping) stop("systemctl stop");
 }
 
-// ---- what is asked of it
+// ---- signals and commands
 
 void MainLoop::take_signal(int signal_fd) {
   signalfd_siginfo info{};
@@ -148,8 +148,8 @@ void MainLoop::take_order() {
 
 // The restart of a unit: systemd starts the successor when the keeper has ended.
 void MainLoop::be_left() {
-  // Else the keeper waits in vain, and says kStop then. A server that nobody finds has no
-  // successor.
+  // Otherwise the keeper waits until its limit and sends kStop. Without a hand-over socket no
+  // successor finds this server.
   if (stage_ != Stage::kServing || handover_ == nullptr) return;
   stage_ = Stage::kLeft;
   left_at_ = Clock::now();
@@ -163,7 +163,7 @@ void MainLoop::reload() {
   reload_at_ = Clock::time_point::max();
   parts_.log.info("received SIGHUP, reloading GeoIP database");
   parts_.notifier.reloading();
-  static_cast<void>(parts_.control.reload_geoip("SIGHUP"));  // says itself what came of it
+  static_cast<void>(parts_.control.reload_geoip("SIGHUP"));  // logs the result itself
   parts_.notifier.ready();
 }
 
@@ -173,7 +173,7 @@ void MainLoop::stop(std::string_view why) {
   } else if (stage_ == Stage::kDraining) {
     stop_draining(why);
   } else if (handover_ != nullptr && handover_->is_under_way()) {
-    stop_wanted_ = why;  // or nobody would serve: the successor counts on this one
+    stop_wanted_ = why;  // stopping now could leave no server: the successor still needs this one
   } else {
     begin_to_stop(why);
   }
@@ -219,7 +219,7 @@ void MainLoop::cut(std::string_view why) {
   parts_.draining.stop(std::chrono::milliseconds(0));
 }
 
-// What has less time already keeps that.
+// Sessions that have less time already keep it.
 void MainLoop::drain(std::chrono::milliseconds grace) {
   const auto until = Clock::now() + grace;
   if (until < drain_until_) {
@@ -235,7 +235,7 @@ void MainLoop::stop_within(std::chrono::milliseconds time) {
   [[maybe_unused]] const auto ignored = ::write(ordered_.get(), &one, sizeof one);
 }
 
-void MainLoop::obey_other_server() {
+void MainLoop::apply_stop_order() {
   std::uint64_t ignored = 0;
   if (::read(ordered_.get(), &ignored, sizeof ignored) != sizeof ignored) return;
   const std::chrono::milliseconds time(stop_within_ms_.exchange(kNoOrder));
@@ -259,7 +259,7 @@ void MainLoop::tick() {
   if (parts_.plane.all_workers_progressed()) parts_.notifier.watchdog();
   parts_.notifier.status(status());
   if (database_is_out_ && !(handover_ && handover_->is_under_way())) try_to_take_database_back();
-  look_for_stop();  // a signal may have come with the answer to a call, and wake nobody
+  look_for_stop();  // a D-Bus signal that arrived with the reply to a call wakes no poll
   if (stage_ == Stage::kLeft && Clock::now() > left_at_ + lifecycle::kSuccessorExpected) {
     report_failed_restart();
   }
@@ -308,7 +308,7 @@ void MainLoop::report_totals() {
                               {"ended", ended}});
 }
 
-// ---- the hand-over; lifecycle/handover.hpp tells the order
+// ---- the hand-over, in the order that lifecycle/handover.hpp describes
 
 std::vector<int> MainLoop::listening_sockets() {
   std::vector<int> sockets;
@@ -357,7 +357,7 @@ void MainLoop::accept_again() { parts_.plane.open(); }
 void MainLoop::succeeded_by(pid_t successor, Fd place) {
   const Stage stage = std::exchange(stage_, Stage::kDraining);
   const auto time = drain_time(parts_.config.proxy);
-  // Taken over without having been left, it is still what the manager looks at.
+  // Taken over without a restart of the unit, this is still the process that systemd watches.
   stage == Stage::kLeft ? parts_.notifier.mute() : parts_.notifier.stopping();
   const std::string limit = time == proxy::DataPlane::kNoLimit ? "none" : format_duration(time);
   parts_.log.info("handed over: open connections go on", {{"successor", successor},
@@ -368,7 +368,7 @@ void MainLoop::succeeded_by(pid_t successor, Fd place) {
   be_reached_at(std::move(place));
 }
 
-// By the servers that come after this one, for as long as it has connections.
+// By later servers, for as long as this one has connections.
 void MainLoop::be_reached_at(Fd place) {
   if (!place) {
     parts_.log.warn(

@@ -74,7 +74,7 @@ class MainLoop final : private lifecycle::Incumbent {
   void leave_api();
   void be_reached_at(Fd place);
   void stop_within(std::chrono::milliseconds time);
-  void obey_other_server();
+  void apply_stop_order();
   [[nodiscard]] bool is_over() const;
   void try_to_take_database_back();
   void tick();
