@@ -36,9 +36,6 @@ using namespace mc::rpc::test;
 using mc::admin::CertificateFiles;
 using mc::admin::LocalSocket;
 
-/// c-ares 1.18, which resolves names for gRPC, leaks some bytes with each; not our bug.
-extern "C" const char* __lsan_default_suppressions() { return "leak:libcares"; }
-
 namespace {
 
 /// What the client shows to the servers of the workshop.

@@ -514,8 +514,7 @@ TEST_CASE("A file is read from disk, and its problems bear its name") {
 TEST_CASE("A file that cannot be read is told by its cause") {
   const mc::test::TempDir directory;
   CHECK(load_error(directory.file("none.toml")) ==
-        directory.file("none.toml") +
-            ": there is no such file; name the configuration with -c\n");
+        directory.file("none.toml") + ": there is no such file; name the configuration with -c\n");
   CHECK(load_error(directory.path()).contains("this is a directory"));
   CHECK(load_error(directory.file("a/b")).contains("there is no such file"));
   const std::string locked = write(directory, "locked.toml", kListener);
