@@ -116,6 +116,23 @@ class Direct(Peer):
         return f"{place.backend_host}:{backend_port}"
 
 
+FLOOR, FLOOR_COPY = "floor splice", "floor copy"
+
+
+class Floor(Peer):
+    """bench/floor: the least that any relay must do on this kernel, without looking at what it moves."""
+
+    def __init__(self, workers: int, program: Path, name: str, port: int):
+        super().__init__(workers)
+        self.name, self.port = name, port
+        self._program = program
+
+    def command(self, place: Place, backend_port: int, directory: Path) -> list[str]:
+        way = self.name.removeprefix("floor ")
+        listen, backend = f"{place.proxy_host}:{self.port}", f"{place.backend_host}:{backend_port}"
+        return [str(self._program), way, listen, backend, str(self.workers)]
+
+
 class McProxy(Peer):
     def __init__(self, workers: int, program: Path, splice: str, name: str, port: int):
         super().__init__(workers)
@@ -202,10 +219,13 @@ class SniProxy(Peer):
 BEFORE = "mc-proxy before"
 
 
-def all_peers(program: Path, workers: int, before: Path | None = None) -> list[Peer]:
-    """In the order of the tables. `before` is another build of mc-proxy, to see what a change has brought."""
+def all_peers(program: Path, workers: int, before: Path | None = None, floor: Path = Path()) -> list[Peer]:
+    """In the order of the tables. `before` is another build of mc-proxy, to see what a change has brought; `floor` the
+    program of bench/floor."""
     return [
         Direct(workers),
+        Floor(workers, floor, FLOOR, 7008),
+        Floor(workers, floor, FLOOR_COPY, 7009),
         HAProxy(workers, splice=False),
         HAProxy(workers, splice=True),
         Nginx(workers, 16),

@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from peers import BEFORE
+from peers import BEFORE, FLOOR, FLOOR_COPY
 from workloads import ALL, Figure, Workload
 
 OURS = "mc-proxy"
-_NOT_PEERS = ("direct", BEFORE, "mc-proxy", "mc-proxy ring")
+_NOT_PEERS = ("direct", FLOOR, FLOOR_COPY, BEFORE, "mc-proxy", "mc-proxy ring")
 
 NOTES = """\
 {date}, Linux {kernel}, {cores} cores ({processor}), {workers} threads or processes for each proxy. Command: `{command}`.
@@ -19,7 +19,8 @@ NOTES = """\
 Medians of {rounds} rounds of {seconds:g} s, with the least and the greatest; rounds take turns through all proxies. Client,
 backend and proxy share the cores, so a throughput says how much the machine does with that proxy in between, and the
 processor time of the proxy (all its processes and threads, io_uring's workers included) is the figure that carries over
-to other machines. *Ratio* is mc-proxy (its default engine) to the best peer of that row; direct is no peer."""
+to other machines. *Ratio* is mc-proxy (its default engine) to the best peer of that row; direct and the floors are no peers.
+*To the floors* is its ratio to the least relay that splices, and to the least that copies."""
 
 
 def markdown(results: dict[str, Any]) -> str:
@@ -64,16 +65,16 @@ def _section(workload: Workload, cells: list[dict], judged: bool) -> str:
     cells = _of(cells, workload)
     peers = list(dict.fromkeys(cell["peer"] for cell in cells))
     peers.sort(key=ORDER.index)
-    rows = [["", *peers, "ratio", "reach", ""], ["---"] * (len(peers) + 4)]
+    rows = [["", *peers, "ratio", "to the floors", "reach", ""], ["---"] * (len(peers) + 5)]
     for key, figure in workload.figures.items():
         values = {peer: values_of(cells, peer, key) for peer in peers}
         rows.append([f"{figure.title}, {figure.unit}".rstrip(", "), *(cell_text(values[peer]) for peer in peers)])
-        rows[-1] += _verdict(figure if judged else replace(figure, target=None), values)
+        rows[-1] += _verdict(figure if judged else replace(figure, target=None, floor=None), values)
     troubles = [_trouble(peer, cells) for peer in peers]
     return "\n\n".join([f"### {workload.title}", table(rows), *filter(None, troubles)])
 
 
-ORDER = ["direct", "haproxy", "haproxy splice", "nginx 16k", "nginx 64k", "sniproxy", BEFORE, "mc-proxy", "mc-proxy ring"]
+ORDER = ["direct", FLOOR, FLOOR_COPY, "haproxy", "haproxy splice", "nginx 16k", "nginx 64k", "sniproxy", BEFORE, "mc-proxy", "mc-proxy ring"]
 
 
 def values_of(cells: list[dict], peer: str, key: str) -> list[float]:
@@ -91,15 +92,30 @@ def ratio(figure: Figure, values: dict[str, list[float]]) -> tuple[str, float] |
 
 
 def _verdict(figure: Figure, values: dict[str, list[float]]) -> list[str]:
-    found = ratio(figure, values)
-    if found is None or not figure.unit:
-        return ["", "", ""]
-    best, value = found
-    text = f"**{value:.2f}** of {best}"
-    if figure.target is None:
-        return [text, "", ""]
-    reached = value >= figure.target if figure.more_is_better else value <= figure.target
-    return [text, f"{'≥' if figure.more_is_better else '≤'} {figure.target:.2f}", "yes" if reached else "**no**"]
+    """The last four columns."""
+    if not figure.unit:
+        return ["", "", "", ""]
+    best = ratio(figure, values)
+    floors = [_ratio_to(floor, values) for floor in (FLOOR, FLOOR_COPY)]
+    columns = [f"**{best[1]:.2f}** of {best[0]}" if best else ""]
+    columns += [" / ".join("–" if value is None else f"{value:.2f}" for value in floors) if any(floors) else ""]
+    if figure.floor is not None:
+        return columns + _judged(floors[0], figure.floor, more_is_better=False, of=" of the floor")
+    return columns + _judged(best and best[1], figure.target, more_is_better=figure.more_is_better)
+
+
+def _ratio_to(peer: str, values: dict[str, list[float]]) -> float | None:
+    if not values.get(peer) or not values.get(OURS):
+        return None
+    theirs = statistics.median(values[peer])
+    return statistics.median(values[OURS]) / theirs if theirs > 0 else None
+
+
+def _judged(value: float | None, target: float | None, *, more_is_better: bool, of: str = "") -> list[str]:
+    if value is None or target is None:
+        return ["", ""]
+    reached = value >= target if more_is_better else value <= target
+    return [f"{'≥' if more_is_better else '≤'} {target:.2f}{of}", "yes" if reached else "**no**"]
 
 
 def cell_text(values: list[float]) -> str:

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""mc-proxy beside HAProxy, nginx, sniproxy and no proxy at all: the same work, in turns, on the same machine.
+"""mc-proxy beside HAProxy, nginx, sniproxy, the least relay and no proxy at all: the same work, in turns, on one machine.
 
   run.py MC_PROXY TRAFFIC [--quick] [--only WORKLOAD …] [--peers NAME …] [--places NAME …] [--congestion NAME …]
          [--json FILE] [--markdown FILE] [--plots FOLDER]
 
-MC_PROXY is a release build, TRAFFIC the program of bench/load. All proxies run at once and rest while it is not their
-turn; a round measures each of them once, in random order, and what is printed are medians over the rounds. bench/README.md
-says what each figure means. Needs root, for network namespaces; those, and all processes, end with it. The exit code says
-nothing about the results: this is a benchmark, not a test.
+MC_PROXY is a release build, TRAFFIC the program of bench/load; bench/floor's is beside it. All proxies run at once and rest
+while it is not their turn; a round measures each of them once, in random order, and what is printed are medians over the
+rounds. bench/README.md says what each figure means. Needs root, for network namespaces; those, and all processes, end with
+it. The exit code says nothing about the results: this is a benchmark, not a test.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from bench import Bench, end_on_signals, machine, say
 from crypto import CryptoBench
 from hellos import measure_hellos
 from network import Place, apart, congestion_control_allowed, congestion_controls, together
-from peers import BEFORE, Peer, all_peers
+from peers import BEFORE, Floor, Peer, all_peers
 from profiles import PROFILES, link, sweep
 from report import markdown
 from workloads import ALL, CONGESTED, CRYPTO, HELD, WORKLOADS, Workload
@@ -69,7 +69,7 @@ def measure_held_rounds(bench: Bench, options: argparse.Namespace, label: str) -
 
 
 def chosen_peers(options: argparse.Namespace) -> list[Peer]:
-    peers = all_peers(options.mc_proxy, options.workers, options.before)
+    peers = all_peers(options.mc_proxy, options.workers, options.before, options.traffic.with_name("floor"))
     return [peer for peer in peers if peer.name in (*options.peers, BEFORE)]
 
 
@@ -137,7 +137,8 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
                         place.set_congestion_control(congestion)
                         results["cells"] += measure_place(place, options, directory, label, only)
                 if HELLOS in options.only and "hellos" not in results:
-                    results["hellos"] = measure_hellos(Bench(options.traffic, directory, place, chosen_peers(options)))
+                    readers = [peer for peer in chosen_peers(options) if not isinstance(peer, Floor)]
+                    results["hellos"] = measure_hellos(Bench(options.traffic, directory, place, readers))
                     say(f"  {where}: {HELLOS}")
     return results
 

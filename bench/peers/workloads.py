@@ -15,12 +15,14 @@ GB = 1e9
 
 @dataclass(frozen=True)
 class Figure:
-    """A row of the tables. `target` is the ratio to the best peer that the project wants to reach."""
+    """A row of the tables. `target` is the ratio to the best peer that the project wants to reach, `floor` that to the
+    least relay that splices."""
 
     title: str
     unit: str
     more_is_better: bool = False
     target: float | None = None
+    floor: float | None = None
 
 
 @dataclass(frozen=True)
@@ -74,23 +76,24 @@ def _mixed(answer: Answer) -> Figures:
     }
 
 
+_CPU_REACH = 1.05  # of the floor: what a relay costs besides belongs to the names, routes, counters and time limits
 _MACHINE = Figure("share of the machine's processors in use", "")
 
 
-def _bulk_figures(per_s: float | None = None, cpu: float | None = None) -> dict[str, Figure]:
+def _bulk_figures(per_s: float | None = None) -> dict[str, Figure]:
     return {
         "gb_per_s": Figure("throughput", "GB/s", more_is_better=True, target=per_s),
-        "cpu_s_per_gb": Figure("processor time of the proxy", "s/GB", target=cpu),
+        "cpu_s_per_gb": Figure("processor time of the proxy", "s/GB", floor=_CPU_REACH),
         "machine": _MACHINE,
     }
 
 
 def _count_figures(
-    what: str, per_s: float | None = None, cpu: float | None = None, p50: float | None = None, p99: float | None = None
+    what: str, per_s: float | None = None, p50: float | None = None, p99: float | None = None
 ) -> dict[str, Figure]:
     return {
         "per_s": Figure(f"{what}s", "/s", more_is_better=True, target=per_s),
-        "cpu_us": Figure("processor time of the proxy", f"µs/{what}", target=cpu),
+        "cpu_us": Figure("processor time of the proxy", f"µs/{what}", floor=_CPU_REACH),
         "p50_us": Figure("p50", "µs", target=p50),
         "p99_us": Figure("p99", "µs", target=p99),
         "p99.9_us": Figure("p99.9", "µs"),
@@ -104,7 +107,7 @@ WORKLOADS = (
         "gb_per_s",
         "Bulk from backend to client, 8 connections",
         ("--down", "8"),
-        _bulk_figures(1.2, 0.6),
+        _bulk_figures(1.2),
         _bulk("down"),
     ),
     Workload(
@@ -112,7 +115,7 @@ WORKLOADS = (
         "gb_per_s",
         "Bulk from client to backend, 8 connections",
         ("--up", "8"),
-        _bulk_figures(1.2, 0.6),
+        _bulk_figures(1.2),
         _bulk("up"),
     ),
     Workload(
@@ -129,7 +132,7 @@ WORKLOADS = (
         "cpu_us",
         "Messages of 128 bytes there and back, 32 connections",
         ("--ping", "32"),
-        _count_figures("round trip", cpu=0.90),
+        _count_figures("round trip"),
         _count("ping"),
     ),
     Workload(
@@ -145,7 +148,7 @@ WORKLOADS = (
         "per_s",
         "New connections: connect, ClientHello, one echo, close (64 at a time)",
         ("--connect", "64"),
-        _count_figures("connection", per_s=1.15, cpu=0.80),
+        _count_figures("connection"),
         _count("connect"),
     ),
     Workload(
@@ -153,7 +156,7 @@ WORKLOADS = (
         "cpu_us",
         "New connections that end with RST (64 at a time)",
         ("--connect", "64", "--reset"),
-        _count_figures("connection", per_s=1.15, cpu=0.80),
+        _count_figures("connection"),
         _count("connect"),
     ),
     Workload(
