@@ -73,8 +73,9 @@ class Case:
         with contextlib.closing(sqlite3.connect(self.database)) as connection:
             connection.executescript(text)
 
-    def other_on(self, port: int, host: str = "127.0.0.1") -> None:
-        self.stack.enter_context(socket.create_server((host, port)))
+    def other_on(self, port: int, host: str = "127.0.0.1") -> int:
+        """Another process's listener, as far as a server can tell. Returns its port."""
+        return self.stack.enter_context(socket.create_server((host, port))).getsockname()[1]
 
     def free_port(self) -> int:
         return self.stack.enter_context(reserve_port("127.0.0.1")).getsockname()[1]
@@ -120,7 +121,8 @@ def port_taken(case: Case) -> None:
 
 
 def port_taken_on_every_address(case: Case) -> None:
-    case.other_on(case.port, "0.0.0.0")
+    # A port that is free on every address: another test may use case.port on one of them.
+    case.port = case.other_on(0, "0.0.0.0")
 
 
 def overlapping_listeners(case: Case) -> None:
