@@ -27,7 +27,7 @@ struct Pipe {
   std::size_t bytes = 0;   // in the pipe now
   ring::Splice operation;  // the splice in flight, where the engine uses the ring
 
-  [[nodiscard]] bool busy() const { return operation.in_flight() || operation.answered(); }
+  [[nodiscard]] bool busy() const { return operation.in_flight() || operation.has_result(); }
 };
 
 struct GiveBack {

@@ -17,14 +17,17 @@ namespace mc::proxy {
 
 // ---- the pump
 
+using Input = RelaySide::Input;
+using Output = RelaySide::Output;
+
 namespace {
 
 Reason end_of(const RelaySide& client, const RelaySide& backend, const RelayDirection& up,
               const RelayDirection& down) {
   if (up.finished() && down.finished()) return Reason::kCompleted;
   if (up.busy() || down.busy()) return Reason::kNone;  // its result comes first, and soon
-  if (client.failed) return Reason::kClientReset;
-  if (backend.failed) return Reason::kBackendReset;
+  if (client.has_failed()) return Reason::kClientReset;
+  if (backend.has_failed()) return Reason::kBackendReset;
   return Reason::kNone;
 }
 
@@ -53,7 +56,7 @@ ring::Task<Reason> relay(RelayParts parts) {
   RelaySide backend(context.loop, event, parts.backend);
   RelayDirection up, down;
   RelayWatch watch(parts);
-  client.readable = true;  // the hello is in its queue
+  client.input = RelaySide::Input::kReadable;  // the hello is in its queue
   client.start();
   backend.start();
   context.reporter.connected(parts.facts, context.loop.now());
@@ -79,7 +82,9 @@ ring::Task<Reason> relay(RelayParts parts) {
     if (more) {
       co_await context.loop.yield();
     } else {
-      if (client.probe_skipped || backend.probe_skipped) watch.recheck_soon();
+      if (client.input == Input::kTakenForAll || backend.input == Input::kTakenForAll) {
+        watch.recheck_soon();
+      }
       co_await parts.interruption.reaches(event);
     }
   }
@@ -106,7 +111,7 @@ ring::Task<Reason> relay(RelayParts parts) {
 void RelaySide::start() { poll.start(fd, POLLIN | POLLRDHUP); }
 
 void RelaySide::block_writing() {
-  writable = false;
+  output = Output::kFull;
   poll.add(POLLOUT);
 }
 
@@ -118,18 +123,18 @@ bool RelaySide::has_more() const {
 }
 
 void RelaySide::recheck_urgent() {
-  if (probe_skipped && has_more()) readable = true;
-  probe_skipped = false;
+  if (input != Input::kTakenForAll) return;
+  input = has_more() ? Input::kReadable : Input::kExhausted;
 }
 
 void RelaySide::absorb() {
   const unsigned events = poll.take();
-  if ((events & POLLOUT) != 0) writable = true;
-  if ((events & (POLLIN | POLLRDHUP | POLLHUP | POLLERR)) != 0) readable = true;
-  if ((events & (POLLRDHUP | POLLHUP | POLLERR)) != 0) hung_up = true;
-  // Latched here: the first call that meets a reset takes the error with it, and the next would
-  // read a clean end.
-  if ((events & POLLERR) != 0) failed = true;
+  if ((events & POLLOUT) != 0) output = Output::kWritable;
+  if ((events & (POLLIN | POLLRDHUP | POLLHUP | POLLERR)) != 0) input = Input::kReadable;
+  if ((events & (POLLRDHUP | POLLHUP)) != 0) stream = std::max(stream, Stream::kHungUp);
+  // Kept here: the first call that meets a reset takes the error with it, and the next would read a
+  // clean end.
+  if ((events & POLLERR) != 0) fail();
 }
 
 bool RelaySide::at_urgent_mark() const {
@@ -149,84 +154,83 @@ RelayDirection::Turn RelayDirection::turn(const RelayPath& path) {
 }
 
 RelayDirection::Step RelayDirection::step(const RelayPath& path) {
-  if (finished_ || path.to.failed) return Step::kBlocked;
+  if (phase_ == Phase::kFinished || path.to.has_failed()) return Step::kBlocked;
   if (pipe_ != nullptr && pipe_->bytes > 0) return flush(path);
-  if (ended_) return end_of_stream(path);
+  if (phase_ == Phase::kEnding) return end_of_stream(path);
   return fill(path);
 }
 
 // Only ever into an empty pipe: then EAGAIN can only mean that the socket is empty.
 RelayDirection::Step RelayDirection::fill(const RelayPath& path) {
+  RelaySide& from = path.from;
   if (!splice_under_way()) {
-    if (!path.from.readable) return Step::kBlocked;
+    if (!from.is_readable()) return Step::kBlocked;
     if (pipe_ == nullptr) pipe_ = path.context.pipes.acquire();
     if (pipe_ == nullptr) {
       path.context.counters.pipes_exhausted.add();
       return copy(path);
     }
-    path.from.readable = false;
+    from.input = Input::kExhausted;
   }
-  const auto moved = path.context.engine.splice(*pipe_, path.from.fd, pipe_->write_end.get(),
+  const auto moved = path.context.engine.splice(*pipe_, from.fd, pipe_->write_end.get(),
                                                 pipe_->capacity, path.event);
   if (!moved.has_value()) return Step::kBlocked;
   if (*moved > 0) {
     pipe_->bytes = static_cast<std::size_t>(*moved);
-    // Only ever set: an edge that came while the ring made the splice is younger than its answer.
-    if (may_go_on(path.from)) path.from.readable = true;
+    from.input = std::max(from.input, left_after_fill(from));  // an edge may have come meanwhile
     return Step::kMoved;
   }
   if (was_interrupted(*moved)) {
-    path.from.readable = true;
+    from.input = Input::kReadable;
     return Step::kMoved;
   }
-  if (*moved < 0 && *moved != -EAGAIN) path.from.failed = true;
-  // The kernel's splice stops before an urgent byte for ever, whether it says that nothing is
-  // there, that the stream has ended or that it was reset; a receive takes the byte.
-  if (path.from.at_urgent_mark()) return copy(path);
-  // An edge that was reported while the ring made the attempt may be younger than its EAGAIN.
-  if (*moved < 0) {
-    return path.from.readable && !path.from.failed ? Step::kMoved : Step::kBlocked;
+  if (*moved < 0 && *moved != -EAGAIN) from.fail();
+  // The kernel's splice stops before an urgent byte for ever, whether it returns EAGAIN, the end of
+  // the stream or a reset; a receive takes the byte.
+  if (from.at_urgent_mark()) return copy(path);
+  if (*moved < 0) {  // of an EAGAIN, an edge that came meanwhile is younger
+    return from.is_readable() && !from.has_failed() ? Step::kMoved : Step::kBlocked;
   }
-  ended_ = true;
+  phase_ = Phase::kEnding;
   return Step::kMoved;
 }
 
 // Where little came, that is most likely all, and a probe for EAGAIN is saved. Not when the end is
 // on its way: no further edge would announce it. A pipe that took fewer bytes than it has slots
 // cannot have been full, so the socket is drained, except for a possible urgent byte.
-bool RelayDirection::may_go_on(RelaySide& from) const {
-  from.probe_skipped = false;
-  if (pipe_->bytes >= kLittleBytes || from.hung_up) return true;
-  if (pipe_->bytes >= pipe_->slots) return from.has_more();
-  from.probe_skipped = true;
-  return false;
+RelaySide::Input RelayDirection::left_after_fill(const RelaySide& from) const {
+  if (pipe_->bytes >= kLittleBytes || from.stream != RelaySide::Stream::kOpen) {
+    return Input::kReadable;
+  }
+  if (pipe_->bytes < pipe_->slots) return Input::kTakenForAll;
+  return from.has_more() ? Input::kReadable : Input::kExhausted;
 }
 
 RelayDirection::Step RelayDirection::flush(const RelayPath& path) {
+  RelaySide& to = path.to;
   if (!splice_under_way()) {
-    if (!path.to.writable) return Step::kBlocked;
-    path.to.writable = false;
+    if (!to.is_writable()) return Step::kBlocked;
+    to.output = Output::kFull;
   }
-  const auto moved = path.context.engine.splice(*pipe_, pipe_->read_end.get(), path.to.fd,
-                                                pipe_->bytes, path.event);
+  const auto moved =
+      path.context.engine.splice(*pipe_, pipe_->read_end.get(), to.fd, pipe_->bytes, path.event);
   if (!moved.has_value()) return Step::kBlocked;
   if (*moved > 0) {
     pipe_->bytes -= static_cast<std::size_t>(*moved);
     bytes_ += static_cast<std::size_t>(*moved);
-    path.to.writable = true;
+    to.output = Output::kWritable;
     return Step::kMoved;
   }
   if (was_interrupted(*moved)) {
-    path.to.writable = true;
+    to.output = Output::kWritable;
     return Step::kMoved;
   }
   if (*moved != -EAGAIN) {
-    path.to.failed = true;
+    to.fail();
     return Step::kBlocked;
   }
-  if (path.to.writable && !path.from.failed)
-    return Step::kMoved;  // by an edge that may be younger than the EAGAIN
-  path.to.block_writing();
+  if (to.is_writable() && !path.from.has_failed()) return Step::kMoved;  // the edge is younger
+  to.block_writing();
   return Step::kBlocked;
 }
 
@@ -234,20 +238,20 @@ RelayDirection::Step RelayDirection::flush(const RelayPath& path) {
 // (MSG_TRUNC on TCP drops received bytes without copying them, tcp(7)). What was not sent was never
 // taken.
 RelayDirection::Step RelayDirection::copy(const RelayPath& path) {
-  path.from.readable = true;  // nothing is taken yet
-  if (!path.to.writable) return Step::kBlocked;
+  path.from.input = Input::kReadable;  // nothing is taken yet
+  if (!path.to.is_writable()) return Step::kBlocked;
   const auto buffer = path.context.copy_buffer;
   const ssize_t peeked =
       receive_at_mark(path.from.fd, buffer.data(), buffer.size(), MSG_PEEK | MSG_DONTWAIT);
   if (peeked <= 0) {
     const bool nothing_yet = peeked < 0 && errno == EAGAIN;
-    path.from.readable = false;
+    path.from.input = Input::kExhausted;
     if (nothing_yet) return Step::kBlocked;
     if (peeked < 0) {
-      path.from.failed = true;
+      path.from.fail();
       return Step::kBlocked;
     }
-    ended_ = true;
+    phase_ = Phase::kEnding;
     return Step::kMoved;
   }
   const ssize_t sent = ::send(path.to.fd, buffer.data(), static_cast<std::size_t>(peeked),
@@ -256,7 +260,7 @@ RelayDirection::Step RelayDirection::copy(const RelayPath& path) {
     if (errno == EAGAIN) {
       path.to.block_writing();
     } else {
-      path.to.failed = true;
+      path.to.fail();
     }
     return Step::kBlocked;
   }
@@ -265,7 +269,7 @@ RelayDirection::Step RelayDirection::copy(const RelayPath& path) {
     const ssize_t dropped = receive_at_mark(path.from.fd, nullptr, static_cast<std::size_t>(left),
                                             MSG_TRUNC | MSG_DONTWAIT);
     if (dropped <= 0) {
-      path.from.failed = true;
+      path.from.fail();
       return Step::kBlocked;
     }
     left -= dropped;
@@ -274,17 +278,17 @@ RelayDirection::Step RelayDirection::copy(const RelayPath& path) {
 }
 
 RelayDirection::Step RelayDirection::end_of_stream(const RelayPath& path) {
-  if (path.from.failed) return Step::kBlocked;
+  if (path.from.has_failed()) return Step::kBlocked;
   if (::shutdown(path.to.fd, SHUT_WR) != 0) {
-    path.to.failed = true;
+    path.to.fail();
   } else {
-    finished_ = true;
+    phase_ = Phase::kFinished;
   }
   return Step::kBlocked;
 }
 
 void RelayDirection::settle() {
-  if (pipe_ == nullptr || !pipe_->operation.answered()) return;
+  if (pipe_ == nullptr || !pipe_->operation.has_result()) return;
   const int moved = pipe_->operation.take();
   if (moved <= 0) return;
   if (pipe_->bytes == 0) {  // they came in, and stay: the pipe is nobody else's any more

@@ -33,10 +33,30 @@ struct RelayParts {
 /// RST.
 ring::Task<Reason> relay(RelayParts parts);
 
-/// One of the two sockets, and what is known of its readiness. The ring reports edges, so
-/// `readable` and `writable` mean "not known to be exhausted": cleared before each attempt and set
-/// again by success, so that an edge that arrives while an attempt is under way is never lost.
+/// One of the two sockets, and what is known of it. The ring reports edges: what an attempt has not
+/// found exhausted is reported only once. So a state is set to exhausted before an attempt, and an
+/// edge sets it back, as in this order of events (with a splice of the ring; writing has the same):
+/// 1. The relay starts a read: `input` is kExhausted.
+/// 2. The kernel finds the queue empty; its EAGAIN is on the way.
+/// 3. A segment arrives. The poll reports it: `input` is kReadable.
+/// 4. The relay takes the EAGAIN of step 2. It is older than step 3, so `input` stays kReadable.
+/// Were step 4 to set kExhausted, the segment would wait for an edge that never comes.
 struct RelaySide {
+  enum class Input : std::uint8_t {
+    kExhausted,    // nothing is queued; an edge reports what comes
+    kTakenForAll,  // most likely nothing is queued; an urgent byte may be (kUrgentRecheck)
+    kReadable,     // a read may find something
+  };
+  enum class Output : std::uint8_t {
+    kFull,      // an edge reports room
+    kWritable,  // a write may find room
+  };
+  enum class Stream : std::uint8_t {  // only ever goes on to a later one
+    kOpen,
+    kHungUp,  // its end, or worse, follows what is queued: no further edge reports it
+    kFailed,  // reset, or lost otherwise
+  };
+
   RelaySide(ring::Loop& loop, ring::Event& event, int descriptor)
       : poll(loop, event), fd(descriptor) {}
 
@@ -47,19 +67,20 @@ struct RelaySide {
   void block_writing();
   /// Whether more is to be read than was known when the last read began.
   [[nodiscard]] bool has_more() const;
-  /// Asks what the last read has skipped (kUrgentRecheck).
+  /// Asks what the last read did not (kTakenForAll).
   void recheck_urgent();
   /// Whether the next byte to read is one that TCP marked as urgent.
   [[nodiscard]] bool at_urgent_mark() const;
+  [[nodiscard]] bool is_readable() const { return input == Input::kReadable; }
+  [[nodiscard]] bool is_writable() const { return output == Output::kWritable; }
+  [[nodiscard]] bool has_failed() const { return stream == Stream::kFailed; }
+  void fail() { stream = Stream::kFailed; }
 
   ring::Poll poll;
   int fd;
-  // One byte, since every idle connection has two of them.
-  bool readable : 1 = false;
-  bool writable : 1 = true;
-  bool hung_up : 1 = false;        // its end of stream, or worse, is on its way through the queue
-  bool failed : 1 = false;         // reset or otherwise lost
-  bool probe_skipped : 1 = false;  // the last read was taken for all there is, without has_more()
+  Input input = Input::kExhausted;
+  Output output = Output::kWritable;
+  Stream stream = Stream::kOpen;
 };
 
 /// What a direction works with in a turn. Not its own: an idle connection pays for each byte.
@@ -81,7 +102,7 @@ class RelayDirection {
   Turn turn(const RelayPath& path);
 
   /// The source has ended, every byte was delivered and the end was passed on.
-  [[nodiscard]] bool finished() const { return finished_; }
+  [[nodiscard]] bool finished() const { return phase_ == Phase::kFinished; }
   /// A splice of this direction is with the kernel.
   [[nodiscard]] bool busy() const { return pipe_ != nullptr && pipe_->operation.in_flight(); }
   [[nodiscard]] std::uint64_t bytes() const { return bytes_; }
@@ -91,10 +112,15 @@ class RelayDirection {
 
  private:
   enum class Step : std::uint8_t { kMoved, kBlocked };  // kMoved: another step may get further
+  enum class Phase : std::uint8_t {
+    kMoving,
+    kEnding,    // the source has ended; the pipe may hold its last bytes
+    kFinished,  // the end was passed on
+  };
 
   Step step(const RelayPath& path);
   Step fill(const RelayPath& path);
-  [[nodiscard]] bool may_go_on(RelaySide& from) const;
+  [[nodiscard]] RelaySide::Input left_after_fill(const RelaySide& from) const;
   Step flush(const RelayPath& path);
   Step copy(const RelayPath& path);
   Step end_of_stream(const RelayPath& path);
@@ -102,8 +128,7 @@ class RelayDirection {
 
   PipeLease pipe_;
   std::uint64_t bytes_ = 0;
-  bool ended_ = false;
-  bool finished_ = false;
+  Phase phase_ = Phase::kMoving;
 };
 
 }  // namespace mc::proxy

@@ -24,7 +24,7 @@ class RingSplice final : public SpliceEngine {
  public:
   std::optional<int> splice(Pipe& pipe, int from, int to, std::size_t length,
                             ring::Event& event) override {
-    if (pipe.operation.answered()) return pipe.operation.take();
+    if (pipe.operation.has_result()) return pipe.operation.take();
     if (!pipe.operation.in_flight()) {
       pipe.operation.start(from, to, static_cast<unsigned>(length), event);
     }

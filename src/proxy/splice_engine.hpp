@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// How a splice is made: inline, by system call from the ring's thread once the ring has said that
-// the socket is ready; or by the ring itself, as IORING_OP_SPLICE. Both move the same bytes;
-// ARCHITECTURE.md has the measurements that decide the default.
+// Makes a splice: inline, as a system call of the ring's thread once the ring has reported the
+// socket as ready; or in the ring, as IORING_OP_SPLICE. Both move the same bytes. ARCHITECTURE.md
+// has the measurements behind the default.
 
 #include <cstddef>
 #include <cstdint>
@@ -22,8 +22,9 @@ class SpliceEngine {
   virtual ~SpliceEngine() = default;
 
   /// Moves up to `length` bytes from one descriptor to the other, one of which is an end of `pipe`.
-  /// Returns the number moved, 0 at the end of the stream, or -errno (EAGAIN: nothing to be moved
-  /// now). No answer means that it comes later: when `event` is notified, the same call takes it.
+  /// Returns the number moved, 0 at the end of the stream, or -errno (EAGAIN: nothing can move
+  /// now). Without a value the splice is under way: `event` is notified when it has ended, and then
+  /// the same call returns its result.
   virtual std::optional<int> splice(Pipe& pipe, int from, int to, std::size_t length,
                                     ring::Event& event) = 0;
 

@@ -16,13 +16,13 @@ void Splice::start(int from, int to, unsigned length, Event& event) {
 }
 
 int Splice::take() {
-  answered_ = false;
+  has_result_ = false;
   return result_;
 }
 
 void Splice::complete(int result, unsigned) {
   result_ = result;
-  answered_ = true;
+  has_result_ = true;
   event_->notify();
 }
 

@@ -147,7 +147,7 @@ class Splice final : public Operation {
 
   void start(int from, int to, unsigned length, Event& event);
   /// The result has arrived and was not taken yet.
-  [[nodiscard]] bool answered() const { return answered_; }
+  [[nodiscard]] bool has_result() const { return has_result_; }
   /// Takes the result: bytes moved, 0 at the end of the stream, or -errno.
   int take();
 
@@ -156,7 +156,7 @@ class Splice final : public Operation {
 
   Event* event_ = nullptr;
   int result_ = 0;
-  bool answered_ = false;
+  bool has_result_ = false;
 };
 
 /// A standing poll of one descriptor (multishot): collects what the kernel reports and notifies

@@ -30,7 +30,7 @@ struct Lane {
   void send(std::size_t bytes) {
     const std::string text(bytes, 'x');
     REQUIRE(::send(source.get(), text.data(), text.size(), 0) == std::ssize(text));
-    from->readable = true;
+    from->input = RelaySide::Input::kReadable;
   }
 
   RelayDirection::Turn turn() {
@@ -100,7 +100,7 @@ TEST_CASE("an end of stream is passed on behind the bytes before it") {
   Lane lane(SpliceMode::kInline);
   lane.send(1000);
   REQUIRE(::shutdown(lane.source.get(), SHUT_WR) == 0);
-  lane.from->hung_up = true;
+  lane.from->stream = RelaySide::Stream::kHungUp;
   CHECK(lane.turn() == RelayDirection::Turn::kBlocked);
   CHECK(lane.direction.finished());
   CHECK(lane.direction.bytes() == 1000);
@@ -113,8 +113,8 @@ TEST_CASE("a connection that was reset passes on no end of stream") {
   Lane lane(SpliceMode::kInline);
   lane.send(1000);
   REQUIRE(::shutdown(lane.source.get(), SHUT_WR) == 0);
-  lane.from->hung_up = true;
-  lane.from->failed = true;
+  lane.from->stream = RelaySide::Stream::kHungUp;
+  lane.from->fail();
   lane.turn();
   CHECK_FALSE(lane.direction.finished());
   static_cast<void>(lane.arrived());

@@ -308,13 +308,13 @@ TEST_CASE(
   const Fd write_end(ends[1]);
   const auto answer = [&] {
     splice.start(pair.ours.get(), write_end.get(), 65536, event);
-    turn_until(*loop, [&] { return splice.answered(); });
+    turn_until(*loop, [&] { return splice.has_result(); });
     return splice.take();
   };
   CHECK(answer() == -EAGAIN);
   send_text(pair.peer, "12345");
   CHECK(answer() == 5);
-  CHECK_FALSE(splice.answered());
+  CHECK_FALSE(splice.has_result());
   ::shutdown(pair.peer.get(), SHUT_WR);
   CHECK(answer() == 0);
 }
