@@ -48,6 +48,11 @@ inline constexpr std::chrono::milliseconds kUrgentRecheck{200};
 // Bytes copied at a time where splice cannot be used (urgent data, no pipe left).
 inline constexpr std::size_t kCopyBytes = 64 * 1024;
 
+// The kernel gives no port below this to a socket that connects: net.ipv4.ip_local_port_range
+// cannot begin in the privileged ports (ip(7)), which end here unless ip_unprivileged_port_start is
+// lowered, too.
+inline constexpr std::uint16_t kLocalPortMin = 1024;
+
 // How long a listener waits after EMFILE and similar errors before it accepts again.
 inline constexpr std::chrono::milliseconds kAcceptPause{100};
 

@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <utility>
 
@@ -161,13 +162,15 @@ Reason Session::open_backend() {
 //    socket to itself (RFC 9293, section 3.5: a simultaneous open).
 // 2. A wildcard listener of this process takes every address of the machine.
 int Session::led_back() const {
+  const SocketAddress& backend = facts_.backend_address;
+  const bool is_of_listener =
+      std::ranges::any_of(context_.settings.listener_addresses,
+                          [&](const SocketAddress& listener) { return listener.takes(backend); });
+  if (!is_of_listener && backend.port() < kLocalPortMin) return 0;
   const SocketAddress local = net::bound_address(backend_.get());
-  if (local.ip() != facts_.backend_address.ip()) return 0;
-  if (local.port() == facts_.backend_address.port()) return traffic::kDialledItself;
-  for (const SocketAddress& listener : context_.settings.listener_addresses) {
-    if (listener.takes(facts_.backend_address)) return traffic::kDialledListener;
-  }
-  return 0;
+  if (local.ip() != backend.ip()) return 0;
+  if (local.port() == backend.port()) return traffic::kDialledItself;
+  return is_of_listener ? traffic::kDialledListener : 0;
 }
 
 Reason Session::dial_result(int result) {

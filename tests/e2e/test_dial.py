@@ -84,9 +84,11 @@ def test_a_dial_that_reached_itself_is_refused(own_network: None, start_administ
     assert re.search(r'"dial_failures": "?[1-9]', status)
 
 
-def test_a_loop_through_an_own_address_ends_at_its_first_turn(own_network: None, tmp_path: Path) -> None:
+@pytest.mark.parametrize("port", [0, 443])  # no connecting socket can have the second one
+def test_a_loop_through_an_own_address_ends_at_its_first_turn(own_network: None, tmp_path: Path, port: int) -> None:
     ip("addr", "add", "10.77.0.1/32", "dev", "lo")
-    with AdministeredProxy(tmp_path, listeners=[Listener({"loop.example.com": "10.77.0.1:1"}, host="")]) as proxy:
+    listener = Listener({"loop.example.com": "10.77.0.1:1"}, host="", port=port)
+    with AdministeredProxy(tmp_path, listeners=[listener]) as proxy:
         port = proxy.ports[0]
         refused = proxy.cli("routes", "add", "other.example.com", f"10.77.0.1:{port}")
         assert refused.code == 1

@@ -98,6 +98,7 @@ class Listener:
 
     routes: Mapping[str, "HasAddress | str"] = field(default_factory=dict)
     host: str = "127.0.0.1"
+    port: int = 0  # one that is free
 
 
 class Memory(NamedTuple):
@@ -135,7 +136,7 @@ class Proxy:
         **settings: object,
     ):
         self.listeners = [Listener(routes)] if routes is not None else list(listeners)
-        self._reserved = [reserve_port(listener.host) for listener in self.listeners]
+        self._reserved = [reserve_port(listener.host, listener.port) for listener in self.listeners]
         self.ports = [sock.getsockname()[1] for sock in self._reserved]
         self.config = directory / f"mc-proxy-{self.ports[0]}.toml"
         self.database = self.config.with_suffix(".db")
@@ -473,8 +474,8 @@ def _is(text: str, wanted: object) -> bool:
     return text == str(wanted)
 
 
-def reserve_port(host: str) -> socket.socket:
-    """A socket that reserves a free port for the proxy's lifetime, but lets the proxy bind it.
+def reserve_port(host: str, port: int = 0) -> socket.socket:
+    """A socket that reserves a port (0: a free one) for the proxy's lifetime, but lets the proxy bind it.
 
     The kernel allows that because both set SO_REUSEADDR and this socket never listens. It does not
     assign the port to a bind with port 0, so parallel tests do not collide.
@@ -485,7 +486,7 @@ def reserve_port(host: str) -> socket.socket:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if family == socket.AF_INET6:
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, host != "")
-    sock.bind((address, 0))
+    sock.bind((address, port))
     return sock
 
 
