@@ -88,7 +88,7 @@ bool StreamsEnd::Stream::wait() {
   return end_.changed_.wait_for(lock, kWatchPeriod, [this] { return end_.ended_; });
 }
 
-void StreamsEnd::tell() {
+void StreamsEnd::notify() {
   std::unique_lock lock(lock_);
   ended_ = true;
   changed_.notify_all();

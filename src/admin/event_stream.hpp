@@ -42,7 +42,7 @@ class StreamsEnd {
   };
 
   /// Ends the streams, and waits for them, at most kStreamsGrace.
-  void tell();
+  void notify();
 
  private:
   std::mutex lock_;

@@ -83,7 +83,7 @@ class Service final : public mc_proxy::v1::ProxyAdminService::Service {
                            grpc::ServerWriter<mc_proxy::v1::WatchEventsResponse>* writer) override;
 
   /// Ends the streams, which have no end of their own, before the server is shut down.
-  void end_streams() { streams_end_.tell(); }
+  void end_streams() { streams_end_.notify(); }
 
  private:
   /// The caller: the subject of the client's certificate, or the user at the Unix socket.

@@ -30,7 +30,7 @@ void write_reason(const char* what, const char* remedy) {
   [[maybe_unused]] const auto ignored = ::write(STDERR_FILENO, text, shown);
 }
 
-[[noreturn]] void say_why() {
+[[noreturn]] void log_cause() {
   try {
     if (const auto exception = std::current_exception()) std::rethrow_exception(exception);
     write_reason("std::terminate was called", "");
@@ -69,7 +69,7 @@ void end_after_the_log(int signal, siginfo_t* info, void* /*context*/) {
 }  // namespace
 
 void install_last_words() {
-  std::set_terminate(say_why);
+  std::set_terminate(log_cause);
   struct sigaction action{};
   action.sa_sigaction = end_after_the_log;
   action.sa_flags = SA_SIGINFO;

@@ -130,7 +130,7 @@ Choice next_of(Choice now, std::size_t count, std::size_t step) {
 }
 
 // Returns whether to continue.
-bool obey(int key, TopChoice& choice) {
+bool apply(int key, TopChoice& choice) {
   switch (key) {
     case 'q':
       return false;
@@ -191,7 +191,7 @@ int show(TopSampler& sampler) {
   TopChoice choice;
   TopNews news;
   auto drawn = std::chrono::steady_clock::time_point();
-  for (int key = KEY_RESIZE; !interrupted && obey(key, choice); key = Screen::key()) {
+  for (int key = KEY_RESIZE; !interrupted && apply(key, choice); key = Screen::key()) {
     if (key == ERR && terminal_is_gone()) return kFailed;
     const auto now = std::chrono::steady_clock::now();
     TopNews latest = choice.paused ? news : sampler.latest();

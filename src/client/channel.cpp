@@ -237,10 +237,10 @@ std::string explain(const grpc::Status& status, const std::string& address, cons
   if (status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED) {
     return explain_lost(status, address);
   }
-  return say(endpoint,
-             fmt::format("gRPC could not connect ({}), but a handshake has just succeeded",
-                         printable(status.error_message())),
-             "try again");
+  return explain(endpoint,
+                 fmt::format("gRPC could not connect ({}), but a handshake has just succeeded",
+                             printable(status.error_message())),
+                 "try again");
 }
 
 }  // namespace mc::client

@@ -82,12 +82,13 @@ int connect_to(const addrinfo& address, Clock::time_point deadline, Fd& connecti
 std::string explain_unreachable(const Endpoint& endpoint, int error) {
   switch (error) {
     case ECONNREFUSED:
-      return say(endpoint, "no server listens there",
-                 "start the server, or correct the address (grpc.addr of its configuration)");
+      return explain(endpoint, "no server listens there",
+                     "start the server, or correct the address (grpc.addr of its configuration)");
     case ETIMEDOUT:
-      return say(endpoint, "no reply", "correct the address, or allow it in the firewalls between");
+      return explain(endpoint, "no reply",
+                     "correct the address, or allow it in the firewalls between");
     default:
-      return say(endpoint, std::strerror(error), "correct the address, or the network");
+      return explain(endpoint, std::strerror(error), "correct the address, or the network");
   }
 }
 
@@ -137,32 +138,33 @@ std::string explain_verdict(const Endpoint& endpoint, const CertificateVerdict& 
       certificate.subject);
   switch (verdict.error) {
     case X509_V_ERR_CERT_HAS_EXPIRED:
-      return say(endpoint,
-                 fmt::format("{} expired on {}", whose, format_time(certificate.not_after)),
-                 "renew it: the server follows grpc.tls_cert and grpc.tls_key without a restart");
+      return explain(
+          endpoint, fmt::format("{} expired on {}", whose, format_time(certificate.not_after)),
+          "renew it: the server follows grpc.tls_cert and grpc.tls_key without a restart");
     case X509_V_ERR_CERT_NOT_YET_VALID:
-      return say(
+      return explain(
           endpoint,
           fmt::format("{} is not valid before {}", whose, format_time(certificate.not_before)),
           "check the clocks of both machines");
     case X509_V_ERR_HOSTNAME_MISMATCH:
     case X509_V_ERR_IP_ADDRESS_MISMATCH:
-      return say(endpoint,
-                 fmt::format("{} is not for {} but for {}", whose, quote(endpoint.host_port.host),
-                             certificate.names.empty() ? certificate.subject : certificate.names),
-                 "connect by one of its names, or issue one with this name (subjectAltName)");
+      return explain(
+          endpoint,
+          fmt::format("{} is not for {} but for {}", whose, quote(endpoint.host_port.host),
+                      certificate.names.empty() ? certificate.subject : certificate.names),
+          "connect by one of its names, or issue one with this name (subjectAltName)");
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
     case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
     case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
     case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
     case X509_V_ERR_CERT_SIGNATURE_FAILURE:
-      return say(endpoint,
-                 fmt::format("{} was issued by {}, which is not in {}", whose, certificate.issuer,
-                             quote(endpoint.tls.ca)),
-                 "name the file of that CA, or check whether this is the right server");
+      return explain(endpoint,
+                     fmt::format("{} was issued by {}, which is not in {}", whose,
+                                 certificate.issuer, quote(endpoint.tls.ca)),
+                     "name the file of that CA, or check whether this is the right server");
     default:
-      return say(
+      return explain(
           endpoint,
           fmt::format("{} is refused: {}", whose, ::X509_verify_cert_error_string(verdict.error)),
           "issue another one");
@@ -185,14 +187,16 @@ std::string explain_refusal(const Endpoint& endpoint, const SSL& session) {
   const std::string problem = fmt::format("it refused the client certificate {} ({})",
                                           quote(endpoint.tls.certificate), own->subject);
   if (names.empty() || is_listed) {
-    return say(endpoint, problem,
-               "see its log for the reason: a date (check its clock), or a CA with the same name "
-               "but another key");
+    return explain(
+        endpoint, problem,
+        "see its log for the reason: a date (check its clock), or a CA with the same name "
+        "but another key");
   }
-  return say(endpoint, fmt::format("{}, issued by {}", problem, own->issuer),
-             fmt::format("use one that was issued by {} (grpc.client_ca of the server), or add its "
-                         "CA there",
-                         names));
+  return explain(
+      endpoint, fmt::format("{}, issued by {}", problem, own->issuer),
+      fmt::format("use one that was issued by {} (grpc.client_ca of the server), or add its "
+                  "CA there",
+                  names));
 }
 
 /// Repeats `operation` until it succeeds, fails or reaches the deadline; returns SSL_get_error().
@@ -217,21 +221,21 @@ std::string explain_handshake(const Endpoint& endpoint, const SSL& session,
                               const CertificateVerdict& verdict, int error) {
   if (verdict.error != X509_V_OK) return explain_verdict(endpoint, verdict);
   if (error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE) {
-    return say(endpoint, "it accepts connections but does not reply",
-               "check that the address is that of the admin API, and the server's log");
+    return explain(endpoint, "it accepts connections but does not reply",
+                   "check that the address is that of the admin API, and the server's log");
   }
   const int reason = error == SSL_ERROR_SSL ? openssl_reason() : 0;
   if (reason == SSL_R_WRONG_VERSION_NUMBER || reason == SSL_R_UNKNOWN_PROTOCOL ||
       reason == SSL_R_HTTP_REQUEST) {
-    return say(endpoint, "the server at this address does not use TLS",
-               "correct the address (grpc.addr of the server's configuration)");
+    return explain(endpoint, "the server at this address does not use TLS",
+                   "correct the address (grpc.addr of the server's configuration)");
   }
   if (::SSL_get0_verified_chain(&session) == nullptr) {
-    return say(endpoint,
-               reason == 0 || reason == SSL_R_UNEXPECTED_EOF_WHILE_READING
-                   ? "it closed the connection during the handshake"
-                   : ::ERR_reason_error_string(::ERR_peek_last_error()),
-               "check that the address is that of the admin API, and the server's log");
+    return explain(endpoint,
+                   reason == 0 || reason == SSL_R_UNEXPECTED_EOF_WHILE_READING
+                       ? "it closed the connection during the handshake"
+                       : ::ERR_reason_error_string(::ERR_peek_last_error()),
+                   "check that the address is that of the admin API, and the server's log");
   }
   return explain_refusal(endpoint, session);
 }
@@ -263,14 +267,15 @@ rpc::TlsSession make_session(const Endpoint& endpoint, SSL_CTX& context,
 
 }  // namespace
 
-std::string say(const Endpoint& endpoint, std::string_view problem, std::string_view remedy) {
+std::string explain(const Endpoint& endpoint, std::string_view problem, std::string_view remedy) {
   return fmt::format("server {}: {}; {}", quote(endpoint.address), problem, remedy);
 }
 
 std::string explain_unresolved(const Endpoint& endpoint, std::string_view cause) {
-  return say(endpoint,
-             fmt::format("the name {} has no address ({})", quote(endpoint.host_port.host), cause),
-             "correct it, or write the IP address");
+  return explain(
+      endpoint,
+      fmt::format("the name {} has no address ({})", quote(endpoint.host_port.host), cause),
+      "correct it, or write the IP address");
 }
 
 std::optional<std::string> probe_handshake(const Endpoint& endpoint) {
@@ -290,8 +295,8 @@ std::optional<std::string> probe_handshake(const Endpoint& endpoint) {
   unsigned int protocol_size = 0;
   ::SSL_get0_alpn_selected(session.get(), &protocol, &protocol_size);
   if (protocol_size == 0) {
-    return say(endpoint, "the server at this address does not use HTTP/2",
-               "correct the address (grpc.addr of the server's configuration)");
+    return explain(endpoint, "the server at this address does not use HTTP/2",
+                   "correct the address (grpc.addr of the server's configuration)");
   }
   // In TLS 1.3 the client completes the handshake before the server has seen its certificate. A
   // server that accepts the certificate then sends first (HTTP/2 SETTINGS).

@@ -25,7 +25,7 @@ struct Endpoint {
 };
 
 /// `server "host:port": PROBLEM; REMEDY`.
-std::string say(const Endpoint& endpoint, std::string_view problem, std::string_view remedy);
+std::string explain(const Endpoint& endpoint, std::string_view problem, std::string_view remedy);
 /// The text for a host name without an address; `cause` names the source of that error.
 std::string explain_unresolved(const Endpoint& endpoint, std::string_view cause);
 

@@ -125,7 +125,7 @@ class Validator {
   std::optional<Refusal> unknown_listener_;
 };
 
-Outcome<std::vector<ValidChange>> answer(Validator& validator, std::vector<ValidChange> valid) {
+Outcome<std::vector<ValidChange>> outcome_of(Validator& validator, std::vector<ValidChange> valid) {
   if (!validator.violations().none()) {
     return std::unexpected(std::move(validator.violations()).refusal());
   }
@@ -149,7 +149,7 @@ Outcome<std::vector<ValidChange>> validate(std::span<const Change> changes,
     validator.at(i);
     if (auto change = std::visit(validator, changes[i])) valid.push_back(*std::move(change));
   }
-  return answer(validator, std::move(valid));
+  return outcome_of(validator, std::move(valid));
 }
 
 Outcome<std::vector<ValidChange>> validate_routes(const std::string& listener,
@@ -179,7 +179,7 @@ Outcome<std::vector<ValidChange>> validate_routes(const std::string& listener,
     }
     valid.push_back(*std::move(change));
   }
-  return answer(validator, std::move(valid));
+  return outcome_of(validator, std::move(valid));
 }
 
 // ---- the draft

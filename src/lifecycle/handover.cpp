@@ -85,7 +85,7 @@ void Handover::carry_out(Message& message) {
   // The database's owner can connect to a server of root, but must not get root's sockets.
   const bool may_succeed = successor_uid_ == ::geteuid() || successor_uid_ == 0;
   if (request == word::kAbout) {
-    if (!tell()) give_up("its report could not be sent");
+    if (!report()) give_up("its report could not be sent");
   } else if (!request.empty() && !may_succeed) {
     refuse(
         fmt::format("it runs as {} and hands over to that user or root", user_text(::geteuid())));
@@ -126,7 +126,7 @@ bool Handover::send_sockets() {
   return send_message(successor_.get(), word::kDone);
 }
 
-bool Handover::tell() {
+bool Handover::report() {
   const SelfReport report{.confinement = incumbent_.confinement(),
                           .listening = listening_addresses(incumbent_.listening_sockets())};
   for (const std::string& message : to_messages(report)) {

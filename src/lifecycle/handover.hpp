@@ -90,7 +90,7 @@ class Handover {
   void accept_successor();
   void carry_out(Message& request);
   [[nodiscard]] bool send_sockets();
-  [[nodiscard]] bool tell();
+  [[nodiscard]] bool report();
   void refuse(const std::string& why);
   void give_up(const std::string& why);
   void finish(Fd place);

@@ -35,7 +35,7 @@ void notify_manager(const std::string& text, const std::vector<int>& descriptors
                                              static_cast<unsigned>(descriptors.size())));
 }
 
-void Notifier::tell(const std::string& text, const std::vector<int>& descriptors) {
+void Notifier::send(const std::string& text, const std::vector<int>& descriptors) {
   if (muted_) return;
   if (keeper_ >= 0) {
     static_cast<void>(send_message(keeper_, text, descriptors));
@@ -44,21 +44,21 @@ void Notifier::tell(const std::string& text, const std::vector<int>& descriptors
   }
 }
 
-void Notifier::ready() { tell("READY=1"); }
+void Notifier::ready() { send("READY=1"); }
 
 void Notifier::reloading() {
-  tell(fmt::format("RELOADING=1\nMONOTONIC_USEC={}", monotonic_microseconds()));
+  send(fmt::format("RELOADING=1\nMONOTONIC_USEC={}", monotonic_microseconds()));
 }
 
-void Notifier::stopping() { tell("STOPPING=1"); }
+void Notifier::stopping() { send("STOPPING=1"); }
 
 void Notifier::status(const std::string& text) {
   if (text == status_) return;
   status_ = text;
-  tell("STATUS=" + text);
+  send("STATUS=" + text);
 }
 
-void Notifier::watchdog() { tell("WATCHDOG=1"); }
+void Notifier::watchdog() { send("WATCHDOG=1"); }
 
 void Notifier::store(const std::vector<StoredSocket>& sockets) {
   for (auto next = sockets.begin(); next != sockets.end();) {
@@ -69,12 +69,12 @@ void Notifier::store(const std::vector<StoredSocket>& sockets) {
       fds.push_back((next++)->fd);
     }
     const std::string text = fmt::format("FDSTORE=1\nFDNAME={}", name_in_store(address));
-    tell(text, fds);
+    send(text, fds);
   }
 }
 
 void Notifier::forget(const SocketAddress& address) {
-  tell("FDSTOREREMOVE=1\nFDNAME=" + name_in_store(address));
+  send("FDSTOREREMOVE=1\nFDNAME=" + name_in_store(address));
 }
 
 }  // namespace mc::lifecycle

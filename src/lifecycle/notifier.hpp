@@ -45,7 +45,7 @@ class Notifier {
   void mute() { muted_ = true; }
 
  private:
-  void tell(const std::string& text, const std::vector<int>& descriptors = {});
+  void send(const std::string& text, const std::vector<int>& descriptors = {});
 
   const int keeper_;
   bool muted_ = false;

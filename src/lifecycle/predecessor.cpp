@@ -72,8 +72,8 @@ std::unexpected<Error> Predecessor::gone(std::string_view what) const {
   return fail(fmt::format("the running server (pid {}) did not hand over: {}", pid_, what));
 }
 
-Result<void> Predecessor::ask(std::string_view what, std::vector<Fd>& descriptors,
-                              const std::vector<int>& passed) {
+Result<void> Predecessor::request(std::string_view what, std::vector<Fd>& descriptors,
+                                  const std::vector<int>& passed) {
   if (!send_message(socket_.get(), what, passed)) return gone("it closed the connection");
   for (;;) {
     auto answer = receive_message(socket_.get());
@@ -105,18 +105,19 @@ Result<SelfReport> Predecessor::self_report() {
 
 Result<std::vector<Fd>> Predecessor::sockets() {
   std::vector<Fd> sockets;
-  if (auto asked = ask(word::kSockets, sockets); !asked) return std::unexpected(asked.error());
+  if (auto requested = request(word::kSockets, sockets); !requested)
+    return std::unexpected(requested.error());
   return sockets;
 }
 
 Result<void> Predecessor::release_database() {
   std::vector<Fd> none;
-  return ask(word::kDatabase, none);
+  return request(word::kDatabase, none);
 }
 
 Result<void> Predecessor::stop_accepting() {
   std::vector<Fd> none;
-  return ask(word::kAccepting, none);
+  return request(word::kAccepting, none);
 }
 
 // Without the socket it steps down too, and only its log shows its connections.
@@ -124,7 +125,7 @@ Result<void> Predecessor::step_down() {
   std::vector<Fd> none;
   const Fd place = open_draining_place(database_path_, pid_);
   auto down =
-      ask(word::kStepDown, none, place ? std::vector<int>{place.get()} : std::vector<int>{});
+      request(word::kStepDown, none, place ? std::vector<int>{place.get()} : std::vector<int>{});
   if (!down.has_value() && place) ::unlink(draining_path(database_path_, pid_).c_str());
   return down;
 }

@@ -47,8 +47,8 @@ class Predecessor {
         pid_(pid),
         patience_(patience) {}
 
-  Result<void> ask(std::string_view what, std::vector<Fd>& descriptors,
-                   const std::vector<int>& passed = {});
+  Result<void> request(std::string_view what, std::vector<Fd>& descriptors,
+                       const std::vector<int>& passed = {});
   [[nodiscard]] std::unexpected<Error> gone(std::string_view what) const;
 
   const std::string database_path_;

@@ -141,11 +141,11 @@ Endpoint::Progress Endpoint::read(Connection& connection) {
   connection.request.append(buffer.data(), static_cast<std::size_t>(got));
   const RequestKind request = read_request(connection.request);
   if (request == RequestKind::kIncomplete) return Progress::kWaits;
-  answer(connection, request);
+  respond(connection, request);
   return write(connection);
 }
 
-void Endpoint::answer(Connection& connection, RequestKind request) {
+void Endpoint::respond(Connection& connection, RequestKind request) {
   connection.stage = Connection::Stage::kWriting;
   connection.body = request == RequestKind::kScrape
                         ? fresh_text()

@@ -71,7 +71,7 @@ class Endpoint {
   Progress read(Connection& connection);
   Progress write(Connection& connection);
   static Progress drain(const Connection& connection);
-  void answer(Connection& connection, RequestKind request);
+  void respond(Connection& connection, RequestKind request);
   std::shared_ptr<const std::string> fresh_text();
 
   const Fd listener_;

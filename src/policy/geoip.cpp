@@ -110,7 +110,7 @@ std::optional<CountryCode> country_of(const MMDB_entry_s& entry) {
 
 /// Whether any record has a country. Reads the data, not the database's name for itself, which
 /// publishers choose freely. A damaged tree may lead in circles, hence the bound.
-bool knows_countries(const MMDB_s& database) {
+bool has_countries(const MMDB_s& database) {
   std::vector<std::uint32_t> nodes{0};
   for (std::size_t seen = 0; !nodes.empty() && seen < kGeoIpProbeNodesMax; ++seen) {
     const std::uint32_t number = nodes.back();
@@ -166,7 +166,7 @@ Result<std::shared_ptr<const GeoIp>> GeoIp::open(const std::string& path) {
         kFreshCopy);
   }
   Database database(opened.release());
-  if (!knows_countries(*database)) {
+  if (!has_countries(*database)) {
     return fail_with(path,
                      fmt::format("a database of type {} without countries",
                                  quote(database->metadata.database_type)),
