@@ -55,10 +55,9 @@ void MainLoop::run(int signal_fd) {
   parts_.draining.keep_to(admin::kDrainingMax, parts_.config.proxy.shutdown_timeout);
   while (!is_over()) {
     wait(signal_fd);
-    if (Clock::now() >= reload_at_) reload();
-    const bool is_under_way = handover_ != nullptr && handover_->is_under_way();
-    if (!stop_wanted_.empty() && !is_under_way && stage_ != Stage::kStopping) {
-      stop(std::exchange(stop_wanted_, {}));
+    if (reload_at_ && Clock::now() >= *reload_at_) reload();
+    if (stop_after_hand_over_ && hand_over() == HandOver::kNone && !is<Stopping>()) {
+      stop(*std::exchange(stop_after_hand_over_, std::nullopt));
     }
     if (Clock::now() >= next_tick_) tick();
   }
@@ -69,8 +68,13 @@ void MainLoop::run(int signal_fd) {
 
 bool MainLoop::is_over() const {
   if (!sessions_ended_) return false;
-  if (Clock::now() >= others_until_) return true;
-  return parts_.draining.count() == 0;
+  const auto* const stopping = std::get_if<Stopping>(&stage_);
+  if (stopping == nullptr || !stopping->others_until) return true;
+  return Clock::now() >= *stopping->others_until || parts_.draining.count() == 0;
+}
+
+HandOver MainLoop::hand_over() const {
+  return handover_ && handover_->is_under_way() ? HandOver::kUnderWay : HandOver::kNone;
 }
 
 void MainLoop::wait(int signal_fd) {
@@ -81,17 +85,20 @@ void MainLoop::wait(int signal_fd) {
       {.fd = handover_ ? handover_->fd() : -1, .events = POLLIN, .revents = 0},
       {.fd = stop_watch_ ? stop_watch_->fd() : -1, .events = POLLIN, .revents = 0},
       {.fd = ordered_.get(), .events = POLLIN, .revents = 0}};
-  const auto rest =
-      std::chrono::ceil<std::chrono::milliseconds>(std::min(next_tick_, reload_at_) - Clock::now());
-  const auto most = sessions_ended_ ? kLookForOthers : kTick;
-  const auto timeout = std::clamp(rest, std::chrono::milliseconds(0), most);
-  if (::poll(watched, std::size(watched), static_cast<int>(timeout.count())) <= 0) return;
+  const int timeout = static_cast<int>(time_to_wait().count());
+  if (::poll(watched, std::size(watched), timeout) <= 0) return;
   if (watched[0].revents != 0) sessions_ended_ = true;
   if (watched[1].revents != 0) take_signal(signal_fd);
   if (watched[2].revents != 0) take_order();
   if (watched[3].revents != 0 && handover_) handover_->turn();
   if (watched[4].revents != 0) look_for_stop();
   if (watched[5].revents != 0) apply_stop_order();
+}
+
+std::chrono::milliseconds MainLoop::time_to_wait() const {
+  const Instant next = std::min(next_tick_, reload_at_.value_or(next_tick_));
+  const auto most = sessions_ended_ ? kLookForOthers : kTick;
+  return std::clamp(next - Clock::now(), std::chrono::milliseconds(0), most);
 }
 
 void MainLoop::watch_for_stop() {
@@ -109,7 +116,7 @@ void MainLoop::look_for_stop() {
   const bool was_ordered = stop_watch_->stop_was_ordered();
   if (stop_watch_->is_gone()) watch_for_stop();  // the bus was restarted, with a package perhaps
   // The server that serves may have passed the same on already.
-  if (was_ordered && stage_ != Stage::kStopping) stop("systemctl stop");
+  if (was_ordered && !is<Stopping>()) stop("systemctl stop");
 }
 
 // ---- signals and commands
@@ -118,9 +125,8 @@ void MainLoop::take_signal(int signal_fd) {
   signalfd_siginfo info{};
   if (::read(signal_fd, &info, sizeof info) != sizeof info) return;
   if (info.ssi_signo == SIGHUP) {
-    reload_at_ = std::min(reload_at_, Clock::now() + lifecycle::kSignalSettle);
-  } else if (std::exchange(keeper_stopped_at_, Clock::time_point::min()) + lifecycle::kTwinMax <
-             Clock::now()) {
+    reload_soon();
+  } else if (!twin_.take(Clock::now())) {
     stop(info.ssi_signo == SIGTERM ? "SIGTERM" : "SIGINT");
   }
 }
@@ -130,14 +136,14 @@ void MainLoop::take_order() {
     case lifecycle::Order::kNothing:
       break;
     case lifecycle::Order::kReload:
-      reload_at_ = std::min(reload_at_, Clock::now() + lifecycle::kSignalSettle);
+      reload_soon();
       break;
     case lifecycle::Order::kLeave:
       be_left();
       break;
     case lifecycle::Order::kStop:
-      if (stage_ == Stage::kStopping) break;
-      keeper_stopped_at_ = Clock::now();
+      if (is<Stopping>()) break;
+      twin_.expect(Clock::now());
       stop("keeper");
       break;
     case lifecycle::Order::kCut:
@@ -150,17 +156,20 @@ void MainLoop::take_order() {
 void MainLoop::be_left() {
   // Otherwise the keeper waits until its limit and sends kStop. Without a hand-over socket no
   // successor finds this server.
-  if (stage_ != Stage::kServing || handover_ == nullptr) return;
-  stage_ = Stage::kLeft;
-  left_at_ = Clock::now();
+  if (!is<Serving>() || handover_ == nullptr) return;
+  stage_ = Left{.since = Clock::now()};
   watch_for_stop();
   parts_.notifier.mute();
   parts_.log.info("restart: serving until the successor takes over");
   parts_.keeper.let_go();
 }
 
+void MainLoop::reload_soon() {
+  if (!reload_at_) reload_at_ = Clock::now() + lifecycle::kSignalSettle;
+}
+
 void MainLoop::reload() {
-  reload_at_ = Clock::time_point::max();
+  reload_at_.reset();
   parts_.log.info("received SIGHUP, reloading GeoIP database");
   parts_.notifier.reloading();
   static_cast<void>(parts_.control.reload_geoip("SIGHUP"));  // logs the result itself
@@ -168,19 +177,28 @@ void MainLoop::reload() {
 }
 
 void MainLoop::stop(std::string_view why) {
-  if (stage_ == Stage::kStopping) {
-    cut(why);
-  } else if (stage_ == Stage::kDraining) {
-    stop_draining(why);
-  } else if (handover_ != nullptr && handover_->is_under_way()) {
-    stop_wanted_ = why;  // stopping now could leave no server: the successor still needs this one
-  } else {
-    begin_to_stop(why);
+  switch (action_on_stop(stage_, hand_over())) {
+    case StopAction::kWaitForHandOver:
+      stop_after_hand_over_ = why;
+      break;
+    case StopAction::kStopServing:
+      stop_serving(why);
+      break;
+    case StopAction::kStopLeft:
+      stop_serving(why);
+      leave_api();
+      parts_.control.release_database();
+      break;
+    case StopAction::kStopDraining:
+      stop_draining(why);
+      break;
+    case StopAction::kCut:
+      cut(why);
+      break;
   }
 }
 
-void MainLoop::begin_to_stop(std::string_view why) {
-  const bool alone = std::exchange(stage_, Stage::kStopping) == Stage::kLeft;
+void MainLoop::stop_serving(std::string_view why) {
   const auto grace = parts_.config.proxy.shutdown_timeout;
   handover_.reset();
   parts_.log.info("stopping: no new connections, open ones have shutdown_timeout to end",
@@ -194,16 +212,12 @@ void MainLoop::begin_to_stop(std::string_view why) {
   }
   parts_.notifier.stopping();
   drain(grace);
-  others_until_ = Clock::now() + grace + kOthersGrace;
+  stage_ = Stopping{.others_until = Clock::now() + grace + kOthersGrace};
   parts_.draining.stop(grace);
-  if (!alone) return;
-  // The next start must not have to wait for the last connection of this server.
-  leave_api();
-  parts_.control.release_database();
 }
 
 void MainLoop::stop_draining(std::string_view why) {
-  stage_ = Stage::kStopping;
+  stage_ = Stopping{};
   const auto grace = parts_.config.proxy.shutdown_timeout;
   parts_.log.info(
       "stopping: open connections have shutdown_timeout to end",
@@ -214,16 +228,17 @@ void MainLoop::stop_draining(std::string_view why) {
 void MainLoop::cut(std::string_view why) {
   parts_.log.warn("second signal: cutting open connections", {{"signal", why}});
   drain(std::chrono::milliseconds(0));
-  if (others_until_ == Clock::time_point::min()) return;
-  others_until_ = Clock::now() + kOthersGrace;
+  auto& others_until = std::get<Stopping>(stage_).others_until;
+  if (!others_until) return;
+  others_until = Clock::now() + kOthersGrace;
   parts_.draining.stop(std::chrono::milliseconds(0));
 }
 
 // Sessions that have less time already keep it.
 void MainLoop::drain(std::chrono::milliseconds grace) {
-  const auto until = Clock::now() + grace;
-  if (until < drain_until_) {
-    drain_until_ = until;
+  const Instant until = Clock::now() + grace;
+  if (!sessions_until_ || until < *sessions_until_) {
+    sessions_until_ = until;
     parts_.plane.drain(grace);
   }
   parts_.control.stop();
@@ -240,7 +255,7 @@ void MainLoop::apply_stop_order() {
   if (::read(ordered_.get(), &ignored, sizeof ignored) != sizeof ignored) return;
   const std::chrono::milliseconds time(stop_within_ms_.exchange(kNoOrder));
   if (time.count() < 0) return;
-  stage_ = Stage::kStopping;
+  stage_ = Stopping{};
   parts_.log.info("stopping: the server that serves has ordered it",
                   {{"active", parts_.plane.totals().active}, {"within", time}});
   drain(time);
@@ -258,17 +273,18 @@ void MainLoop::tick() {
   if (handover_ != nullptr) handover_->tick();
   if (parts_.plane.all_workers_progressed()) parts_.notifier.watchdog();
   parts_.notifier.status(status());
-  if (database_is_out_ && !(handover_ && handover_->is_under_way())) try_to_take_database_back();
+  if (database_is_out_ && hand_over() == HandOver::kNone) try_to_take_database_back();
   look_for_stop();  // a D-Bus signal that arrived with the reply to a call wakes no poll
-  if (stage_ == Stage::kLeft && Clock::now() > left_at_ + lifecycle::kSuccessorExpected) {
+  const auto* const left = std::get_if<Left>(&stage_);
+  if (left != nullptr && Clock::now() > left->since + lifecycle::kSuccessorExpected) {
     report_failed_restart();
   }
 }
 
 // Once. A successor may still come, and then this process is over.
 void MainLoop::report_failed_restart() {
-  const bool is_waiting = handover_ == nullptr || !handover_->is_under_way();
-  if (!is_waiting || parts_.control.warnings().is_raised(control::WarningKind::kTakeOverFailed)) {
+  if (hand_over() == HandOver::kUnderWay ||
+      parts_.control.warnings().is_raised(control::WarningKind::kTakeOverFailed)) {
     return;
   }
   const std::string why = "no new server came after the restart";
@@ -288,8 +304,8 @@ void MainLoop::take_over_failed(const std::string& why) {
 std::string MainLoop::status() const {
   const std::uint64_t active = parts_.plane.totals().active;
   const std::string open = cli::format_items(active, "connection") + " open";
-  if (stage_ == Stage::kStopping) return "stopping, " + open;
-  if (stage_ == Stage::kDraining) return "finishing, " + open;
+  if (is<Stopping>()) return "stopping, " + open;
+  if (is<Draining>()) return "finishing, " + open;
   return fmt::format("serving {}, {}",
                      cli::format_items(parts_.config.listeners.size(), "listener"), open);
 }
@@ -344,7 +360,7 @@ void MainLoop::take_database_back() {
 }
 
 void MainLoop::try_to_take_database_back() {
-  if (stage_ == Stage::kDraining || stage_ == Stage::kStopping) return;
+  if (is<Draining>() || is<Stopping>()) return;
   const auto taken = parts_.control.take_database_back();
   database_is_out_ = !taken.has_value();
   if (database_is_out_) parts_.log.debug("database", {{"error", taken.error().message}});
@@ -355,10 +371,10 @@ void MainLoop::stop_accepting() { parts_.plane.suspend(); }
 void MainLoop::accept_again() { parts_.plane.open(); }
 
 void MainLoop::succeeded_by(pid_t successor, Fd place) {
-  const Stage stage = std::exchange(stage_, Stage::kDraining);
   const auto time = drain_time(parts_.config.proxy);
   // Taken over without a restart of the unit, this is still the process that systemd watches.
-  stage == Stage::kLeft ? parts_.notifier.mute() : parts_.notifier.stopping();
+  is<Left>() ? parts_.notifier.mute() : parts_.notifier.stopping();
+  stage_ = Draining{};
   const std::string limit = time == proxy::DataPlane::kNoLimit ? "none" : format_duration(time);
   parts_.log.info("handed over: open connections go on", {{"successor", successor},
                                                           {"active", parts_.plane.totals().active},

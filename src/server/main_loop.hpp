@@ -6,12 +6,15 @@
 #include <atomic>
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <variant>
 #include <vector>
 
 #include "admin/draining_servers.hpp"
 #include "admin/server.hpp"
+#include "base/clock.hpp"
 #include "base/fd.hpp"
 #include "base/log.hpp"
 #include "config/config.hpp"
@@ -23,6 +26,8 @@
 #include "lifecycle/service_job.hpp"
 #include "metrics/endpoint.hpp"
 #include "proxy/data_plane.hpp"
+#include "server/stage.hpp"
+#include "server/twin_signal.hpp"
 
 namespace mc::server {
 
@@ -51,23 +56,23 @@ class MainLoop final : private lifecycle::Incumbent {
   void run(int signal_fd);
 
  private:
-  using Clock = std::chrono::steady_clock;
-  enum class Stage : std::uint8_t {
-    kServing,
-    kLeft,      // by the keeper: serves until a successor comes
-    kDraining,  // another server has taken over; sessions have drain_timeout
-    kStopping,  // sessions have shutdown_timeout
-  };
+  template <class OneStage>
+  [[nodiscard]] bool is() const {
+    return std::holds_alternative<OneStage>(stage_);
+  }
+  [[nodiscard]] HandOver hand_over() const;
 
   void wait(int signal_fd);
+  [[nodiscard]] std::chrono::milliseconds time_to_wait() const;
   void take_signal(int signal_fd);
   void take_order();
   void watch_for_stop();
   void look_for_stop();
   void be_left();
+  void reload_soon();
   void reload();
   void stop(std::string_view why);
-  void begin_to_stop(std::string_view why);
+  void stop_serving(std::string_view why);
   void stop_draining(std::string_view why);
   void cut(std::string_view why);
   void drain(std::chrono::milliseconds grace);
@@ -93,17 +98,15 @@ class MainLoop final : private lifecycle::Incumbent {
 
   ServerParts parts_;
   std::unique_ptr<lifecycle::Handover> handover_;
-  Stage stage_ = Stage::kServing;
-  bool sessions_ended_ = false;
+  Stage stage_;
   bool database_is_out_ = false;  // with a successor, or with one that failed
-  std::string stop_wanted_;       // why; once it is known who will serve
-  Clock::time_point keeper_stopped_at_ = Clock::time_point::min();  // until its twin came
-  Clock::time_point next_tick_{};
-  Clock::time_point reload_at_ = Clock::time_point::max();
+  TwinSignal twin_;
+  std::optional<std::string> stop_after_hand_over_;   // why
+  std::optional<Instant> sessions_until_;             // all have ended by then
+  bool sessions_ended_ = false;                       // all have
   std::unique_ptr<lifecycle::StopWatch> stop_watch_;  // once the keeper has left
-  Clock::time_point left_at_{};
-  Clock::time_point drain_until_ = Clock::time_point::max();   // all sessions end by then
-  Clock::time_point others_until_ = Clock::time_point::min();  // until then a stop waits for them
+  std::optional<Instant> reload_at_;
+  Instant next_tick_;  // at once
   // Orders of the server that serves, to one that drains: from gRPC's threads.
   static constexpr std::int64_t kNoOrder = -1;
   std::atomic<std::int64_t> stop_within_ms_{kNoOrder};
