@@ -12,12 +12,12 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <chrono>
 #include <csignal>
 #include <cstdint>
 #include <cstring>
 #include <memory>
 
+#include "base/clock.hpp"
 #include "base/fd.hpp"
 #include "base/quote.hpp"
 #include "base/result.hpp"
@@ -29,7 +29,6 @@
 namespace mc::client {
 namespace {
 
-using Clock = std::chrono::steady_clock;
 using Addresses = std::unique_ptr<addrinfo, rpc::Free<freeaddrinfo>>;
 using rpc::CertificateInfo;
 using rpc::format_time;
@@ -56,9 +55,9 @@ class WithoutSigpipe {
 };
 
 /// False when the deadline has passed.
-bool wait_for(int fd, short events, Clock::time_point deadline) {
+bool wait_for(int fd, short events, Instant deadline) {
   for (;;) {
-    const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now()).count();
+    const auto left = (deadline - Clock::now()).count();
     pollfd wanted{.fd = fd, .events = events, .revents = 0};
     const int ready = ::poll(&wanted, 1, static_cast<int>(std::max<std::int64_t>(left, 0)));
     if (ready > 0) return true;
@@ -67,7 +66,7 @@ bool wait_for(int fd, short events, Clock::time_point deadline) {
 }
 
 /// 0 or an errno.
-int connect_to(const addrinfo& address, Clock::time_point deadline, Fd& connection) {
+int connect_to(const addrinfo& address, Instant deadline, Fd& connection) {
   connection = Fd(::socket(address.ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!connection) return errno;
   if (::connect(connection.get(), address.ai_addr, address.ai_addrlen) == 0) return 0;
@@ -93,7 +92,7 @@ std::string explain_unreachable(const Endpoint& endpoint, int error) {
 }
 
 /// A connection, or why there is none.
-Result<Fd> dial(const Endpoint& endpoint, Clock::time_point deadline) {
+Result<Fd> dial(const Endpoint& endpoint, Instant deadline) {
   addrinfo hints{};
   hints.ai_socktype = SOCK_STREAM;
   hints.ai_flags = AI_NUMERICSERV;
@@ -201,7 +200,7 @@ std::string explain_refusal(const Endpoint& endpoint, const SSL& session) {
 
 /// Repeats `operation` until it succeeds, fails or reaches the deadline; returns SSL_get_error().
 template <class Operation>
-int drive(SSL& session, Clock::time_point deadline, Operation operation) {
+int drive(SSL& session, Instant deadline, Operation operation) {
   for (;;) {
     ::ERR_clear_error();
     const int result = operation();
@@ -279,7 +278,7 @@ std::string explain_unresolved(const Endpoint& endpoint, std::string_view cause)
 }
 
 std::optional<std::string> probe_handshake(const Endpoint& endpoint) {
-  const auto deadline = Clock::now() + kProbeWaitMax;
+  const Instant deadline = Clock::now() + kProbeWaitMax;
   const auto connection = dial(endpoint, deadline);
   if (!connection) return connection.error().message;
   CertificateVerdict verdict;

@@ -10,15 +10,16 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <cstring>
 #include <iterator>
+#include <optional>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "base/clock.hpp"
 #include "lifecycle/confinement.hpp"
 #include "lifecycle/handover_wire.hpp"
 #include "lifecycle/limits.hpp"
@@ -55,9 +56,6 @@ int end_like(int status) {
 }
 
 class Keeper {
-  using Clock = std::chrono::steady_clock;
-  static constexpr auto kNever = Clock::time_point::max();
-
  public:
   Keeper(Fd signals, Fd line, pid_t server)
       : signals_(std::move(signals)), line_(std::move(line)), server_(server) {}
@@ -66,9 +64,8 @@ class Keeper {
     for (;;) {
       pollfd watched[] = {{.fd = signals_.get(), .events = POLLIN, .revents = 0},
                           {.fd = line_.get(), .events = POLLIN, .revents = 0}};
-      if (Clock::now() >= give_up_at_) return end_like(SIGABRT);
-      if (::poll(watched, std::size(watched), give_up_at_ == kNever ? -1 : kLookAgainMs) < 0)
-        continue;
+      if (give_up_at_ && Clock::now() >= *give_up_at_) return end_like(SIGABRT);
+      if (::poll(watched, std::size(watched), give_up_at_ ? kLookAgainMs : -1) < 0) continue;
       if (watched[1].revents != 0) hear();
       if (is_left_) return 0;  // its reply came late
       signalfd_siginfo info{};
@@ -100,7 +97,7 @@ class Keeper {
       case SIGABRT:  // from the watchdog: the core must be that of the stuck process
         ::kill(server_, SIGABRT);
         ::kill(server_, SIGCONT);
-        give_up_at_ = std::min(give_up_at_, Clock::now() + kAbortMax);
+        if (!give_up_at_) give_up_at_ = Clock::now() + kAbortMax;
         return false;
       default:
         return false;
@@ -152,7 +149,7 @@ class Keeper {
   pid_t server_;
   bool stopping_ = false;
   bool is_left_ = false;
-  Clock::time_point give_up_at_ = kNever;  // waits for an end by SIGABRT
+  std::optional<Instant> give_up_at_;  // waits for an end by SIGABRT
 };
 
 }  // namespace

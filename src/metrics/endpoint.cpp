@@ -84,13 +84,12 @@ void Endpoint::run() {
 
 // Until the next deadline; without one, until something happens.
 int Endpoint::wait_ms() const {
-  auto next = Clock::time_point::max();
+  auto next = Instant::max();
   for (const Connection& connection : connections_) next = std::min(next, connection.deadline);
   const auto now = Clock::now();
   if (now < rest_until_) next = std::min(next, rest_until_);
-  if (next == Clock::time_point::max()) return -1;
-  const auto left = std::chrono::ceil<std::chrono::milliseconds>(next - now);
-  return static_cast<int>(std::max<std::int64_t>(left.count(), 0));
+  if (next == Instant::max()) return -1;
+  return static_cast<int>(std::max<std::int64_t>((next - now).count(), 0));
 }
 
 // ---- accepting

@@ -7,7 +7,6 @@
 //
 // Why not the server that comes with prometheus-cpp: see ARCHITECTURE.md.
 
-#include <chrono>
 #include <functional>
 #include <memory>
 #include <string>
@@ -15,6 +14,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/clock.hpp"
 #include "base/fd.hpp"
 #include "base/result.hpp"
 #include "metrics/limits.hpp"
@@ -45,13 +45,11 @@ class Endpoint {
   [[nodiscard]] int fd() const { return listener_.get(); }
 
  private:
-  using Clock = std::chrono::steady_clock;
-
   struct Connection {
     enum class Stage : std::uint8_t { kReading, kWriting, kEnding };
 
     Fd fd;
-    Clock::time_point deadline;
+    Instant deadline;
     Stage stage = Stage::kReading;
     std::string request;
     std::string head;                         // of the response
@@ -81,9 +79,9 @@ class Endpoint {
   const Text make_text_;
   // The thread's own.
   std::vector<Connection> connections_;  // in the order in which they came
-  Clock::time_point rest_until_{};       // no accepting before
+  Instant rest_until_;                   // no accepting before
   std::shared_ptr<const std::string> text_;
-  Clock::time_point text_made_at_{};
+  Instant text_made_at_;
   std::thread thread_;
 };
 
