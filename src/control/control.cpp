@@ -3,14 +3,12 @@
 
 #include <fmt/chrono.h>
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
-#include <map>
 #include <utility>
 #include <variant>
 
 #include "base/assert.hpp"
-#include "base/quote.hpp"
+#include "control/audit_text.hpp"
 #include "control/limits.hpp"
 #include "control/wall_clock.hpp"
 
@@ -31,55 +29,6 @@ Applied summary(const Difference& difference, store::Revision revision) {
   applied.rules_added = static_cast<std::uint32_t>(difference.added_rules.size());
   applied.rules_removed = static_cast<std::uint32_t>(difference.removed_rules.size());
   return applied;
-}
-
-std::string describe(const Difference::RouteChange& change, const Listeners& listeners) {
-  const auto text = [](const std::optional<policy::Route>& route) {
-    return route.has_value() ? policy::target_of(*route) : "none";
-  };
-  return fmt::format("{} {} {} -> {}", listeners.name(change.key.listener),
-                     change.key.pattern.text(), text(change.before), text(change.after));
-}
-
-struct Aside {
-  std::size_t put = 0;
-  std::size_t removed = 0;
-};
-
-std::map<std::string, Aside> changes_aside(const Difference& difference) {
-  std::map<std::string, Aside> changes;
-  for (const store::RouteRecord& route : difference.put_aside) ++changes[route.listener].put;
-  for (const store::RouteRecordKey& key : difference.removed_aside) ++changes[key.listener].removed;
-  return changes;
-}
-
-// Lists the changes that fit, then the number of the others.
-std::string describe(const Difference& difference, const Listeners& listeners) {
-  std::string text;
-  std::size_t left =
-      difference.routes.size() + difference.added_rules.size() + difference.removed_rules.size();
-  for (const auto& [listener, change] : changes_aside(difference)) {
-    text += fmt::format("{}{}: +{} -{} routes, not configured", text.empty() ? "" : "; ", listener,
-                        change.put, change.removed);
-  }
-  bool has_room = true;
-  const auto add = [&](const std::string& change) {
-    has_room = has_room && text.size() + change.size() <= kDetailBytesMax;
-    if (!has_room) return;
-    text += (text.empty() ? "" : "; ") + change;
-    --left;
-  };
-  for (const Rule& rule : difference.added_rules) {
-    if (has_room) add(fmt::format("+{} {}", to_string(rule.type()), rule.value()));
-  }
-  for (const Rule& rule : difference.removed_rules) {
-    if (has_room) add(fmt::format("-{} {}", to_string(rule.type()), rule.value()));
-  }
-  for (const Difference::RouteChange& change : difference.routes) {
-    if (has_room) add(describe(change, listeners));
-  }
-  if (left > 0) text += fmt::format("; and {} more", left);
-  return text;
 }
 
 RefusalKind kind_of(store::Trouble trouble) {
@@ -237,7 +186,7 @@ Outcome<Applied> Control::finish(const State& base, const Draft& draft,
     // All is built before the commit, so nothing can fail between commit and publication.
     auto policy = next.policy();
     auto shared = std::make_shared<const State>(std::move(next));
-    const std::string detail = describe(difference, listeners_);
+    const std::string detail = audit_text(difference, listeners_);
     if (auto done = commit(difference, options, applied.revision, detail); !done.has_value()) {
       return std::unexpected(std::move(done.error()));
     }

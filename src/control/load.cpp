@@ -14,6 +14,7 @@
 #include "base/assert.hpp"
 #include "base/quote.hpp"
 #include "config/rules.hpp"
+#include "control/audit_text.hpp"
 #include "control/control.hpp"
 #include "control/wall_clock.hpp"
 
@@ -155,10 +156,8 @@ Control::Control(const config::Config& config, policy::PublishedPolicy& publishe
 Result<void> Control::seed() {
   const std::lock_guard writer(writer_);
   if (!seed_.has_value()) return {};
-  const auto committed = database_.commit(
-      *seed_,
-      {wall_clock(), "configuration", "seed",
-       fmt::format("routes +{}, rules +{}", seed_->put_routes.size(), seed_->put_rules.size())});
+  const auto committed =
+      database_.commit(*seed_, {wall_clock(), "configuration", "seed", audit_text_of_seed(*seed_)});
   if (!committed.has_value()) return fail(committed.error().message);
   MC_ASSERT(*committed == state()->revision, "nobody else commits");
   seed_.reset();

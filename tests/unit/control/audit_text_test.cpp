@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "control/audit_text.hpp"
+
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "control/limits.hpp"
+#include "support/catch.hpp"
+#include "unit/policy/routes.hpp"
+
+namespace mc::control {
+namespace {
+
+const Listeners kListeners{{{.name = ":443", .addr = *SocketAddress::parse_listen(":443")},
+                            {.name = ":8443", .addr = *SocketAddress::parse_listen(":8443")}}};
+
+Rule rule(RuleType type, std::string_view value) { return *Rule::parse(type, value); }
+
+Difference::RouteChange change(std::size_t listener, std::string_view hostname,
+                               std::optional<std::string_view> before,
+                               std::optional<std::string_view> after) {
+  const auto pattern = policy::pattern_of(hostname);
+  const auto route = [&](std::optional<std::string_view> to) -> std::optional<policy::Route> {
+    if (!to.has_value()) return std::nullopt;
+    return policy::Route{pattern, *BackendAddress::parse(*to)};
+  };
+  return {.key = {listener, pattern}, .before = route(before), .after = route(after)};
+}
+
+}  // namespace
+
+TEST_CASE("the text of a change has rules, then routes with their targets before and after") {
+  Difference difference;
+  difference.added_rules = {rule(RuleType::kIp, "192.0.2.9"), rule(RuleType::kCountry, "NL")};
+  difference.removed_rules = {rule(RuleType::kCidr, "192.0.2.0/24")};
+  difference.routes = {change(0, "new.example", std::nullopt, "192.0.2.1:443"),
+                       change(0, "*.example", "192.0.2.1:443", "192.0.2.2:443"),
+                       change(1, "old.example", "192.0.2.1:443", std::nullopt)};
+  CHECK(audit_text(difference, kListeners) ==
+        "+ip 192.0.2.9; +country NL; -cidr 192.0.2.0/24; "
+        ":443 new.example none -> 192.0.2.1:443; "
+        ":443 *.example 192.0.2.1:443 -> 192.0.2.2:443; "
+        ":8443 old.example 192.0.2.1:443 -> none");
+}
+
+TEST_CASE("the text of a change counts the routes of each listener that is not configured") {
+  Difference difference;
+  difference.put_aside = {{.listener = ":9443", .text = {.hostname = "a", .backend = "b:1"}},
+                          {.listener = ":9443", .text = {.hostname = "b", .backend = "b:1"}}};
+  difference.removed_aside = {{":7443", "a"}, {":9443", "c"}};
+  difference.routes = {change(0, "a", std::nullopt, "192.0.2.1:443")};
+  CHECK(audit_text(difference, kListeners) ==
+        ":7443: +0 -1 routes, not configured; :9443: +2 -1 routes, not configured; "
+        ":443 a none -> 192.0.2.1:443");
+}
+
+TEST_CASE("the text of a long change ends in the number of changes that it does not list") {
+  Difference difference;
+  for (int i = 0; i < 200; ++i) {
+    difference.added_rules.push_back(rule(RuleType::kIp, "192.0.2." + std::to_string(i)));
+  }
+  // Would fit again, but nothing is listed behind what was left out.
+  difference.routes = {change(0, "a", std::nullopt, "192.0.2.1:443")};
+  const std::string text = audit_text(difference, kListeners);
+  std::size_t listed = 0;
+  for (auto at = text.find("+ip"); at != text.npos; at = text.find("+ip", at + 1)) ++listed;
+  CHECK(listed > 0);
+  const std::string end = "; and " + std::to_string(201 - listed) + " more";
+  CHECK(text.ends_with(end));
+  CHECK(text.size() - end.size() <= kDetailBytesMax + 2);
+  CHECK_FALSE(text.contains("->"));
+}
+
+TEST_CASE("the text of nothing is empty") { CHECK(audit_text({}, kListeners).empty()); }
+
+TEST_CASE("the text of a seed counts routes and rules") {
+  store::ChangeSet seed;
+  seed.put_routes.resize(2);
+  seed.put_rules.resize(1);
+  CHECK(audit_text_of_seed(seed) == "routes +2, rules +1");
+}
+
+}  // namespace mc::control
