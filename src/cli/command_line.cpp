@@ -12,6 +12,7 @@
 #include <string_view>
 #include <utility>
 
+#include "base/json.hpp"
 #include "base/quote.hpp"
 #include "base/spelling.hpp"
 #include "cli/complain.hpp"
@@ -67,8 +68,9 @@ CLI::App& CommandLine::add_group(const char* name, const char* help) {
 
 void CommandLine::add_version_and_help() {
   with_json(add("version", "Print the version", [](const ClientOptions& options) {
-    std::puts(options.json ? R"({"version": ")" MC_PROXY_VERSION R"("})"
-                           : "mc-proxy v" MC_PROXY_VERSION);
+    JsonWriter json;
+    json.begin_object().member("version", MC_PROXY_VERSION).end();
+    std::puts(options.json ? json.text().c_str() : "mc-proxy v" MC_PROXY_VERSION);
     return int{kDone};
   }));
   const auto words = std::make_shared<std::vector<std::string>>();

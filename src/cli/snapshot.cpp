@@ -22,6 +22,7 @@
 
 #include "base/duration.hpp"
 #include "base/fd.hpp"
+#include "base/json.hpp"
 #include "base/owner.hpp"
 #include "base/quote.hpp"
 #include "base/result.hpp"
@@ -138,18 +139,14 @@ Result<std::string> make_copy(const std::string& database, const std::string& ou
 void print_as_json(const std::string& path, const store::Pruned* pruned) {
   struct stat file{};
   static_cast<void>(::stat(path.c_str(), &file));
-  std::string line = "{\"path\": ";
-  append_json_string(line, path);
-  line += fmt::format(", \"size\": {}", file.st_size);
+  JsonWriter json;
+  json.begin_object().member("path", path).member("size", file.st_size);
   if (pruned != nullptr) {
-    line += ", \"removed\": [";
-    for (const std::string& removed : pruned->removed) {
-      if (!line.ends_with('[')) line += ", ";
-      append_json_string(line, removed);
-    }
-    line += ']';
+    json.key("removed").begin_array();
+    for (const std::string& removed : pruned->removed) json.value(removed);
+    json.end();
   }
-  fmt::print("{}}}\n", line);
+  fmt::print("{}\n", json.end().text());
 }
 
 void print_as_text(const std::string& path, const store::Pruned* pruned) {

@@ -5,7 +5,7 @@
 
 #include <utility>
 
-#include "base/quote.hpp"
+#include "base/json.hpp"
 
 namespace mc::server {
 
@@ -24,19 +24,17 @@ void Findings::print_text() const {
 }
 
 void Findings::print_json() const {
-  std::string out = fmt::format("{{\n \"good\": {},\n \"findings\": [", !bad_);
+  JsonWriter json;
+  json.begin_object(JsonWriter::Layout::kLines).member("good", !bad_);
+  json.key("findings").begin_array(JsonWriter::Layout::kLines);
   for (const Line& line : lines_) {
     const char* const word = line.finding == Finding::kGood   ? "good"
                              : line.finding == Finding::kNote ? "note"
                                                               : "bad";
-    out += fmt::format(
-        "{}\n  {{\"finding\": \"{}\", \"subject\": ", &line == &lines_.front() ? "" : ",", word);
-    append_json_string(out, line.subject);
-    out += ", \"text\": ";
-    append_json_string(out, line.text);
-    out += '}';
+    json.begin_object().member("finding", word);
+    json.member("subject", line.subject).member("text", line.text).end();
   }
-  fmt::print("{}\n ]\n}}\n", out);
+  fmt::print("{}\n", json.end().end().text());
 }
 
 }  // namespace mc::server
