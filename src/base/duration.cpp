@@ -8,6 +8,7 @@
 #include <iterator>
 #include <optional>
 
+#include "base/ascii.hpp"
 #include "base/quote.hpp"
 
 namespace mc {
@@ -19,8 +20,6 @@ struct Unit {
 };
 constexpr Unit kUnits[] = {
     {"d", 86'400'000}, {"h", 3'600'000}, {"m", 60'000}, {"s", 1'000}, {"ms", 1}};
-
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
 /// Removes and returns the longest start of `rest` whose characters all satisfy `belongs`.
 template <class Predicate>

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <string_view>
 
+#include "base/ascii.hpp"
 #include "base/quote.hpp"
 
 namespace mc::client {
@@ -20,8 +21,7 @@ std::unexpected<Error> fail_with_address(const std::string& address, std::string
 }
 
 bool is_host_character(char c) {
-  return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '.' ||
-         c == '-' || c == '_' || c == ':' || c == '%';
+  return is_digit(c) || is_letter(c) || c == '.' || c == '-' || c == '_' || c == ':' || c == '%';
 }
 
 }  // namespace

@@ -5,17 +5,11 @@
 
 #include <algorithm>
 
+#include "base/ascii.hpp"
 #include "base/quote.hpp"
 #include "config/iso3166.hpp"
 
 namespace mc::config {
-namespace {
-
-char to_upper(char c) { return c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c; }
-
-bool is_letter(char c) { return to_upper(c) >= 'A' && to_upper(c) <= 'Z'; }
-
-}  // namespace
 
 Result<IpAddress> parse_blocked_ip(std::string_view text) {
   const auto address = IpAddress::parse(text);

@@ -4,19 +4,14 @@
 #include <algorithm>
 #include <optional>
 
+#include "base/ascii.hpp"
+
 namespace mc::tls {
 namespace {
 
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
-
-// Locale-free, unlike tolower(3).
-char to_lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c; }
-
 // The underscore is no letter, digit or hyphen, but DNS allows it (RFC 2181 section 11), names with
 // it resolve and are in use, and browsers send them as SNI: refusing it would only cut hosts off.
-bool is_host_character(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || is_digit(c) || c == '-' || c == '_';
-}
+bool is_host_character(char c) { return is_letter(c) || is_digit(c) || c == '-' || c == '_'; }
 
 std::optional<HostNameError> check_label(std::string_view label) {
   if (label.empty()) return HostNameError::kEmptyLabel;
