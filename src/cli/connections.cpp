@@ -16,6 +16,7 @@
 #include "cli/client.hpp"
 #include "cli/commands.hpp"
 #include "cli/complain.hpp"
+#include "cli/enum_words.hpp"
 #include "cli/format.hpp"
 
 namespace mc::cli {
@@ -31,19 +32,6 @@ struct ConnectionOptions {
   bool dry_run = false;
 };
 
-std::string_view word_of(api::ConnectionStage stage) {
-  switch (stage) {
-    case api::CONNECTION_STAGE_HELLO:
-      return "hello";
-    case api::CONNECTION_STAGE_DIAL:
-      return "dial";
-    case api::CONNECTION_STAGE_RELAY:
-      return "relay";
-    default:
-      return "?";
-  }
-}
-
 // Prints rows as they come, some hundred at a time, so a column may become wider on the way, and
 // stays so.
 class Table {
@@ -55,8 +43,7 @@ class Table {
     for (const api::Connection& one : message.connections()) {
       const auto age = now - std::chrono::seconds(one.started_at().seconds());
       rows.push_back({one.id(), one.listener_addr(), one.client(), or_dash(one.sni()),
-                      or_dash(one.backend()), std::string(word_of(one.stage())),
-                      format_seconds(age),
+                      or_dash(one.backend()), word_of(one.stage()), format_seconds(age),
                       format_seconds(std::chrono::seconds(one.idle().seconds())),
                       format_bytes(one.bytes_up()), format_bytes(one.bytes_down())});
       for (std::size_t i = 0; i < widths_.size(); ++i) {

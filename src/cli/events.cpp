@@ -5,9 +5,7 @@
 #include <poll.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <atomic>
-#include <cctype>
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
@@ -25,6 +23,7 @@
 #include "cli/client.hpp"
 #include "cli/commands.hpp"
 #include "cli/complain.hpp"
+#include "cli/enum_words.hpp"
 #include "cli/format.hpp"
 
 namespace mc::cli {
@@ -32,20 +31,6 @@ namespace mc::cli {
 namespace api = mc_proxy::v1;
 
 namespace {
-
-constexpr std::string_view kKindPrefix = "EVENT_KIND_";
-constexpr std::string_view kStatePrefix = "SERVER_STATE_";
-
-// "EVENT_KIND_DIAL_FAILED" without the prefix, in lower case.
-std::string word_of(std::string_view name, std::string_view prefix) {
-  std::string word(name.substr(prefix.size()));
-  for (char& c : word) c = static_cast<char>(std::tolower(c));
-  return word;
-}
-
-std::string word_of(api::ServerState state) {
-  return word_of(api::ServerState_Name(state), kStatePrefix);
-}
 
 // One event as one line: when, what, and its fields as in the log.
 class Line {
@@ -113,8 +98,7 @@ void add(Line& line, const api::ServerStateChanged& changed) {
 }
 
 void add(Line& line, const api::EventsLost& lost) {
-  line.add("kind", word_of(api::EventKind_Name(lost.kind()), kKindPrefix))
-      .add("count", lost.count());
+  line.add("kind", word_of(lost.kind())).add("count", lost.count());
 }
 
 std::string describe(const api::WatchEventsResponse& event) {
@@ -146,15 +130,6 @@ std::string describe(const api::WatchEventsResponse& event) {
   return Line(event, "unknown").text();  // of a newer server
 }
 
-// The kinds of events by name: "policy_changed", ...
-std::vector<std::string> event_kinds() {
-  std::vector<std::string> kinds;
-  for (int kind = api::EventKind_MIN + 1; kind <= api::EventKind_MAX; ++kind) {
-    kinds.push_back(word_of(api::EventKind_Name(static_cast<api::EventKind>(kind)), kKindPrefix));
-  }
-  return kinds;
-}
-
 // Ends the call when nobody reads stdout any more (`| head`): between events there is no write that
 // would fail.
 class ReaderWatch {
@@ -184,11 +159,7 @@ int watch_events(const ClientOptions& options, const std::vector<std::string>& k
   if (!client.has_value()) return client.error();
   api::WatchEventsRequest request;
   if (since_revision.has_value()) request.set_since_revision(*since_revision);
-  const std::vector<std::string> known = event_kinds();
-  for (const std::string& kind : kinds) {
-    const auto place = std::ranges::find(known, kind) - known.begin();
-    request.add_kinds(static_cast<api::EventKind>(api::EventKind_MIN + 1 + place));
-  }
+  for (const std::string& kind : kinds) request.add_kinds(value_of<api::EventKind>(kind));
   std::uint64_t revision = 0;
   const auto print = [&](const api::WatchEventsResponse& event) {
     if (event.has_watch_started()) revision = event.watch_started().revision();
@@ -222,7 +193,7 @@ void add_events(CommandLine& line) {
                  return watch_events(options, words->kinds, words->since_revision);
                }));
   events.add_option("--kind", words->kinds, "Only events of this kind; can be given several times")
-      ->check(CLI::IsMember(event_kinds()));
+      ->check(CLI::IsMember(words_of<api::EventKind>()));
   events.add_option("--since-revision", words->since_revision,
                     "Start with the changes of policy after this revision");
 }

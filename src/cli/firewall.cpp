@@ -14,6 +14,7 @@
 #include "cli/client.hpp"
 #include "cli/commands.hpp"
 #include "cli/complain.hpp"
+#include "cli/enum_words.hpp"
 #include "cli/format.hpp"
 
 namespace mc::cli {
@@ -48,19 +49,6 @@ api::FirewallRule rule_of(const std::string& value) {
     rule.set_type(api::FIREWALL_RULE_TYPE_IP);
   }
   return rule;
-}
-
-std::string_view word_of(api::FirewallRuleType type) {
-  switch (type) {
-    case api::FIREWALL_RULE_TYPE_IP:
-      return "ip";
-    case api::FIREWALL_RULE_TYPE_CIDR:
-      return "cidr";
-    case api::FIREWALL_RULE_TYPE_COUNTRY:
-      return "country";
-    default:
-      return "unknown";
-  }
 }
 
 // All of the changes or none.

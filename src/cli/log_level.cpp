@@ -3,34 +3,18 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <cctype>
+#include <memory>
+#include <string>
 
 #include "cli/client.hpp"
 #include "cli/commands.hpp"
+#include "cli/enum_words.hpp"
 
 namespace mc::cli {
 
 namespace api = mc_proxy::v1;
 
 namespace {
-
-constexpr std::string_view kEnumPrefix = "LOG_LEVEL_";
-
-// LOG_LEVEL_DEBUG -> "debug".
-std::string word_of(api::LogLevel level) {
-  std::string word = api::LogLevel_Name(level);
-  word.erase(0, std::min(kEnumPrefix.size(), word.size()));
-  std::ranges::transform(word, word.begin(), [](unsigned char c) { return std::tolower(c); });
-  return word;
-}
-
-api::LogLevel level_of(std::string word) {
-  std::ranges::transform(word, word.begin(), [](unsigned char c) { return std::toupper(c); });
-  api::LogLevel level = api::LOG_LEVEL_UNSPECIFIED;
-  static_cast<void>(api::LogLevel_Parse(std::string(kEnumPrefix) + word, &level));
-  return level;
-}
 
 // Text after the level; empty where a restart would give the same level.
 std::string until_restart(api::LogLevel level, api::LogLevel configured) {
@@ -59,7 +43,7 @@ int log_level(const ClientOptions& options, const std::string& level) {
   if (!client.has_value()) return client.error();
   if (level.empty()) return show(*client, options);
   api::SetLogLevelRequest request;
-  request.set_level(level_of(level));
+  request.set_level(value_of<api::LogLevel>(level));
   api::SetLogLevelResponse response;
   const grpc::Status asked = client->call(&Client::Stub::SetLogLevel, request, response);
   if (!asked.ok()) return client->fail(asked);
@@ -80,7 +64,7 @@ void add_log_level(CommandLine& line) {
           line.add("log-level", "Show the level of the server's log, or change it",
                    [level](const ClientOptions& options) { return log_level(options, *level); }))
       .add_option("level", *level, "In force until the server's next start")
-      ->check(CLI::IsMember({"debug", "info", "warn", "error"}));
+      ->check(CLI::IsMember(words_of<api::LogLevel>()));
 }
 
 }  // namespace mc::cli
