@@ -107,17 +107,42 @@ def check_table_of_rooms():
         yield 1, "the table of rooms is not that of src/meson.build"
 
 
-def check_function_lengths(lines: list[str]):
-    """By the shape that clang-format gives: a body opens with a line that ends in `) … {` and closes on its indent."""
+def functions(lines: list[str]):
+    """First and last line of each, by the shape that clang-format gives: a body opens with a line that ends in `) … {` and
+    closes on its indent. A block in a function, or a lambda, counts as one too."""
     opened: list[tuple[int, str]] = []
     for number, line in enumerate(lines, 1):
-        indent = line[: len(line) - len(line.lstrip())]
         if re.search(r"\)[^()]*\{$", line) and not re.match(r"\s*(namespace|struct|class|enum|//)", line):
-            opened.append((number, indent))
+            begin = number  # or the line that opens the parentheses
+            while (head := "\n".join(lines[begin - 1 : number])).count(")") > head.count("(") and begin > 1:
+                begin -= 1
+            opened.append((begin, re.match(r"\s*", lines[begin - 1])[0]))
         elif opened and line.startswith(opened[-1][1] + "}"):
             begin, _ = opened.pop()
-            if number - begin + 1 > FUNCTION_LINES_MAX:
-                yield begin, f"a function of {number - begin + 1} lines; {FUNCTION_LINES_MAX} is the most"
+            yield begin, number
+
+
+def check_function_lengths(lines: list[str]):
+    for begin, end in functions(lines):
+        if end - begin + 1 > FUNCTION_LINES_MAX:
+            yield begin, f"a function of {end - begin + 1} lines; {FUNCTION_LINES_MAX} is the most"
+
+
+def readers_of_published() -> set[str]:
+    """The names by which src/ knows a Published<T>::Reader."""
+    declared = re.compile(r"\bPublished\w*(?:<[^;{}()]*>)?::Reader\s*[&*]\s*(\w+)")
+    return {name for path in sources("*.?pp") for name in declared.findall(path.read_text())}
+
+
+def check_published_values(lines: list[str], readers: set[str]):
+    """What a reader's get() returned may be freed while a coroutine is suspended (policy/published.hpp)."""
+    text = LITERAL_OR_COMMENT.sub("", "\n".join(lines))
+    code = text.split("\n")
+    spans = [span for span in functions(lines) if re.search(r"\bco_await\b", "\n".join(code[span[0] - 1 : span[1]]))]
+    for read in re.finditer(r"\b(?:%s)\s*(?:\.|->)\s*get\(\)" % "|".join(sorted(readers)), text):
+        number = text.count("\n", 0, read.start()) + 1
+        if any(begin <= number <= end for begin, end in spans):
+            yield number, "a coroutine reads a published value, which a suspension may free: read it in a plain function"
 
 
 def check_forks(path: pathlib.Path):
@@ -149,11 +174,13 @@ def report(path: pathlib.Path, found) -> int:
 def main() -> int:
     breaches = sum(report(path, check_forks(path)) for path in sources("*.py") if path.is_relative_to(ROOT / "tests"))
     breaches += report(ROOT / "ARCHITECTURE.md", check_table_of_rooms())
+    readers = readers_of_published()
+    assert readers, "the workers read the policy through a Published<T>::Reader& that is declared in src/"
     for path in sources("*.?pp"):
         lines = path.read_text().splitlines()
         checks = list(check_lines(path, lines)) + list(check_includes(path, lines)) + list(check_ranges(lines))
         if path.relative_to(ROOT).parts[0] == "src":
-            checks += list(check_function_lengths(lines))
+            checks += list(check_function_lengths(lines)) + list(check_published_values(lines, readers))
         breaches += report(path, checks)
     print(f"{breaches} breaches of the house rules")
     return 1 if breaches else 0
