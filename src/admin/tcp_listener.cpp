@@ -17,16 +17,12 @@
 namespace mc::admin {
 namespace {
 
+std::string name_of(const SocketAddress& address) {
+  return fmt::format("grpc.addr {}", quote(address.to_string()));
+}
+
 std::unexpected<Error> fail_with_errno(const SocketAddress& address, int error) {
-  const std::string name = fmt::format("grpc.addr {}", quote(address.to_string()));
-  if (error == EADDRINUSE) {
-    return fail(fmt::format("{}: address already in use; `ss -tlnp | grep ':{}'` shows by whom",
-                            name, address.port()));
-  }
-  if (error == EADDRNOTAVAIL) {
-    return fail(name + ": this machine has no such address; `ip address` shows those it has");
-  }
-  return fail(fmt::format("{}: {}", name, std::strerror(error)));
+  return fail(fmt::format("{}: {}", name_of(address), std::strerror(error)));
 }
 
 /// Hands a connection to gRPC; see Acceptor::Handler.
@@ -59,9 +55,7 @@ Result<std::unique_ptr<TcpListener>> TcpListener::open(const SocketAddress& addr
 }
 
 Result<Fd> TcpListener::listen(const SocketAddress& address) {
-  Fd listener = net::open_listener(address, kBacklog);
-  if (!listener) return fail_with_errno(address, errno);
-  return listener;
+  return net::open_alone({.address = address, .name = name_of(address)}, kBacklog);
 }
 
 Result<std::unique_ptr<TcpListener>> TcpListener::adopt(const SocketAddress& address, Fd listener) {

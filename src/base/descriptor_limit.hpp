@@ -6,6 +6,7 @@
 
 #include <cerrno>
 #include <cstdint>
+#include <string_view>
 
 namespace mc {
 
@@ -30,6 +31,10 @@ class OperatorDescriptors {
 
 /// Whether a call failed because the process or the system has no descriptor left.
 inline bool out_of_descriptors(int error) { return error == EMFILE || error == ENFILE; }
+
+/// The remedy then, in a message to the operator.
+inline constexpr std::string_view kRaiseDescriptorLimit =
+    "Raise RLIMIT_NOFILE (systemd: LimitNOFILE=)";
 
 /// The Fd that `open` returns; retried with the operators' descriptors where none was left.
 template <class Open>

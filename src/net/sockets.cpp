@@ -22,6 +22,7 @@
 #include <utility>
 
 #include "base/clock.hpp"
+#include "base/descriptor_limit.hpp"
 #include "net/limits.hpp"
 
 namespace mc::net {
@@ -122,9 +123,8 @@ std::unexpected<Error> cannot_listen(const ListenAddress& where, int code) {
           name, address.port()));
     case EADDRNOTAVAIL:
       remedy =
-          "No interface of this machine has that address; see: ip address. If it comes later, "
-          "write "
-          "freebind = true to the listener";
+          "No interface of this machine has that address; see: ip address. A listener whose "
+          "address comes later needs freebind = true";
       break;
     case EACCES:
       remedy =
@@ -140,7 +140,7 @@ std::unexpected<Error> cannot_listen(const ListenAddress& where, int code) {
       break;
     case EMFILE:
     case ENFILE:
-      remedy = "Raise RLIMIT_NOFILE (systemd: LimitNOFILE=)";
+      remedy = kRaiseDescriptorLimit;
       break;
     default:
       break;
@@ -205,13 +205,10 @@ Result<std::vector<Fd>> adopt_listeners(std::vector<Fd> inherited, const ListenA
   return inherited;
 }
 
-Fd open_listener(const SocketAddress& address, int backlog) {
-  Fd fd = open_bound({.address = address, .name = {}, .freebind = false}, Sharing::kAlone);
-  if (fd && ::listen(fd.get(), backlog) == 0) return fd;
-  const int code = errno;
-  fd.reset();
-  errno = code;
-  return {};
+Result<Fd> open_alone(const ListenAddress& where, int backlog) {
+  Fd fd = open_bound(where, Sharing::kAlone);
+  if (!fd || ::listen(fd.get(), backlog) != 0) return cannot_listen(where, errno);
+  return fd;
 }
 
 Fd open_backend_socket(const SocketAddress& address) {

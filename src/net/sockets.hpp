@@ -42,8 +42,8 @@ Result<std::vector<Fd>> open_listeners(const ListenAddress& where, std::size_t c
 Result<std::vector<Fd>> adopt_listeners(std::vector<Fd> inherited, const ListenAddress& where,
                                         std::size_t count);
 
-/// One socket that listens alone at its address. Nothing, with errno, if it cannot.
-Fd open_listener(const SocketAddress& address, int backlog);
+/// One socket that listens alone at its address.
+Result<Fd> open_alone(const ListenAddress& where, int backlog);
 
 /// An unconnected socket of the address's family, non-blocking; nothing, with errno, if there is
 /// none to be had.

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <utility>
 
+#include "base/descriptor_limit.hpp"
 #include "net/sockets.hpp"
 #include "proxy/limits.hpp"
 #include "proxy/session.hpp"
@@ -65,12 +66,11 @@ void Listener::pause(int error) {
   if (std::exchange(paused_, true)) return;
   context_.counters.accept_paused.add();
   context_.counters.listeners_paused.add();
-  const bool descriptors = error == EMFILE || error == ENFILE;
   context_.log.error(
       "accepting paused",
       {{"listener", context_.settings.listener_names[index_]},
        {"error", std::strerror(error)},
-       {"remedy", descriptors
+       {"remedy", out_of_descriptors(error)
                       ? "raise RLIMIT_NOFILE (systemd: LimitNOFILE=), or set max_connections"
                       : "open connections continue; accepting is retried every 100 ms"}});
 }

@@ -11,6 +11,8 @@
 #include <cstring>
 #include <fstream>
 
+#include "base/descriptor_limit.hpp"
+
 namespace mc::ring {
 
 namespace {
@@ -150,8 +152,7 @@ Error explain(const SetupError& error, const HostProbe& machine) {
       return {explain_memory(error, machine)};
     case EMFILE:
     case ENFILE:
-      return {because(error, "no file descriptor is left for it",
-                      "Raise RLIMIT_NOFILE (systemd: LimitNOFILE=)")};
+      return {because(error, "no file descriptor is left for it", kRaiseDescriptorLimit)};
     default:
       return {because(
           error, "the kernel refuses the set-up",

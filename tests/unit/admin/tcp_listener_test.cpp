@@ -103,8 +103,8 @@ TEST_CASE("all of IPv6 is all of IPv4 too, and one address is that one") {
 TEST_CASE("a port that another has is an error with the way to find out who") {
   const auto first = open("127.0.0.1:0");
   CHECK(open_error(first->address()) ==
-        fmt::format("grpc.addr \"127.0.0.1:{0}\": address already in use; `ss -tlnp | grep "
-                    "':{0}'` shows by whom",
+        fmt::format("listen grpc.addr \"127.0.0.1:{0}\": address already in use. Another process "
+                    "holds the port; see which with: ss -tlnp | grep ':{0}'",
                     first->address().port()));
   SECTION("and even one that would share it") {
     Fd sharing(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
@@ -119,8 +119,9 @@ TEST_CASE("a port that another has is an error with the way to find out who") {
 
 TEST_CASE("an address of another machine is an error with the way to see one's own") {
   CHECK(open_error(address_of("192.0.2.1:9090")) ==
-        "grpc.addr \"192.0.2.1:9090\": this machine has no such address; `ip address` shows those "
-        "it has");
+        "listen grpc.addr \"192.0.2.1:9090\": Cannot assign requested address. No interface of "
+        "this machine has that address; see: ip address. A listener whose address comes later "
+        "needs freebind = true");
 }
 
 TEST_CASE("a port whose connections have not all ended can be listened at again") {
