@@ -17,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/ascii.hpp"
 #include "base/quote.hpp"
 #include "store/limits.hpp"
 
@@ -26,8 +27,6 @@ namespace {
 using std::chrono::system_clock;
 
 constexpr std::string_view kPattern = "mc-proxy-00000000-000000.db";  // 0: a digit
-
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
 int number(std::string_view digits) {
   int value = 0;
