@@ -43,8 +43,9 @@ def test_up_is_up_and_down_is_down_wherever_bytes_are_told(metered: MeteredProxy
     watch = enter(proxy.admin.watch(kinds=["EVENT_KIND_CONNECTION_CLOSED"]))
     screen = enter(Terminal([binary(), "top", "-c", proxy.config], columns=120))
     screen.wait("connections 0")
-    # Only down can be so many in a second. The rate is on the screen for one second, so it is watched from before the bytes.
-    many, pages = r" +\d{3,}(\.\d+)? [kK]i?B/s", []
+    # Only down can be so many in the time between two samples, which is a second, or some on a busy machine. The rate is on
+    # the screen for as long, so it is watched from before the bytes.
+    many, pages = r" +\d{2,}(\.\d+)? [kK]i?B/s", []
     watcher = enter(ThreadPoolExecutor(1))
     rate_shown = watcher.submit(screen.wait, lambda text: pages.append(text) or re.search(f"down{many}", text) is not None)
     with proxy.connect() as client:
