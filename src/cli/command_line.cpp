@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdint>
 #include <cstdio>
 #include <cstring>
 #include <memory>
@@ -146,6 +147,11 @@ int CommandLine::print_help(const std::vector<std::string>& words) const {
   const auto formatter = command->get_formatter();
   std::fputs(formatter->make_help(command, path, CLI::AppFormatMode::Normal).c_str(), stdout);
   return kDone;
+}
+
+CLI::Option* add_choice(CLI::App& command, const char* flags, std::optional<bool>& into,
+                        const char* help) {
+  return command.add_flag_function(flags, [&into](std::int64_t count) { into = count > 0; }, help);
 }
 
 }  // namespace mc::cli

@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -51,5 +52,10 @@ class CommandLine {
   Run command_;  // what the words have chosen
   ClientOptions client_;
 };
+
+/// Gives a command a flag and its opposite: "--cut,!--no-cut". Neither of them leaves `into` empty;
+/// CLI11's own add_flag() sets an optional to false then (2.1).
+CLI::Option* add_choice(CLI::App& command, const char* flags, std::optional<bool>& into,
+                        const char* help);
 
 }  // namespace mc::cli

@@ -147,8 +147,8 @@ void add_firewall(CommandLine& line) {
                                   return add_rules(options, words->values, words->cut);
                                 }));
   add.add_option("value", words->values, "Such as 203.0.113.50, 198.51.100.0/24 or RU")->required();
-  add.add_flag("--cut,!--no-cut", words->cut,
-               "Whether matching open connections are reset too; default: as configured");
+  add_choice(add, "--cut,!--no-cut", words->cut,
+             "Whether matching open connections are reset too; default: as configured");
 
   CLI::App& remove = line.with_server(line.add(
       firewall, "remove", "Remove rules",

@@ -6,6 +6,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -125,6 +126,20 @@ TEST_CASE("a missing or misspelt command is answered with those that there are")
   CHECK(
       line.error.starts_with("mc-proxy routes: there is no command \"ad\"; did you mean \"add\"?"));
   CHECK(line.ran.empty());
+}
+
+TEST_CASE("a flag that has an opposite is empty where neither is given") {
+  const auto read = [](std::vector<const char*> words) {
+    std::optional<bool> cut;
+    CLI::App app;
+    add_choice(app, "--cut,!--no-cut", cut, "Whether to cut");
+    words.insert(words.begin(), "program");
+    app.parse(static_cast<int>(words.size()), const_cast<char**>(words.data()));
+    return cut;
+  };
+  CHECK_FALSE(read({}).has_value());
+  CHECK(read({"--cut"}) == true);
+  CHECK(read({"--no-cut"}) == false);
 }
 
 TEST_CASE("complaints are lines of their own, and of their priority under systemd") {
