@@ -8,10 +8,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
-#include <span>
 #include <utility>
-
-#include "ring/restriction.hpp"
 
 namespace mc::ring {
 
@@ -24,16 +21,15 @@ constexpr unsigned kSetupFlags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER
                                  IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CQSIZE |
                                  IORING_SETUP_CLAMP | IORING_SETUP_R_DISABLED;
 
-int set_up_ring(io_uring& ring) {
-  int result = 0;
-  for (unsigned entries = kCompletionEntries; entries >= kCompletionEntriesMin; entries /= 2) {
+int set_up_ring(io_uring& ring, const LoopOptions& options) {
+  unsigned entries = options.completion_entries;
+  for (;; entries /= 2) {
     io_uring_params params{};
     params.flags = kSetupFlags;
     params.cq_entries = entries;
-    result = io_uring_queue_init_params(kSubmissionEntries, &ring, &params);
-    if (result != -ENOMEM) return result;
+    const int result = io_uring_queue_init_params(options.submission_entries, &ring, &params);
+    if (result != -ENOMEM || entries / 2 < kCompletionEntriesMin) return result;
   }
-  return result;
 }
 
 // liburing 2.3 declares functions for these two but does not export them.
@@ -44,9 +40,9 @@ int register_with(const io_uring& ring, unsigned what, std::span<io_uring_restri
 }
 
 // Cannot be undone; a ring that cannot be restricted is not used.
-int restrict_ring(io_uring& ring) {
+int restrict_ring(io_uring& ring, std::span<const int> operations) {
   std::vector<io_uring_restriction> allowed;
-  for (const int operation : kOperations) {
+  for (const int operation : operations) {
     auto& one = allowed.emplace_back();
     one.opcode = IORING_RESTRICTION_SQE_OP;
     one.sqe_op = static_cast<std::uint8_t>(operation);
@@ -84,12 +80,12 @@ class Loop::Wakeup final : public Operation {
   std::uint64_t count_ = 0;
 };
 
-std::expected<std::unique_ptr<Loop>, SetupError> Loop::create() {
+std::expected<std::unique_ptr<Loop>, SetupError> Loop::create(const LoopOptions& options) {
   io_uring ring{};
-  if (const int result = set_up_ring(ring); result < 0) {
+  if (const int result = set_up_ring(ring, options); result < 0) {
     return std::unexpected(SetupError{-result, "io_uring_setup"});
   }
-  if (const int result = restrict_ring(ring); result < 0) {
+  if (const int result = restrict_ring(ring, options.operations); result < 0) {
     io_uring_queue_exit(&ring);
     return std::unexpected(SetupError{-result, "io_uring_register"});
   }

@@ -14,11 +14,13 @@
 #include <cstdint>
 #include <expected>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "base/assert.hpp"
 #include "base/fd.hpp"
 #include "ring/limits.hpp"
+#include "ring/restriction.hpp"
 #include "ring/setup_error.hpp"
 #include "ring/timer_wheel.hpp"
 
@@ -56,12 +58,20 @@ class Operation {
   bool in_flight_ = false;
 };
 
+/// What a ring is made for. Without changes: the work of a worker.
+struct LoopOptions {
+  /// All that it may ever do (IORING_OP_*); IORING_OP_READ is among them.
+  std::span<const int> operations = kOperations;
+  unsigned submission_entries = kSubmissionEntries;
+  unsigned completion_entries = kCompletionEntries;
+};
+
 /// The ring of one thread. Everything but wake() belongs to the thread that made it.
 class Loop {
  public:
   /// Makes the ring; on the thread that will turn it (IORING_SETUP_SINGLE_ISSUER binds it to the
   /// submitter).
-  static std::expected<std::unique_ptr<Loop>, SetupError> create();
+  static std::expected<std::unique_ptr<Loop>, SetupError> create(const LoopOptions& options = {});
   Loop(const Loop&) = delete;
   Loop& operator=(const Loop&) = delete;
   ~Loop();

@@ -72,6 +72,22 @@ class Connect final : public Awaitable {
   const SocketAddress& address_;
 };
 
+/// recv(2) into `buffer`, which must outlive the operation. Returns the number of bytes, 0 at the
+/// end of the stream, or -errno: ECONNRESET, ETIMEDOUT, EHOSTUNREACH, ECANCELED are to be expected.
+class Receive final : public Awaitable {
+ public:
+  Receive(Loop& loop, int fd, std::span<std::uint8_t> buffer)
+      : Awaitable(loop), fd_(fd), buffer_(buffer) {}
+
+ private:
+  void prepare(io_uring_sqe* sqe) const override {
+    io_uring_prep_recv(sqe, fd_, buffer_.data(), buffer_.size(), 0);
+  }
+
+  int fd_;
+  std::span<std::uint8_t> buffer_;
+};
+
 /// Whether a Peek returns the bytes queued now, or first waits for the socket to poll readable,
 /// which honours SO_RCVLOWAT (a plain receive does not).
 enum class PeekMode : std::uint8_t { kAtOnce, kWhenReadable };

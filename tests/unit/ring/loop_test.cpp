@@ -52,6 +52,12 @@ Detached open_file(Loop& loop, std::optional<int>& answer) {
   answer = result;
 }
 
+Detached receive_nothing(Loop& loop, std::optional<int>& answer) {
+  Receive receive(loop, -1, {});
+  const int result = co_await receive;
+  answer = result;
+}
+
 Detached nop_once(Loop& loop, int& done) {
   Nop nop(loop);
   const int result = co_await nop;
@@ -152,6 +158,18 @@ TEST_CASE("an event remembers one notification for whoever comes late, and wakes
   event.notify();
   event.notify();  // the waiter is on its way: remembered for its next wait
   turn_until(*loop, [&] { return woken == 3; });
+}
+
+TEST_CASE("a ring that is made for less refuses the rest of what a worker does") {
+  constexpr int kReads[] = {IORING_OP_READ, IORING_OP_ASYNC_CANCEL};
+  auto made =
+      Loop::create({.operations = kReads, .submission_entries = 8, .completion_entries = 16});
+  REQUIRE(made.has_value());
+  const auto loop = *std::move(made);
+  std::optional<int> answer;
+  receive_nothing(*loop, answer);
+  turn_until(*loop, [&] { return answer.has_value(); });
+  CHECK(*answer == -EACCES);
 }
 
 TEST_CASE("a ring refuses what the proxy does not do with it") {

@@ -7,12 +7,14 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "base/fd.hpp"
+#include "net/sockets.hpp"
 #include "ring/task.hpp"
 #include "support/catch.hpp"
 #include "unit/net/loopback.hpp"
@@ -69,6 +71,13 @@ Detached peek(Loop& loop, const Fd& fd, BufferGroup& buffers, PeekMode mode,
   result = co_await peek;
   const auto bytes = peek.bytes();
   seen.emplace_back(bytes.begin(), bytes.end());
+}
+
+Detached receive(Loop& loop, const Fd& fd, std::string& bytes, int& result) {
+  std::array<std::uint8_t, 64> buffer;
+  Receive receive(loop, fd.get(), buffer);
+  result = co_await receive;
+  if (result > 0) bytes.assign(buffer.begin(), buffer.begin() + result);
 }
 
 Detached connect_to(Loop& loop, const Fd& fd, const SocketAddress& address, Connect** operation,
@@ -175,6 +184,30 @@ TEST_CASE("a group that runs dry says ENOBUFS, and its buffers come back") {
     turn_until(*loop, [&] { return result != kUnanswered; });
     CHECK(result == 1);
   }
+}
+
+TEST_CASE("receive takes bytes out of the socket, and answers their number, the end or the reset") {
+  const auto loop = make_loop();
+  const Pair pair = tcp_pair();
+  std::string bytes;
+  int result = kUnanswered;
+  receive(*loop, pair.ours, bytes, result);
+  send_text(pair.peer, "hello");
+  turn_until(*loop, [&] { return result != kUnanswered; });
+  CHECK(bytes == "hello");
+  REQUIRE(::shutdown(pair.peer.get(), SHUT_WR) == 0);
+  result = kUnanswered;
+  receive(*loop, pair.ours, bytes, result);
+  turn_until(*loop, [&] { return result != kUnanswered; });
+  CHECK(result == 0);
+
+  Pair other = tcp_pair();
+  net::reset_on_close(other.peer.get());
+  other.peer.reset();
+  result = kUnanswered;
+  receive(*loop, other.ours, bytes, result);
+  turn_until(*loop, [&] { return result != kUnanswered; });
+  CHECK(result == -ECONNRESET);
 }
 
 TEST_CASE("connect answers success, refusal and cancellation") {
