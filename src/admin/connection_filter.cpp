@@ -9,19 +9,21 @@
 #include <utility>
 
 #include "base/quote.hpp"
+#include "policy/pool.hpp"
 #include "policy/route.hpp"
 
 namespace mc::admin {
 namespace {
 
-using Words = std::array<std::pair<std::string_view, const std::string*>, 5>;
+using Words = std::array<std::pair<std::string_view, const std::string*>, 6>;
 
 Words words(const ConnectionFilterText& text) {
   return {{{"id", &text.id},
            {"listener", &text.listener},
            {"sni", &text.sni},
            {"source", &text.source},
-           {"backend", &text.backend}}};
+           {"backend", &text.backend},
+           {"pool", &text.pool}}};
 }
 
 Result<IpPrefix> parse_source(const std::string& text) {
@@ -74,6 +76,7 @@ control::Outcome<traffic::ConnectionFilter> read_filter(const ConnectionFilterTe
   read("source", text.source, parse_source, filter.source);
   read("backend", text.backend, policy::parse_backend, filter.backend);
   read("id", text.id, parse_id, filter.id);
+  read("pool", text.pool, policy::parse_pool_name, filter.pool);
   if (!refusal.violations.empty()) return std::unexpected(std::move(refusal));
   // A session stores its backend's interface by number, or by name if there was no number.
   const auto resolved = filter.backend.has_value() ? filter.backend->resolve() : std::nullopt;

@@ -17,6 +17,7 @@ struct ConnectionFilterText {
   std::string source;    // an address or a block
   std::string backend;
   std::string id;
+  std::string pool;  // a name, of an existing pool or not
 
   [[nodiscard]] bool empty() const;
   /// For the log: "listener=:443 sni=*.example.com", or "all".

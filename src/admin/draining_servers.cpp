@@ -131,6 +131,34 @@ std::vector<lifecycle::DrainingPlace> DrainingServers::that_reply() const {
   return replying;
 }
 
+namespace {
+
+// A server from before there were pools ignores that part of a filter, and has no such connections.
+void keep_pool(const std::string& pool, api::ListConnectionsResponse& message) {
+  if (pool.empty()) return;
+  auto& rows = *message.mutable_connections();
+  const auto begin_others = std::remove_if(
+      rows.begin(), rows.end(), [&pool](const api::Connection& one) { return one.pool() != pool; });
+  rows.erase(begin_others, rows.end());
+}
+
+// Whether it may be asked to close by the filter: such a server would close connections of no pool.
+bool minds_pool(AdminStub::Stub& stub, const api::ConnectionFilter& filter) {
+  if (filter.pool().empty()) return true;
+  grpc::ClientContext context;
+  set_deadline(context, kListingWaitMax);
+  api::ListConnectionsRequest request;
+  *request.mutable_filter() = filter;
+  const auto reader = stub.ListConnections(&context, request);
+  api::ListConnectionsResponse first;
+  const bool has_found = reader->Read(&first) && first.connections_size() > 0;
+  context.TryCancel();
+  static_cast<void>(reader->Finish());
+  return has_found && first.connections(0).pool() == filter.pool();
+}
+
+}  // namespace
+
 void DrainingServers::list(const api::ListConnectionsRequest& request, const Take& take) const {
   for (const Place& place : that_reply()) {
     const auto filter = filter_for(place, request.filter());
@@ -147,6 +175,7 @@ void DrainingServers::list(const api::ListConnectionsRequest& request, const Tak
     const auto reader = stub->ListConnections(&context, own);
     api::ListConnectionsResponse message;
     while (reader->Read(&message)) {
+      keep_pool(request.filter().pool(), message);
       for (int i = 0; i < message.connections_size(); ++i) {
         api::Connection& one = *message.mutable_connections(i);
         one.set_id(prefix_of(place) + one.id());
@@ -168,13 +197,14 @@ std::uint64_t DrainingServers::close(const api::CloseConnectionsRequest& request
   const auto close = [&](const Place& place, const std::shared_ptr<grpc::Channel>& channel) {
     const auto filter = filter_for(place, request.filter());
     if (!filter.has_value()) return grpc::Status::OK;
+    const auto stub = AdminStub::NewStub(channel);
+    if (!minds_pool(*stub, *filter)) return grpc::Status::OK;
     grpc::ClientContext context;
     set_deadline(context, kDrainingCloseMax);
     api::CloseConnectionsRequest own = request;
     *own.mutable_filter() = *filter;
     api::CloseConnectionsResponse response;
-    const grpc::Status status =
-        AdminStub::NewStub(channel)->CloseConnections(&context, own, &response);
+    const grpc::Status status = stub->CloseConnections(&context, own, &response);
     closed += response.closed();
     return failed(status) ? status : grpc::Status::OK;
   };

@@ -13,6 +13,7 @@
 
 #include "admin/limits.hpp"
 #include "admin/translate.hpp"
+#include "admin/translate_pool.hpp"
 
 namespace mc::admin {
 
@@ -26,6 +27,7 @@ constexpr std::array<std::pair<api::EventKind, traffic::EventKind>, traffic::kEv
         {api::EVENT_KIND_CONNECTION_REFUSED, traffic::EventKind::kRefused},
         {api::EVENT_KIND_CONNECTION_OPENED, traffic::EventKind::kOpened},
         {api::EVENT_KIND_CONNECTION_CLOSED, traffic::EventKind::kClosed},
+        {api::EVENT_KIND_BACKEND_HEALTH_CHANGED, traffic::EventKind::kBackendHealth},
     }};
 
 // Longer times mean the same, and this one can be subtracted from the time of day.
@@ -63,6 +65,14 @@ void fill(const traffic::Event& event, const control::Listeners& listeners,
       failed.set_reason(reason);
       failed.set_error(traffic::dial_error_text(
           event.dial_error, event.connection.backend.value_or(BackendAddress())));
+      break;
+    }
+    case traffic::EventKind::kBackendHealth: {
+      auto& changed = *message.mutable_backend_health_changed();
+      changed.set_pool(event.connection.pool);
+      changed.set_address(event.connection.backend.value_or(BackendAddress()).to_string());
+      changed.set_health(to_api(event.health, event.is_ejected));
+      changed.set_reason(event.why);
       break;
     }
   }

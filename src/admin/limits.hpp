@@ -54,6 +54,15 @@ inline constexpr std::size_t kCallBytesMax = 4 * std::size_t{rpc::kMessageBytesM
 inline constexpr std::size_t kRoutesPerPageMax = 10'000;
 inline constexpr std::size_t kRulesPerPageMax = 50'000;
 
+/// Pools on one page, and the bytes of their messages after which it ends. The largest pool, of
+/// 1,024 backends, has some 300 KB, so a page fits into those 4 MiB in any case.
+inline constexpr std::size_t kPoolsPerPageMax = 1'000;
+inline constexpr std::size_t kPoolPageBytes = 1024 * 1024;
+
+/// Backends that the status names because they are unavailable: as many as a person reads. The
+/// status has the number of all, and the listing of pools has each.
+inline constexpr std::size_t kUnavailableShownMax = 100;
+
 /// Concurrent snapshots: each is a second copy of the database on disk, and uses a thread while its
 /// client reads.
 inline constexpr std::size_t kSnapshotsMax = 4;

@@ -1,13 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "admin/overview.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <iterator>
 #include <span>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "admin/limits.hpp"
 #include "admin/translate.hpp"
+#include "admin/translate_pool.hpp"
+#include "base/quote.hpp"
+#include "base/spelling.hpp"
 #include "traffic/reason.hpp"
 
 namespace mc::admin {
@@ -34,8 +41,8 @@ void fill_busiest(const policy::RouteTable& table, std::size_t most, api::Listen
   std::vector<Busy> routes;
   routes.reserve(table.size());
   table.for_each([&routes](const policy::LiveRoute& route) {
-    routes.push_back({route.state->active.load(std::memory_order_relaxed),
-                      route.state->connections.load(std::memory_order_relaxed), &route});
+    routes.push_back({route.counts->active.load(std::memory_order_relaxed),
+                      route.counts->connections.load(std::memory_order_relaxed), &route});
   });
   const auto shown = static_cast<std::ptrdiff_t>(std::min(most, routes.size()));
   std::ranges::partial_sort(routes, routes.begin() + shown,
@@ -45,10 +52,10 @@ void fill_busiest(const policy::RouteTable& table, std::size_t most, api::Listen
     to_api(busy.route->spec, *told.mutable_route());
     told.set_active_connections(busy.active);
     told.set_total_connections(busy.connections);
-    const policy::BackendState& backend = *busy.route->state;
-    told.set_dial_failures(backend.dial_failures.load(std::memory_order_relaxed));
-    told.set_bytes_up(backend.bytes_up.load(std::memory_order_relaxed));
-    told.set_bytes_down(backend.bytes_down.load(std::memory_order_relaxed));
+    const policy::ConnectionCounts& counts = *busy.route->counts;
+    told.set_dial_failures(counts.dial_failures.load(std::memory_order_relaxed));
+    told.set_bytes_up(counts.bytes_up.load(std::memory_order_relaxed));
+    told.set_bytes_down(counts.bytes_down.load(std::memory_order_relaxed));
   }
 }
 
@@ -76,6 +83,38 @@ void add_draining(const std::vector<DrainingServers::Server>& servers,
     told.set_active_connections(server.status->active_connections());
     add_active(*server.status, status);
   }
+}
+
+// Whether it gets no new connections now, or is down.
+bool is_unavailable(const policy::LiveBackend& backend, Instant now) {
+  return backend.spec.state != policy::AdminState::kReady || !backend.state->is_alive(now);
+}
+
+void fill_backends(const policy::LivePools& pools, api::GetStatusResponse& out) {
+  const Moment at;
+  std::size_t backends = 0;
+  std::uint32_t unavailable = 0;
+  for (const auto& [name, pool] : pools) {
+    backends += pool->backends().size();
+    for (const policy::LiveBackend& backend : pool->backends()) {
+      if (!is_unavailable(backend, at.now)) continue;
+      if (++unavailable > kUnavailableShownMax) continue;
+      to_api(*pool, backend, at, *out.add_unavailable_backends());
+    }
+  }
+  out.set_pool_count(static_cast<std::uint32_t>(pools.size()));
+  out.set_backend_count(static_cast<std::uint32_t>(backends));
+  out.set_unavailable_backend_count(unavailable);
+}
+
+control::Refusal no_pool(const policy::LivePools& pools, std::string_view name) {
+  std::vector<std::string_view> known;
+  known.reserve(pools.size());
+  for (const auto& [one, pool] : pools) known.push_back(one);
+  const std::string_view meant = closest(name, known);
+  std::string message = fmt::format("there is no pool {}", quote(name));
+  if (!meant.empty()) message += fmt::format("; did you mean {}?", quote(meant));
+  return {.kind = control::RefusalKind::kNotFound, .message = std::move(message)};
 }
 
 bool has_listener(const DrainingServers& draining, const std::string& name) {
@@ -122,9 +161,38 @@ void Overview::status(std::size_t routes_max, api::GetStatusResponse& out) const
   }
   if (const auto& geoip = state->firewall.geoip()) to_api(*geoip, *out.mutable_geoip());
   out.set_state(state_of(control_, traffic_));
+  fill_backends(*state->pools, out);
   const std::vector<std::string> warnings = control_.warnings().texts();
   out.mutable_warnings()->Add(warnings.begin(), warnings.end());
   if (draining_ != nullptr) add_draining(draining_->look(), out);
+}
+
+control::Outcome<void> Overview::pools(const api::ListPoolsRequest& request,
+                                       api::ListPoolsResponse& out) const {
+  const auto state = control_.state();
+  const policy::LivePools& pools = *state->pools;
+  const Moment at;
+  out.set_revision(state->revision);
+  if (!request.name().empty()) {
+    const auto found = pools.find(request.name());
+    if (found == pools.end()) return std::unexpected(no_pool(pools, request.name()));
+    to_api(*found->second, at, *out.add_pools());
+    return {};
+  }
+  const std::size_t most = request.page_size() == 0
+                               ? kPoolsPerPageMax
+                               : std::min<std::size_t>(request.page_size(), kPoolsPerPageMax);
+  // A token is the name of the last pool shown, so every text is one.
+  auto next = pools.upper_bound(request.page_token());
+  std::size_t bytes = 0;
+  for (std::size_t shown = 0; next != pools.end() && shown < most; ++next, ++shown) {
+    if (bytes >= kPoolPageBytes) break;
+    api::PoolStatus& told = *out.add_pools();
+    to_api(*next->second, at, told);
+    bytes += told.ByteSizeLong();
+  }
+  if (next != pools.end()) out.set_next_page_token(std::prev(next)->first);
+  return {};
 }
 
 control::Outcome<Overview::Choice> Overview::choose(const ConnectionFilterText& text) const {

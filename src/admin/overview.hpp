@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// The status, listings and closing of connections, for the server and those that drain beside it.
-// In the messages of the API, so that all views agree. Any thread, several at once.
+// The status, the pools, listings and closing of connections, for the server and those that drain
+// beside it. In the messages of the API, so that all views agree. Any thread, several at once.
 
 #include <mc_proxy/v1/admin.pb.h>
 
@@ -27,6 +27,10 @@ class Overview {
 
   /// With the busiest routes of each listener, at most `routes_max`.
   void status(std::size_t routes_max, mc_proxy::v1::GetStatusResponse& out) const;
+
+  /// Pools with the state of their backends, by name: one page, or one pool.
+  [[nodiscard]] control::Outcome<void> pools(const mc_proxy::v1::ListPoolsRequest& request,
+                                             mc_proxy::v1::ListPoolsResponse& out) const;
 
   /// The connections that a filter selects.
   struct Choice {

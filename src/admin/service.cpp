@@ -17,6 +17,7 @@
 
 #include "admin/limits.hpp"
 #include "admin/translate.hpp"
+#include "admin/translate_pool.hpp"
 #include "base/fd.hpp"
 #include "base/quote.hpp"
 #include "control/limits.hpp"
@@ -73,6 +74,10 @@ grpc::Status unknown_token(const std::string& token) {
   return invalid_argument("page_token", quote(token) +
                                             ": not a next_page_token of this listing; leave it out "
                                             "to begin with the first page");
+}
+
+grpc::Status refuse_unknown(const std::string& message, const UnknownValue& unknown) {
+  return invalid_argument(message + unknown.field, unknown.description);
 }
 
 // One of a few places, released at the end.
@@ -309,13 +314,65 @@ grpc::Status Service::RemoveFirewallRule(grpc::ServerContext* context,
                    options(*context, *request, "remove_firewall_rule"), *response);
 }
 
+// ---- pools
+
+grpc::Status Service::ListPools(grpc::ServerContext*, const api::ListPoolsRequest* request,
+                                api::ListPoolsResponse* response) {
+  const auto listed = overview_.pools(*request, *response);
+  return listed.has_value() ? grpc::Status::OK : to_status(listed.error(), path_in_single);
+}
+
+grpc::Status Service::AddPool(grpc::ServerContext* context, const api::AddPoolRequest* request,
+                              api::AddPoolResponse* response) {
+  if (const auto unknown = find_unknown(request->pool())) return refuse_unknown("pool.", *unknown);
+  return apply_one(control::AddPool{to_control(request->pool())},
+                   options(*context, *request, "add_pool"), *response);
+}
+
+grpc::Status Service::RemovePool(grpc::ServerContext* context,
+                                 const api::RemovePoolRequest* request,
+                                 api::RemovePoolResponse* response) {
+  return apply_one(control::RemovePool{request->name()}, options(*context, *request, "remove_pool"),
+                   *response);
+}
+
+grpc::Status Service::SetBackendState(grpc::ServerContext* context,
+                                      const api::SetBackendStateRequest* request,
+                                      api::SetBackendStateResponse* response) {
+  const auto state = to_state(request->state());
+  if (const auto unknown = find_unknown(request->state())) return refuse_unknown("", *unknown);
+  const control::SetBackendState change{request->pool(), request->address(), *state};
+  const auto options = this->options(*context, *request, "set_backend_state");
+  if (!request->close_sessions()) return apply_one(change, options, *response);
+  // Before the change: a call that is refused for its second half has done nothing.
+  const Permit permit(connection_calls_);
+  if (permit.others() >= kConnectionCallsMax) return too_many_connection_calls();
+  if (grpc::Status made = apply_one(change, options, *response); !made.ok()) return made;
+  api::CloseConnectionsRequest theirs;
+  theirs.mutable_filter()->set_pool(request->pool());
+  theirs.mutable_filter()->set_backend(request->address());
+  const ConnectionFilterText text = to_control(theirs.filter());
+  const auto chosen = overview_.choose(text);
+  // Cannot be: the change has read both fields.
+  if (!chosen.has_value()) return to_status(chosen.error(), path_in_single);
+  response->set_closed(close_connections(*context, theirs, *chosen, text));
+  return grpc::Status::OK;
+}
+
+// ---- batches
+
 grpc::Status Service::ApplyChanges(grpc::ServerContext* context,
                                    const api::ApplyChangesRequest* request,
                                    api::ApplyChangesResponse* response) {
   if (request->changes_size() > kItemsMax) return too_many(request->changes_size(), "changes");
   std::vector<control::Change> changes;
   changes.reserve(static_cast<std::size_t>(request->changes_size()));
-  for (const api::Change& change : request->changes()) changes.push_back(to_control(change));
+  for (const api::Change& change : request->changes()) {
+    if (const auto unknown = find_unknown(change)) {
+      return refuse_unknown(fmt::format("changes[{}].", changes.size()), *unknown);
+    }
+    changes.push_back(to_control(change));
+  }
   const auto applied = control_.apply(changes, options(*context, *request, "apply_changes"));
   if (!applied.has_value()) return to_status(applied.error(), path_in(*request));
   response->set_revision(applied->revision);
@@ -400,14 +457,21 @@ grpc::Status Service::CloseConnections(grpc::ServerContext* context,
   if (!chosen.has_value()) return to_status(chosen.error(), path_in_filter);
   const Permit permit(connection_calls_);
   if (permit.others() >= kConnectionCallsMax) return too_many_connection_calls();
-  const auto wanted = [context] { return !context->IsCancelled(); };
-  const auto closed = overview_.close(*request, *chosen, wanted);
-  if (!request->dry_run() && chosen->own.has_value()) {
-    log_.info("connections closed",
-              {{"filter", text.describe()}, {"closed", closed.own}, {"by", who(*context)}});
-  }
-  response->set_closed(closed.own + closed.of_draining);
+  response->set_closed(close_connections(*context, *request, *chosen, text));
   return grpc::Status::OK;
+}
+
+std::uint64_t Service::close_connections(const grpc::ServerContext& context,
+                                         const api::CloseConnectionsRequest& request,
+                                         const Overview::Choice& chosen,
+                                         const ConnectionFilterText& text) {
+  const auto wanted = [&context] { return !context.IsCancelled(); };
+  const auto closed = overview_.close(request, chosen, wanted);
+  if (!request.dry_run() && chosen.own.has_value()) {
+    log_.info("connections closed",
+              {{"filter", text.describe()}, {"closed", closed.own}, {"by", who(context)}});
+  }
+  return closed.own + closed.of_draining;
 }
 
 // ---- events

@@ -54,6 +54,17 @@ class Service final : public mc_proxy::v1::ProxyAdminService::Service {
   grpc::Status RemoveFirewallRule(grpc::ServerContext* context,
                                   const mc_proxy::v1::RemoveFirewallRuleRequest* request,
                                   mc_proxy::v1::RemoveFirewallRuleResponse* response) override;
+  grpc::Status ListPools(grpc::ServerContext* context,
+                         const mc_proxy::v1::ListPoolsRequest* request,
+                         mc_proxy::v1::ListPoolsResponse* response) override;
+  grpc::Status AddPool(grpc::ServerContext* context, const mc_proxy::v1::AddPoolRequest* request,
+                       mc_proxy::v1::AddPoolResponse* response) override;
+  grpc::Status RemovePool(grpc::ServerContext* context,
+                          const mc_proxy::v1::RemovePoolRequest* request,
+                          mc_proxy::v1::RemovePoolResponse* response) override;
+  grpc::Status SetBackendState(grpc::ServerContext* context,
+                               const mc_proxy::v1::SetBackendStateRequest* request,
+                               mc_proxy::v1::SetBackendStateResponse* response) override;
   grpc::Status ApplyChanges(grpc::ServerContext* context,
                             const mc_proxy::v1::ApplyChangesRequest* request,
                             mc_proxy::v1::ApplyChangesResponse* response) override;
@@ -97,6 +108,10 @@ class Service final : public mc_proxy::v1::ProxyAdminService::Service {
   template <class Response>
   grpc::Status apply_one(control::Change change, const control::ChangeOptions& options,
                          Response& response);
+  /// Closes the open connections that `chosen` selects. Returns how many; logs it with `text`.
+  std::uint64_t close_connections(const grpc::ServerContext& context,
+                                  const mc_proxy::v1::CloseConnectionsRequest& request,
+                                  const Overview::Choice& chosen, const ConnectionFilterText& text);
 
   control::Control& control_;
   traffic::LiveTraffic& traffic_;

@@ -8,6 +8,8 @@
 #include <string_view>
 #include <utility>
 
+#include "admin/translate_pool.hpp"
+
 namespace mc::admin {
 
 namespace api = mc_proxy::v1;
@@ -107,7 +109,7 @@ grpc::Status with_details(const std::string& message, const google::rpc::BadRequ
 }  // namespace
 
 policy::RouteText to_control(const api::Route& route) {
-  return {.hostname = route.hostname(), .backend = route.backend()};
+  return {.hostname = route.hostname(), .backend = route.backend(), .pool = route.pool()};
 }
 
 control::RuleText to_control(const api::FirewallRule& rule) {
@@ -131,16 +133,16 @@ control::Change to_control(const api::Change& change) {
       return control::PutRule{to_control(change.put_firewall_rule())};
     case api::Change::kRemoveFirewallRule:
       return control::RemoveRule{to_control(change.remove_firewall_rule())};
-    case api::Change::CHANGE_NOT_SET:
-      break;
+    default:
+      return to_pool_change(change);
   }
-  return std::monostate{};
 }
 
 void to_api(const policy::Route& route, api::Route& out) {
   const policy::RouteText text = to_text(route);
   out.set_hostname(text.hostname);
   out.set_backend(text.backend);
+  out.set_pool(text.pool);
 }
 
 void to_api(const control::Rule& rule, api::FirewallRule& out) {
@@ -154,11 +156,14 @@ void to_api(const control::Applied& applied, api::ChangeSummary& out) {
   out.set_routes_removed(applied.routes_removed);
   out.set_firewall_rules_added(applied.rules_added);
   out.set_firewall_rules_removed(applied.rules_removed);
+  out.set_pools_added(applied.pools_added);
+  out.set_pools_changed(applied.pools_changed);
+  out.set_pools_removed(applied.pools_removed);
 }
 
 void to_api(const control::Effect& effect, api::ChangeEffect& out) {
   out.set_result(to_api(effect.result));
-  if (effect.previous.has_value()) out.set_previous_backend(to_text(*effect.previous).backend);
+  if (effect.previous.has_value()) out.set_previous_backend(target_of(*effect.previous));
 }
 
 void to_api(const policy::GeoIp& geoip, api::GeoIPStatus& out) {
@@ -208,6 +213,8 @@ void to_api(const traffic::Connection& connection, const control::Listeners& lis
   *out.mutable_idle() = to_duration(connection.idle);
   out.set_bytes_up(connection.bytes_up);
   out.set_bytes_down(connection.bytes_down);
+  out.set_pool(connection.pool);
+  out.set_tries(connection.tries);
 }
 
 ConnectionFilterText to_control(const api::ConnectionFilter& filter) {
@@ -215,7 +222,8 @@ ConnectionFilterText to_control(const api::ConnectionFilter& filter) {
           .sni = filter.sni(),
           .source = filter.source(),
           .backend = filter.backend(),
-          .id = filter.id()};
+          .id = filter.id(),
+          .pool = filter.pool()};
 }
 
 api::ServerState state_of(const control::Control& control, const traffic::LiveTraffic& traffic) {
@@ -243,12 +251,31 @@ google::protobuf::Duration to_duration(std::chrono::nanoseconds duration) {
 
 // ---- errors
 
+namespace {
+
+// "retries", or "backends[2].address".
+std::string path_in_pool(const control::Violation& violation) {
+  if (!violation.backend.has_value()) return std::string(violation.field.name);
+  return fmt::format("backends[{}].{}", *violation.backend, violation.field.name);
+}
+
+// "backend.weight", or a field of the message around the backend: "pool".
+std::string path_at_backend(const control::Violation& violation) {
+  const bool is_of_backend = violation.field.of == control::Field::Of::kBackend;
+  return fmt::format("{}{}", is_of_backend ? "backend." : "", violation.field.name);
+}
+
+}  // namespace
+
 std::string path_in_single(const control::Violation& violation) {
   switch (violation.field.of) {
     case control::Field::Of::kRoute:
       return fmt::format("route.{}", violation.field.name);
     case control::Field::Of::kRule:
       return fmt::format("rule.{}", violation.field.name);
+    case control::Field::Of::kPool:
+      return "pool." + path_in_pool(violation);
+    case control::Field::Of::kBackend:
     case control::Field::Of::kRequest:
     case control::Field::Of::kFilter:
       break;
@@ -289,6 +316,20 @@ FieldPath path_in(const api::ApplyChangesRequest& request) {
         return fmt::format("{}.put_firewall_rule.{}", change, field);
       case api::Change::kRemoveFirewallRule:
         return fmt::format("{}.remove_firewall_rule.{}", change, field);
+      case api::Change::kAddPool:
+        return fmt::format("{}.add_pool.{}", change, path_in_pool(violation));
+      case api::Change::kPutPool:
+        return fmt::format("{}.put_pool.{}", change, path_in_pool(violation));
+      case api::Change::kRemovePool:
+        return fmt::format("{}.remove_pool.{}", change, field);
+      case api::Change::kAddBackend:
+        return fmt::format("{}.add_backend.{}", change, path_at_backend(violation));
+      case api::Change::kPutBackend:
+        return fmt::format("{}.put_backend.{}", change, path_at_backend(violation));
+      case api::Change::kRemoveBackend:
+        return fmt::format("{}.remove_backend.{}", change, field);
+      case api::Change::kSetBackendState:
+        return fmt::format("{}.set_backend_state.{}", change, field);
       case api::Change::CHANGE_NOT_SET:
         break;
     }

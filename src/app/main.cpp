@@ -37,6 +37,8 @@ int main(int argc, char** argv) {
   mc::cli::add_status(line);
   mc::cli::add_snapshot(line);
   mc::cli::add_routes(line);
+  mc::cli::add_pools(line);
+  mc::cli::add_backends(line);
   mc::cli::add_firewall(line);
   mc::cli::add_connections(line);
   mc::cli::add_events(line);

@@ -116,6 +116,7 @@ void append_text_line(std::string& out, LogLevel level, Clock::time_point time,
   out += " msg=";
   TextValue{out}(message);
   for (const LogField& field : fields) {
+    if (field.key() == LogField::kUnwritten) continue;
     out += ' ';
     append_log_value(out, field.key());
     out += '=';
@@ -132,6 +133,7 @@ void append_json_line(std::string& out, LogLevel level, Clock::time_point time,
   out += R"(","msg":)";
   JsonValue{out}(message);
   for (const LogField& field : fields) {
+    if (field.key() == LogField::kUnwritten) continue;
     out += ',';
     append_json_string(out, field.key());
     out += ':';

@@ -43,6 +43,9 @@ inline constexpr std::chrono::milliseconds kLogFlushWaitMax{2000};
 /// with it.
 class LogField {
  public:
+  /// A field with this key is left out.
+  static constexpr std::string_view kUnwritten{};
+
   using Value = std::variant<std::string_view, std::int64_t, std::uint64_t, double, bool,
                              std::chrono::milliseconds>;
 

@@ -3,7 +3,6 @@
 
 #include <fmt/format.h>
 #include <google/protobuf/stubs/logging.h>
-#include <google/protobuf/util/json_util.h>
 #include <google/rpc/error_details.pb.h>
 #include <google/rpc/status.pb.h>
 #include <grpc/support/log.h>
@@ -23,15 +22,6 @@ namespace {
 
 std::unexpected<Client::Failure> give_up(std::string why, int code) {
   return std::unexpected(Client::Failure{std::move(why), code});
-}
-
-std::string to_json(const google::protobuf::Message& message,
-                    google::protobuf::util::JsonPrintOptions options) {
-  options.always_print_primitive_fields = true;
-  options.preserve_proto_field_names = true;
-  std::string text;
-  const auto converted = google::protobuf::util::MessageToJsonString(message, &text, options);
-  return converted.ok() ? text : "{}";
 }
 
 // The configuration's admin API. Only this part of the file is needed: the running server has read
@@ -171,16 +161,6 @@ bool all_ascii(std::initializer_list<std::string_view> texts) {
     return false;
   }
   return true;
-}
-
-void print_json(const google::protobuf::Message& message) {
-  google::protobuf::util::JsonPrintOptions options;
-  options.add_whitespace = true;
-  std::fputs(to_json(message, options).c_str(), stdout);
-}
-
-bool print_json_line(const google::protobuf::Message& message) {
-  return std::puts(to_json(message, {}).c_str()) >= 0;
 }
 
 }  // namespace mc::cli

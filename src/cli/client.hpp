@@ -3,7 +3,6 @@
 // The common part of the commands that call a running server: find it, call it, and report to a
 // person why that failed. One thread.
 
-#include <google/protobuf/message.h>
 #include <grpcpp/client_context.h>
 #include <mc_proxy/v1/admin.grpc.pb.h>
 
@@ -115,10 +114,5 @@ class Client {
 bool is_ascii(std::string_view text);
 /// Whether all of them are. If not, it has printed that.
 bool all_ascii(std::initializer_list<std::string_view> texts);
-
-/// Prints the message as JSON, with the names of the .proto file.
-void print_json(const google::protobuf::Message& message);
-/// The same in one line. Returns whether it was written.
-bool print_json_line(const google::protobuf::Message& message);
 
 }  // namespace mc::cli

@@ -10,6 +10,8 @@ namespace mc::cli {
 void add_status(CommandLine& line);
 void add_snapshot(CommandLine& line);
 void add_routes(CommandLine& line);
+void add_pools(CommandLine& line);
+void add_backends(CommandLine& line);
 void add_firewall(CommandLine& line);
 void add_connections(CommandLine& line);
 void add_events(CommandLine& line);

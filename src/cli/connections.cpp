@@ -18,6 +18,7 @@
 #include "cli/complain.hpp"
 #include "cli/enum_words.hpp"
 #include "cli/format.hpp"
+#include "cli/print_json.hpp"
 
 namespace mc::cli {
 
@@ -27,7 +28,7 @@ namespace {
 
 // Selects open connections: those that match every field that is not empty.
 struct ConnectionOptions {
-  std::string listener, sni, source, backend, id;
+  std::string listener, sni, source, backend, pool, id;
   bool all = false;  // to close all of them is meant
   bool dry_run = false;
 };
@@ -82,12 +83,13 @@ api::ConnectionFilter filter_of(const ConnectionOptions& which) {
   filter.set_sni(which.sni);
   filter.set_source(which.source);
   filter.set_backend(which.backend);
+  filter.set_pool(which.pool);
   filter.set_id(which.id);
   return filter;
 }
 
 bool is_ascii(const ConnectionOptions& which) {
-  return all_ascii({which.listener, which.sni, which.source, which.backend, which.id});
+  return all_ascii({which.listener, which.sni, which.source, which.backend, which.pool, which.id});
 }
 
 // The command line's name for "filter.source".
@@ -128,8 +130,8 @@ int close_connections(const ClientOptions& options, const ConnectionOptions& whi
   request.set_dry_run(which.dry_run);
   if (request.filter().ByteSizeLong() == 0 && !which.all) {
     complain(
-        "mc-proxy: which connections? Select them with --listener, --sni, --source, --backend or "
-        "--id, or all with --all");
+        "mc-proxy: which connections? Select them with --listener, --sni, --source, --backend, "
+        "--pool or --id, or all with --all");
     return kUsage;
   }
   auto client = Client::connect(options);
@@ -156,6 +158,7 @@ void with_filter(CLI::App& command, ConnectionOptions& which) {
                      "Only connections for this name: app.example.com, *.example.com");
   command.add_option("--source", which.source, "Only connections from this address or CIDR block");
   command.add_option("--backend", which.backend, "Only connections to this backend: ip:port");
+  command.add_option("--pool", which.pool, "Only connections to backends of this pool");
   command.add_option("--id", which.id, "Only the connection with this id, as listed");
 }
 

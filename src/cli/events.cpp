@@ -25,6 +25,7 @@
 #include "cli/complain.hpp"
 #include "cli/enum_words.hpp"
 #include "cli/format.hpp"
+#include "cli/print_json.hpp"
 
 namespace mc::cli {
 
@@ -51,7 +52,8 @@ class Line {
         .add("client", connection.client())
         .add("sni", connection.sni())
         .add("backend", connection.backend())
-        .add("route", connection.route());
+        .add("route", connection.route())
+        .add("pool", connection.pool());
   }
   [[nodiscard]] const std::string& text() const { return text_; }
 
@@ -97,6 +99,13 @@ void add(Line& line, const api::ServerStateChanged& changed) {
   line.add("state", word_of(changed.state()));
 }
 
+void add(Line& line, const api::BackendHealthChanged& changed) {
+  line.add("pool", changed.pool())
+      .add("backend", changed.address())
+      .add("health", word_of(changed.health()))
+      .add("reason", changed.reason());
+}
+
 void add(Line& line, const api::EventsLost& lost) {
   line.add("kind", word_of(lost.kind())).add("count", lost.count());
 }
@@ -122,6 +131,8 @@ std::string describe(const api::WatchEventsResponse& event) {
       return line("connection_closed", event.connection_closed());
     case api::WatchEventsResponse::kServerStateChanged:
       return line("server_state_changed", event.server_state_changed());
+    case api::WatchEventsResponse::kBackendHealthChanged:
+      return line("backend_health_changed", event.backend_health_changed());
     case api::WatchEventsResponse::kEventsLost:
       return line("events_lost", event.events_lost());
     case api::WatchEventsResponse::EVENT_NOT_SET:

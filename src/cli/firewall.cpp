@@ -16,6 +16,7 @@
 #include "cli/complain.hpp"
 #include "cli/enum_words.hpp"
 #include "cli/format.hpp"
+#include "cli/print_json.hpp"
 
 namespace mc::cli {
 

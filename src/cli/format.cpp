@@ -4,6 +4,7 @@
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 
 #include "base/duration.hpp"
@@ -46,6 +47,27 @@ std::string fit(std::string_view text, std::size_t width) {
   const std::size_t end = (width - 1) / 2;
   const std::size_t begin = width - 1 - end;
   return fmt::format("{}~{}", text.substr(0, begin), text.substr(text.size() - end));
+}
+
+std::string format_table(const std::vector<std::vector<std::string>>& rows,
+                         std::initializer_list<std::size_t> numbers) {
+  std::vector<std::size_t> widths;
+  for (const auto& row : rows) {
+    widths.resize(std::max(widths.size(), row.size()));
+    for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
+  }
+  std::string text;
+  for (const auto& row : rows) {
+    std::string line;
+    for (std::size_t i = 0; i < row.size(); ++i) {
+      const bool is_number = std::ranges::find(numbers, i) != numbers.end();
+      line += is_number ? fmt::format("{:>{}}", row[i], widths[i])
+                        : fmt::format("{:<{}}", row[i], widths[i]);
+      line += "  ";
+    }
+    text += line.substr(0, line.find_last_not_of(' ') + 1) + '\n';
+  }
+  return text;
 }
 
 }  // namespace mc::cli

@@ -5,9 +5,12 @@
 #include <google/protobuf/timestamp.pb.h>
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace mc::cli {
 
@@ -24,5 +27,10 @@ std::string format_time(const google::protobuf::Timestamp& time);
 
 /// At most `width` (not 0) characters: what is longer loses its middle, "very-lo~ple.com". ASCII.
 std::string fit(std::string_view text, std::size_t width);
+
+/// Rows of the same number of cells, the first one of titles, as lines with aligned columns. Those
+/// in `numbers` (places, from 0) are aligned to the right.
+std::string format_table(const std::vector<std::vector<std::string>>& rows,
+                         std::initializer_list<std::size_t> numbers);
 
 }  // namespace mc::cli

@@ -9,6 +9,7 @@
 #include "cli/client.hpp"
 #include "cli/commands.hpp"
 #include "cli/enum_words.hpp"
+#include "cli/print_json.hpp"
 
 namespace mc::cli {
 

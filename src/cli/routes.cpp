@@ -21,6 +21,8 @@
 #include "cli/commands.hpp"
 #include "cli/complain.hpp"
 #include "cli/format.hpp"
+#include "cli/pool_client.hpp"
+#include "cli/print_json.hpp"
 #include "policy/route.hpp"
 
 namespace mc::cli {
@@ -33,12 +35,13 @@ namespace {
 struct RouteOptions {
   std::string listener;
   policy::RouteText text;
+  std::string target;    // "ip:port" or "pool=app"; empty: text.pool
   bool replace = false;  // a route that is there for the host name is changed
 };
 
 struct ReplaceOptions {
   std::string listener;
-  std::string file;  // "-": stdin. Lines of a host name and a backend; '#' begins a comment
+  std::string file;  // "-": stdin. Lines of a host name and a target; '#' begins a comment
   bool dry_run = false;
   bool allow_empty = false;  // a file without routes is intended
   std::optional<std::uint64_t> if_revision;
@@ -83,6 +86,7 @@ api::Route to_api(const policy::RouteText& text) {
   api::Route route;
   route.set_hostname(text.hostname);
   route.set_backend(text.backend);
+  route.set_pool(text.pool);
   return route;
 }
 
@@ -95,12 +99,15 @@ class RouteReader {
     if (number_ == 1 && line.starts_with(kByteOrderMark)) line.remove_prefix(kByteOrderMark.size());
     std::istringstream words{std::string(line.substr(0, line.find('#')))};
     policy::RouteText text;
-    std::string more;
+    std::string target, more;
     if (!(words >> text.hostname)) return;
-    if (!(words >> text.backend) || words >> more) {
-      complain_of("write a host name and a backend, such as `app.example.com 127.0.0.1:18443`");
+    if (!(words >> target) || words >> more) {
+      complain_of(
+          "write a host name and a backend or a pool, such as `app.example.com 127.0.0.1:18443` or "
+          "`app.example.com pool=app`");
       return;
     }
+    policy::read_target(target, text);
     // The server applies the same rules, but its answer has no room for the faults of all lines.
     const auto route = policy::parse_route(text);
     if (!route.has_value()) {
@@ -180,7 +187,8 @@ void print_added(const policy::RouteText& route, const std::string& listener,
                  const api::ApplyChangesResponse& response) {
   const api::ChangeEffect effect =
       response.effects_size() == 1 ? response.effects(0) : api::ChangeEffect();
-  const std::string added = fmt::format("{} -> {} at {}", route.hostname, route.backend, listener);
+  const std::string added =
+      fmt::format("{} -> {} at {}", route.hostname, target_of(route), listener);
   switch (effect.result()) {
     case api::CHANGE_RESULT_CHANGED:
       fmt::print("changed {}, was {}, revision {}\n", added, effect.previous_backend(),
@@ -212,21 +220,29 @@ int list_routes(const ClientOptions& options, const std::string& listener) {
   }
   fmt::print("# listener {}, revision {}\n", *name, response.revision());
   for (const api::Route& route : response.routes()) {
-    fmt::print("{} {}\n", route.hostname(), route.backend());
+    fmt::print("{} {}\n", route.hostname(), target_of(route));
   }
   return kDone;
 }
 
 int add_route(const ClientOptions& options, const RouteOptions& words) {
-  const auto& [listener, text, replace] = words;
-  if (!all_ascii({listener, text.hostname, text.backend})) return kFailed;
+  if (words.target.empty() == words.text.pool.empty()) {
+    complain(
+        "mc-proxy: where does the route lead? Give one backend, such as 127.0.0.1:18443, or "
+        "one pool, such as pool=app; see `mc-proxy routes add --help`");
+    return kUsage;
+  }
+  policy::RouteText text = words.text;
+  if (text.pool.empty()) policy::read_target(words.target, text);
+  if (!all_ascii({words.listener, text.hostname, text.backend, text.pool})) return kFailed;
   auto client = Client::connect(options);
   if (!client.has_value()) return client.error();
-  const auto name = client->listener_or_only(listener);
+  const auto name = client->listener_or_only(words.listener);
   if (!name.has_value()) return name.error();
   api::ApplyChangesRequest request;
   api::Change& change = *request.add_changes();
-  api::ListenerRoute& route = *(replace ? change.mutable_put_route() : change.mutable_add_route());
+  api::ListenerRoute& route =
+      *(words.replace ? change.mutable_put_route() : change.mutable_add_route());
   route.set_listener_addr(*name);
   *route.mutable_route() = to_api(text);
   api::ApplyChangesResponse response;
@@ -342,8 +358,10 @@ void add_list_add_remove(CommandLine& line, CLI::App& routes) {
   with_listener(add, words->listener);
   add.add_option("hostname", words->text.hostname, "app.example.com, *.example.com or *")
       ->required();
-  add.add_option("backend", words->text.backend, "ip:port or [ipv6]:port")->required();
-  add.add_flag("--replace", words->replace, "If the host name has a route, change its backend");
+  add.add_option("target", words->target,
+                 "A backend: ip:port or [ipv6]:port; or a pool: pool=NAME");
+  add.add_option("--pool", words->text.pool, "The pool, instead of a target");
+  add.add_flag("--replace", words->replace, "If the host name has a route, change its target");
 
   CLI::App& remove =
       line.with_server(line.add(routes, "remove", "Remove a route", [words](const auto& options) {
@@ -361,7 +379,7 @@ void add_replace(CommandLine& line, CLI::App& routes) {
   with_listener(command, words->listener);
   command
       .add_option("file", words->file,
-                  "Lines of a host name and a backend, as `routes list` prints them; -: stdin")
+                  "Lines of a host name and a target, as `routes list` prints them; -: stdin")
       ->required();
   command.add_flag("--dry-run", words->dry_run, "Only print what would change");
   command.add_flag("--allow-empty", words->allow_empty,

@@ -4,19 +4,51 @@
 #include <fmt/format.h>
 
 #include <chrono>
-
+#include <cstdint>
 #include <memory>
-#include "cli/client.hpp"
-#include "cli/commands.hpp"
-#include "cli/format.hpp"
+#include <string>
 
 #include "base/duration.hpp"
+#include "base/quote.hpp"
+#include "cli/client.hpp"
+#include "cli/commands.hpp"
+#include "cli/enum_words.hpp"
+#include "cli/format.hpp"
+#include "cli/pool_client.hpp"
+#include "cli/print_json.hpp"
 
 namespace mc::cli {
 
 namespace api = mc_proxy::v1;
 
 namespace {
+
+// "down for 5m0s: Connection refused", "drain", "maintenance".
+std::string why_unavailable(const api::BackendStatus& backend) {
+  std::string why;
+  if (backend.state() != api::BACKEND_STATE_READY) why = word_of(backend.state());
+  if (!is_out_of_reach(backend)) return why;
+  why += (why.empty() ? "" : ", ") + word_of(backend.health());
+  const std::string since = time_since(backend, std::chrono::system_clock::now());
+  if (!since.empty()) why += " for " + since;
+  if (!backend.reason().empty()) why += ": " + printable(backend.reason());
+  return why;
+}
+
+void print_pools(const api::GetStatusResponse& status) {
+  if (status.pool_count() == 0) return;
+  fmt::print("pools: {} backends={} unavailable={}\n", status.pool_count(), status.backend_count(),
+             status.unavailable_backend_count());
+  for (const api::BackendStatus& backend : status.unavailable_backends()) {
+    fmt::print("unavailable: {} of {}: {}\n", backend.address(), backend.pool(),
+               why_unavailable(backend));
+  }
+  const auto shown = static_cast<std::uint32_t>(status.unavailable_backends_size());
+  if (status.unavailable_backend_count() > shown) {
+    fmt::print("unavailable: {} more; see them all: mc-proxy backends list\n",
+               status.unavailable_backend_count() - shown);
+  }
+}
 
 // Operators' scripts rely on these lines; others appear only when they have something to report.
 void print(const api::GetStatusResponse& status) {
@@ -28,11 +60,12 @@ void print(const api::GetStatusResponse& status) {
                listener.active_connections());
     for (const api::RouteStatus& route : listener.routes()) {
       fmt::print("  {} -> {} active={} connections={} dial_failures={} bytes_up={} bytes_down={}\n",
-                 route.route().hostname(), route.route().backend(), route.active_connections(),
+                 route.route().hostname(), target_of(route.route()), route.active_connections(),
                  route.total_connections(), route.dial_failures(), format_bytes(route.bytes_up()),
                  format_bytes(route.bytes_down()));
     }
   }
+  print_pools(status);
   if (status.state() == api::SERVER_STATE_STOPPING) fmt::print("state: stopping\n");
   if (status.state() == api::SERVER_STATE_PAUSED) {
     fmt::print("state: accepting paused, out of descriptors or memory\n");

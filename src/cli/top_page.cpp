@@ -5,12 +5,15 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cmath>
 #include <string_view>
 #include <utility>
 
 #include "base/quote.hpp"
+#include "cli/enum_words.hpp"
 #include "cli/format.hpp"
+#include "cli/pool_client.hpp"
 
 namespace mc::cli {
 
@@ -207,8 +210,10 @@ class Page {
       if (narrow) return std::vector{std::move(count)};
       return std::vector{std::move(count), std::move(last), " " + std::move(why)};
     };
+    const auto& unavailable = picture_.status.unavailable_backends();
+    const std::size_t count = all.size() + static_cast<std::size_t>(unavailable.size());
     Pane pane{.pane = TopPane::kFailing,
-              .title = row(fmt::format("FAILING BACKENDS ({})", all.size()),
+              .title = row(fmt::format("FAILING BACKENDS ({})", count),
                            cells("A MINUTE", "LAST", "      WHY"), width)};
     if (news_.trouble.empty() && !news_.failing_trouble.empty()) {
       pane.rows.push_back({fit(printable(news_.failing_trouble), width), TopStyle::kBad});
@@ -219,6 +224,14 @@ class Page {
                                      fmt::format("{:>12}", one.reason)),
                                width),
                            TopStyle::kBad});
+    }
+    for (const api::BackendStatus& one : unavailable) {
+      const std::string since = time_since(one, std::chrono::system_clock::now());
+      const std::string why = is_out_of_reach(one) ? word_of(one.health()) : word_of(one.state());
+      pane.rows.push_back(
+          {row(fmt::format("{} {}", one.pool(), one.address()),
+               cells("-", since.empty() ? "-" : since, fmt::format("{:>12}", why)), width),
+           is_out_of_reach(one) ? TopStyle::kBad : TopStyle::kPlain});
     }
     return pane;
   }

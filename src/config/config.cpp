@@ -13,11 +13,13 @@
 #include <cstring>
 #include <iterator>
 #include <map>
+#include <set>
 #include <utility>
 
 #include "base/fd.hpp"
 #include "base/quote.hpp"
 #include "config/limits.hpp"
+#include "config/pools.hpp"
 #include "config/rules.hpp"
 #include "config/section.hpp"
 #include "config/toml.hpp"
@@ -27,8 +29,8 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr std::string_view kRootKeys[] = {"listeners", "database", "grpc",   "firewall",
-                                          "proxy",     "log",      "metrics"};
+constexpr std::string_view kRootKeys[] = {"listeners", "pools", "database", "grpc",
+                                          "firewall",  "proxy", "log",      "metrics"};
 constexpr std::string_view kListenerKeys[] = {"addr", "freebind", "routes"};
 constexpr auto kRouteKeys = [] {
   std::array<std::string_view, std::size(policy::kRouteFields)> names;
@@ -72,7 +74,9 @@ class Reader {
 
   Config read(const TomlValue& tree) {
     const Section root(tree, "", kRootKeys, problems_);
+    pools_ = read_pools(root, problems_);
     read_listeners(root);
+    finish_pools();
     read_database(root);
     read_grpc(root);
     read_firewall(root);
@@ -90,6 +94,11 @@ class Reader {
   using RoutePlaces = std::map<std::string_view, Node>;
   policy::RouteText read_route_text(const Node& table, RoutePlaces& places);
   std::optional<policy::Route> read_route(const policy::RouteText& text, const RoutePlaces& places);
+  /// Adds a problem if connections to the backend would reach a listener. Returns whether they do.
+  bool refuse_loop(const BackendAddress& backend, const Node& place);
+  /// Notes that the route leads to its pool; a problem if there is no such pool.
+  void use_pool(const policy::RouteText& text, const Node& place);
+  void finish_pools();
   void read_database(const Section& root);
   void read_grpc(const Section& root);
   void read_grpc_addr(const Section& section, const Node& place, Grpc& grpc);
@@ -115,6 +124,9 @@ class Reader {
   Problems& problems_;
   Config config_;
   std::vector<Position> listener_positions_;  // of the addr of each of config_.listeners
+  std::vector<PoolInFile> pools_;
+  /// By pool: the exact host names of the routes that lead to it.
+  std::map<std::string, std::set<std::string>> hostnames_of_;
 };
 
 void Reader::read_listeners(const Section& root) {
@@ -175,6 +187,7 @@ void Reader::read_routes(const Section& section, Listener& listener) {
     RoutePlaces places;
     const policy::RouteText text = read_route_text(table, places);
     auto route = read_route(text, places);
+    if (const auto pool = places.find("pool"); pool != places.end()) use_pool(text, pool->second);
     // Also where another field of the route is wrong.
     const auto pattern = policy::parse_hostname(text.hostname);
     if (!pattern) continue;
@@ -194,10 +207,18 @@ policy::RouteText Reader::read_route_text(const Node& table, RoutePlaces& places
   const Section section(*table.value, table.path, kRouteKeys, problems_);
   policy::RouteText text;
   for (const policy::RouteField& field : policy::kRouteFields) {
-    const auto place = section.require(field.name, TomlType::kString, quote(field.example));
+    const std::string example = quote(field.example);
+    const auto place = field.is_required ? section.require(field.name, TomlType::kString, example)
+                                         : section.get(field.name, TomlType::kString, example);
     if (!place) continue;
     text.*field.text = place->value->text;
     places.emplace(field.name, *place);
+  }
+  if (!section.has("backend") && !section.has("pool")) {
+    problems_.add(section.position(), table.path,
+                  fmt::format("{}: the route has neither a backend nor a pool; write backend = "
+                              "\"127.0.0.1:18443\" or pool = \"app\"",
+                              table.path));
   }
   return text;
 }
@@ -213,16 +234,51 @@ std::optional<policy::Route> Reader::read_route(const policy::RouteText& text,
     }
     return std::nullopt;
   }
+  const BackendAddress* const backend = route->backend();
+  if (backend != nullptr && refuse_loop(*backend, places.at("backend"))) return std::nullopt;
+  return *std::move(route);
+}
+
+bool Reader::refuse_loop(const BackendAddress& backend, const Node& place) {
   for (std::size_t i = 0; i < config_.listeners.size(); ++i) {
-    if (!leads_back(route->backend.address(), config_.listeners[i].addr)) continue;
-    const Node& place = places.at("backend");
+    if (!leads_back(backend.address(), config_.listeners[i].addr)) continue;
     problems_.add(*place.value, place.path,
                   fmt::format("this is the listener on line {}: the proxy would connect to itself "
                               "without end; write where the service listens",
                               listener_positions_[i].line));
-    return std::nullopt;
+    return true;
   }
-  return *std::move(route);
+  return false;
+}
+
+void Reader::use_pool(const policy::RouteText& text, const Node& place) {
+  const auto name = policy::parse_pool_name(text.pool);
+  if (!name) {
+    // Otherwise read_route() has reported it.
+    if (text.pool.empty()) problems_.add(*place.value, place.path, name.error());
+    return;
+  }
+  const bool is_there =
+      std::ranges::any_of(pools_, [&](const PoolInFile& pool) { return pool.text.name == *name; });
+  if (!is_there) {
+    problems_.add(*place.value, place.path,
+                  fmt::format("the file has no such pool; write [[pools]] and under it name = {}",
+                              quote(*name)));
+  }
+  const auto pattern = policy::parse_hostname(text.hostname);
+  if (!pattern || pattern->kind() != policy::PatternKind::kExact) return;
+  hostnames_of_[*name].insert(pattern->text());
+}
+
+void Reader::finish_pools() {
+  for (const PoolInFile& read : pools_) {
+    auto pool = finish_pool(read, hostnames_of_[read.text.name], problems_);
+    if (!pool) continue;
+    for (std::size_t i = 0; i < pool->backends.size(); ++i) {
+      refuse_loop(pool->backends[i].address, *read.find(i, "address"));
+    }
+    config_.pools.push_back(*std::move(pool));
+  }
 }
 
 std::optional<Node> Reader::read_path(const Section& section, std::string_view key,

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 // Parses the configuration file: from TOML to one typed and wholly validated value, or to the list
-// of all problems. A Config needs no further check. Its routes and firewall rules only seed an
-// empty database; after that the database decides (see control/). Pure, except load() and
+// of all problems. A Config needs no further check. Its routes, pools and firewall rules only seed
+// an empty database; after that the database decides (see control/). Pure, except load() and
 // locate_server(), which read files; any thread.
 
 #include <chrono>
@@ -17,6 +17,7 @@
 #include "config/problem.hpp"
 #include "net/ip.hpp"
 #include "net/socket_address.hpp"
+#include "policy/pool.hpp"
 #include "policy/route.hpp"
 
 namespace mc::config {
@@ -91,6 +92,8 @@ struct Logging {
 struct Config {
   /// At least one.
   std::vector<Listener> listeners;
+  /// In the order of the file; each name once. Every pool that a route leads to is there.
+  std::vector<policy::Pool> pools;
   Database database;
   /// Nothing: no admin API.
   std::optional<Grpc> grpc;

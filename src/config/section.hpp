@@ -4,6 +4,7 @@
 // key's path, and lets the reading continue, so that one run finds every problem. A getter that
 // finds nothing usable keeps its target, and thus the default. Belongs to one thread, for one load.
 
+#include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -83,13 +84,22 @@ class Section {
   template <class T>
   void read_choice(std::string_view key,
                    std::initializer_list<std::pair<std::string_view, T>> choices, T& target) const {
+    read_one_of(key, choices, target);
+  }
+  template <class T, std::size_t n>
+  void read_choice(std::string_view key,
+                   const std::array<std::pair<std::string_view, T>, n>& choices, T& target) const {
+    read_one_of(key, choices, target);
+  }
+
+ private:
+  template <class Choices, class T>
+  void read_one_of(std::string_view key, const Choices& choices, T& target) const {
     std::vector<std::string_view> words;
     for (const auto& choice : choices) words.push_back(choice.first);
     const auto index = read_word(key, words);
     if (index) target = (choices.begin() + *index)->second;
   }
-
- private:
   [[nodiscard]] const TomlEntry* find(std::string_view key) const;
   [[nodiscard]] std::optional<std::size_t> read_word(std::string_view key,
                                                      std::span<const std::string_view> words) const;

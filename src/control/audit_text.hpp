@@ -11,11 +11,13 @@
 
 namespace mc::control {
 
-/// The changes that fit into kDetailBytesMax, "+ip 192.0.2.9; :443 a.example none -> HOST:PORT",
+/// The changes that fit into kDetailBytesMax, "+ip 192.0.2.9; pool app: -10.0.0.1:443; :443
+/// a.example none -> HOST:PORT",
 /// then the number of the others: "; and 3 more".
 std::string audit_text(const Difference& difference, const Listeners& listeners);
 
-/// What the configuration puts into a new database: "routes +2, rules +1".
+/// What the configuration puts into a new database: "routes +2, rules +1", and ", pools +1" if it
+/// has pools.
 std::string audit_text_of_seed(const store::ChangeSet& seed);
 
 }  // namespace mc::control

@@ -12,6 +12,7 @@
 #include <variant>
 #include <vector>
 
+#include "policy/pool.hpp"
 #include "policy/route.hpp"
 
 namespace mc::control {
@@ -48,19 +49,52 @@ struct RemoveRule {
   RuleText rule;
 };
 
+struct AddPool {
+  policy::PoolText pool;
+};
+/// Adds the pool, or replaces the existing one.
+struct PutPool {
+  policy::PoolText pool;
+};
+struct RemovePool {
+  std::string name;
+};
+struct AddBackend {
+  std::string pool;
+  policy::BackendText backend;
+};
+/// Adds the backend, or replaces the one with its address.
+struct PutBackend {
+  std::string pool;
+  policy::BackendText backend;
+};
+struct RemoveBackend {
+  std::string pool;
+  std::string address;
+};
+struct SetBackendState {
+  std::string pool;
+  std::string address;
+  policy::AdminState state = policy::AdminState::kReady;
+};
+
 /// monostate: the request has no change, and is refused.
-using Change =
-    std::variant<std::monostate, AddRoute, PutRoute, RemoveRoute, AddRule, PutRule, RemoveRule>;
+using Change = std::variant<std::monostate, AddRoute, PutRoute, RemoveRoute, AddRule, PutRule,
+                            RemoveRule, AddPool, PutPool, RemovePool, AddBackend, PutBackend,
+                            RemoveBackend, SetBackendState>;
 
 /// The field of a request that is wrong, by its name in the API.
 struct Field {
-  enum class Of : std::uint8_t { kRequest, kRoute, kRule, kFilter };
+  enum class Of : std::uint8_t { kRequest, kRoute, kRule, kFilter, kPool, kBackend };
   Of of = Of::kRequest;
   std::string_view name = "change";
 };
 inline constexpr Field kListenerField{.of = Field::Of::kRequest, .name = "listener_addr"};
 inline constexpr Field kHostnameField{.of = Field::Of::kRoute, .name = "hostname"};
 inline constexpr Field kBackendField{.of = Field::Of::kRoute, .name = "backend"};
+inline constexpr Field kPoolField{.of = Field::Of::kRequest, .name = "pool"};
+inline constexpr Field kPoolNameField{.of = Field::Of::kRequest, .name = "name"};
+inline constexpr Field kAddressField{.of = Field::Of::kRequest, .name = "address"};
 inline constexpr Field kRuleTypeField{.of = Field::Of::kRule, .name = "type"};
 inline constexpr Field kRuleValueField{.of = Field::Of::kRule, .name = "value"};
 
@@ -68,6 +102,7 @@ struct Violation {
   std::size_t index = 0;  // of the change in a batch, or of the route in a replacement
   Field field;
   std::string description;
+  std::optional<std::size_t> backend;  // with Of::kPool: whose field it is, in the pool's list
 };
 
 enum class RefusalKind : std::uint8_t {

@@ -28,6 +28,15 @@ Applied summary(const Difference& difference, store::Revision revision) {
   }
   applied.rules_added = static_cast<std::uint32_t>(difference.added_rules.size());
   applied.rules_removed = static_cast<std::uint32_t>(difference.removed_rules.size());
+  for (const PoolChange& change : difference.pools) {
+    if (!change.before.has_value()) {
+      ++applied.pools_added;
+    } else if (!change.after.has_value()) {
+      ++applied.pools_removed;
+    } else {
+      ++applied.pools_changed;
+    }
+  }
   return applied;
 }
 
@@ -104,6 +113,7 @@ Outcome<Applied> Control::apply(std::span<const Change> changes, const ChangeOpt
   std::vector<Effect> effects;
   auto applied = change(options, [&](Draft& draft) -> Outcome<void> {
     for (std::size_t i = 0; i < valid->size(); ++i) {
+      draft.at(i);
       auto made = draft.apply((*valid)[i]);
       if (!made.has_value()) {
         made.error().index = i;
@@ -173,6 +183,9 @@ Outcome<void> Control::admit(const ChangeOptions& options) {
 
 Outcome<Applied> Control::finish(const State& base, const Draft& draft,
                                  const ChangeOptions& options) {
+  if (auto exist = draft.require_pools(); !exist.has_value()) {
+    return std::unexpected(std::move(exist.error()));
+  }
   const Difference difference = draft.difference();
   Applied applied = summary(difference, base.revision);
   State next = base;
@@ -224,6 +237,7 @@ Outcome<void> Control::commit(const Difference& difference, const ChangeOptions&
 void Control::publish(std::shared_ptr<const State> next,
                       std::unique_ptr<const policy::Policy> policy) {
   published_.publish(std::move(policy));
+  enforcer_.published(next->pools);
   const std::lock_guard lock(state_lock_);
   state_.swap(next);  // the old one is destroyed after the lock
 }

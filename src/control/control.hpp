@@ -59,6 +59,9 @@ struct Applied {
   std::uint32_t routes_removed = 0;
   std::uint32_t rules_added = 0;
   std::uint32_t rules_removed = 0;
+  std::uint32_t pools_added = 0;
+  std::uint32_t pools_changed = 0;
+  std::uint32_t pools_removed = 0;
   /// For each change of a batch, in its order; empty beyond kEffectsMax, and for a replacement.
   std::vector<Effect> effects;
 };
@@ -153,6 +156,7 @@ class Control {
   Result<Assignment> load(const config::Config& config, store::Contents contents);
   Result<void> make_state(const Specification& specification, store::Revision revision);
   void warn_of_loop(std::size_t listener, const policy::Route& route) const;
+  void warn_of_loop(const policy::Pool& pool) const;
   [[nodiscard]] Result<std::shared_ptr<const policy::GeoIp>> open_geoip(const RuleSet& rules) const;
 
   /// Takes the writer's lock, calls `edit` with a draft of the current state, and finishes the

@@ -3,9 +3,10 @@
 
 #include <fmt/format.h>
 
-#include <type_traits>
+#include <algorithm>
 #include <utility>
 
+#include "base/clock.hpp"
 #include "base/quote.hpp"
 #include "control/limits.hpp"
 
@@ -15,9 +16,10 @@ namespace {
 // Collects the violations of a request's changes.
 class Violations {
  public:
-  void add(std::size_t index, Field field, std::string description) {
+  void add(std::size_t index, Field field, std::string description,
+           std::optional<std::size_t> backend = std::nullopt) {
     if (refusal_.violations.size() < kMax) {
-      refusal_.violations.push_back({index, field, std::move(description)});
+      refusal_.violations.push_back({index, field, std::move(description), backend});
     } else {
       ++refusal_.violations_more;
     }
@@ -48,7 +50,9 @@ class Validator {
   std::optional<ValidChange> operator()(std::monostate) {
     violations_.add(index_, Field(),
                     "no change is set; set one of add_route, put_route, remove_route, "
-                    "add_firewall_rule, put_firewall_rule, remove_firewall_rule");
+                    "add_firewall_rule, put_firewall_rule, remove_firewall_rule, add_pool, "
+                    "put_pool, remove_pool, add_backend, put_backend, remove_backend, "
+                    "set_backend_state");
     return std::nullopt;
   }
   std::optional<ValidChange> operator()(const AddRoute& change) {
@@ -72,6 +76,31 @@ class Validator {
   }
   std::optional<ValidChange> operator()(const RemoveRule& change) {
     return rule(ValidRule::Op::kRemove, change.rule);
+  }
+  std::optional<ValidChange> operator()(const AddPool& change) {
+    return pool(ValidPool::Op::kAdd, change.pool);
+  }
+  std::optional<ValidChange> operator()(const PutPool& change) {
+    return pool(ValidPool::Op::kPut, change.pool);
+  }
+  std::optional<ValidChange> operator()(const RemovePool& change) {
+    auto name = violations_.check(index_, kPoolNameField, policy::parse_pool_name(change.name));
+    if (!name) return std::nullopt;
+    return ValidPool{ValidPool::Op::kRemove, *std::move(name), std::nullopt};
+  }
+  std::optional<ValidChange> operator()(const AddBackend& change) {
+    return backend(ValidBackend::Op::kAdd, change.pool, change.backend);
+  }
+  std::optional<ValidChange> operator()(const PutBackend& change) {
+    return backend(ValidBackend::Op::kPut, change.pool, change.backend);
+  }
+  std::optional<ValidChange> operator()(const RemoveBackend& change) {
+    return backend_named(ValidBackend::Op::kRemove, change.pool, change.address);
+  }
+  std::optional<ValidChange> operator()(const SetBackendState& change) {
+    auto valid = backend_named(ValidBackend::Op::kSetState, change.pool, change.address);
+    if (valid.has_value()) valid->backend.state = change.state;
+    return valid;
   }
 
   /// The refusal (kNotFound) if a change names a listener that does not exist.
@@ -97,13 +126,8 @@ class Validator {
       }
       return std::nullopt;
     }
-    if (const auto reached = listeners_.reached_by(route->backend)) {
-      violations_.add(
-          index_, kBackendField,
-          fmt::format("{}: leads back to the listener {}; write where the service itself listens",
-                      quote(text.backend), quote(listeners_.name(*reached))));
-      return std::nullopt;
-    }
+    const BackendAddress* const address = route->backend();
+    if (address != nullptr && leads_back(*address, kBackendField)) return std::nullopt;
     if (!listener) return std::nullopt;
     RouteKey key{*listener, route->pattern};
     return ValidRoute{op, std::move(key), *std::move(route)};
@@ -117,6 +141,63 @@ class Validator {
     auto rule = violations_.check(index_, kRuleValueField, Rule::parse(text.type, text.value));
     if (!rule) return std::nullopt;
     return ValidRule{op, *std::move(rule)};
+  }
+
+  std::optional<ValidChange> pool(ValidPool::Op op, const policy::PoolText& text) {
+    auto pool = policy::parse_pool(text);
+    if (!pool) {
+      for (policy::PoolError& error : pool.error()) {
+        violations_.add(index_, {Field::Of::kPool, error.field}, std::move(error.message),
+                        error.backend);
+      }
+      return std::nullopt;
+    }
+    bool is_loop = false;
+    for (std::size_t i = 0; i < pool->backends.size(); ++i) {
+      is_loop |= leads_back(pool->backends[i].address, {Field::Of::kPool, "address"}, i);
+    }
+    if (is_loop) return std::nullopt;
+    std::string name = pool->name;
+    return ValidPool{op, std::move(name), *std::move(pool)};
+  }
+
+  std::optional<ValidChange> backend(ValidBackend::Op op, const std::string& pool,
+                                     const policy::BackendText& text) {
+    auto name = violations_.check(index_, kPoolField, policy::parse_pool_name(pool));
+    auto backend = policy::parse_pool_backend(text);
+    if (!backend) {
+      for (policy::PoolError& error : backend.error()) {
+        violations_.add(index_, {Field::Of::kBackend, error.field}, std::move(error.message));
+      }
+      return std::nullopt;
+    }
+    if (leads_back(backend->address, {Field::Of::kBackend, "address"}) || !name) {
+      return std::nullopt;
+    }
+    return ValidBackend{op, *std::move(name), *std::move(backend)};
+  }
+
+  // For a backend that exists. An earlier version may have accepted more addresses than are
+  // accepted now.
+  std::optional<ValidBackend> backend_named(ValidBackend::Op op, const std::string& pool,
+                                            const std::string& text) {
+    auto name = violations_.check(index_, kPoolField, policy::parse_pool_name(pool));
+    auto address = violations_.check(index_, kAddressField, BackendAddress::parse(text));
+    if (!name || !address) return std::nullopt;
+    return ValidBackend{op, *std::move(name), {.address = *std::move(address)}};
+  }
+
+  // Whether connections to the backend would reach a listener of this proxy: then adds a violation.
+  bool leads_back(const BackendAddress& address, Field field,
+                  std::optional<std::size_t> backend = std::nullopt) {
+    const auto reached = listeners_.reached_by(address);
+    if (!reached.has_value()) return false;
+    violations_.add(
+        index_, field,
+        fmt::format("{}: leads back to the listener {}; write where the service itself listens",
+                    quote(address.to_string()), quote(listeners_.name(*reached))),
+        backend);
+    return true;
   }
 
   const Listeners& listeners_;
@@ -191,7 +272,8 @@ Outcome<Effect> Draft::apply(const ValidChange& change) {
 Outcome<Effect> Draft::apply(const ValidRoute& change) {
   const RouteKey& key = change.key;
   const auto touched = routes_.find(key);
-  const std::optional<policy::Route> now = touched != routes_.end() ? touched->second : before(key);
+  const std::optional<policy::Route> now =
+      touched != routes_.end() ? touched->second.now : before(key);
   if (change.op == ValidRoute::Op::kAdd && now.has_value()) {
     return refuse(
         RefusalKind::kAlreadyExists,
@@ -205,13 +287,21 @@ Outcome<Effect> Draft::apply(const ValidRoute& change) {
                               quote(listeners_.name(key.listener)), quote(key.pattern.text())));
   }
   if (change.op == ValidRoute::Op::kRemove) {
-    routes_.insert_or_assign(key, std::nullopt);
+    routes_.insert_or_assign(key, Touched{std::nullopt, index_});
     return Effect{Effect::Result::kRemoved, std::nullopt};
   }
-  routes_.insert_or_assign(key, change.route);
+  routes_.insert_or_assign(key, Touched{change.route, index_});
   if (!now.has_value()) return Effect{Effect::Result::kAdded, std::nullopt};
   if (now == change.route) return Effect{Effect::Result::kUnchanged, std::nullopt};
   return Effect{Effect::Result::kChanged, now};
+}
+
+Outcome<Effect> Draft::apply(const ValidPool& change) {
+  auto done = pools_.apply(change);
+  if (done.has_value() && change.op == ValidPool::Op::kRemove) {
+    removed_pools_.insert_or_assign(change.name, index_);
+  }
+  return done;
 }
 
 Outcome<Effect> Draft::apply(const ValidRule& change) {
@@ -236,7 +326,7 @@ Outcome<Effect> Draft::apply(const ValidRule& change) {
 
 void Draft::clear_routes(std::size_t listener) {
   base_.routes[listener].for_each([&](const policy::LiveRoute& route) {
-    routes_.insert_or_assign({listener, route.spec.pattern}, std::nullopt);
+    routes_.insert_or_assign({listener, route.spec.pattern}, Touched{std::nullopt, std::nullopt});
   });
 }
 
@@ -248,10 +338,11 @@ std::optional<policy::Route> Draft::before(const RouteKey& key) const {
 
 Difference Draft::difference() const {
   Difference difference;
-  for (const auto& [key, after] : routes_) {
+  for (const auto& [key, touched] : routes_) {
     const auto was = before(key);
-    if (was != after) difference.routes.push_back({key, was, after});
+    if (was != touched.now) difference.routes.push_back({key, was, touched.now});
   }
+  difference.pools = pools_.difference();
   for (const auto& [rule, is_there] : rules_) {
     if (is_there == base_.rules->contains(rule)) continue;
     (is_there ? difference.added_rules : difference.removed_rules).push_back(rule);
@@ -271,6 +362,43 @@ std::vector<Rule> Draft::wanted_rules() const {
 
 // ---- from the difference to the next state and its records
 
+namespace {
+
+// Shares the pools that stay as they are.
+std::shared_ptr<const policy::LivePools> changed(const policy::LivePools& base,
+                                                 const std::vector<PoolChange>& changes) {
+  auto next = std::make_shared<policy::LivePools>(base);
+  const Instant now = Clock::now();
+  for (const PoolChange& change : changes) {
+    if (!change.after.has_value()) {
+      next->erase(change.name);
+      continue;
+    }
+    std::shared_ptr<const policy::LivePool>& pool = (*next)[change.name];
+    pool = std::make_shared<const policy::LivePool>(*change.after, pool.get(), now);
+  }
+  return next;
+}
+
+// As the store does it: removes first, then puts.
+std::shared_ptr<const std::vector<store::RouteRecord>> changed(
+    const std::vector<store::RouteRecord>& base, const std::vector<store::RouteRecordKey>& removed,
+    const std::vector<store::RouteRecord>& put) {
+  std::map<std::pair<std::string, std::string>, store::RouteRecord> by_key;
+  const auto put_one = [&](const store::RouteRecord& record) {
+    by_key.insert_or_assign({record.listener, record.text.hostname}, record);
+  };
+  std::ranges::for_each(base, put_one);
+  for (const store::RouteRecordKey& key : removed) by_key.erase({key.listener, key.hostname});
+  std::ranges::for_each(put, put_one);
+  auto next = std::make_shared<std::vector<store::RouteRecord>>();
+  next->reserve(by_key.size());
+  for (auto& [key, record] : by_key) next->push_back(std::move(record));
+  return next;
+}
+
+}  // namespace
+
 State changed(const State& base, const Difference& difference) {
   State next = base;
   // The differences are ordered by listener, as in the draft's map.
@@ -285,9 +413,9 @@ State changed(const State& base, const Difference& difference) {
         continue;
       }
       policy::LiveRoute route{.spec = *change->after};
-      // A route with a new backend keeps its counters.
+      // A route with a new target keeps its counters.
       const policy::LiveRoute* const replaced = before.by_pattern(change->key.pattern);
-      if (replaced != nullptr) route.state = replaced->state;
+      if (replaced != nullptr) route.counts = replaced->counts;
       edit.put(std::move(route));
     }
     next.routes[listener] = std::move(edit).finish();
@@ -296,6 +424,10 @@ State changed(const State& base, const Difference& difference) {
     next.rules = std::make_shared<const RuleSet>(
         changed(*base.rules, difference.added_rules, difference.removed_rules));
     next.firewall = changed(base.firewall, *base.rules, *next.rules);
+  }
+  if (!difference.pools.empty()) next.pools = changed(*base.pools, difference.pools);
+  if (!difference.put_aside.empty() || !difference.removed_aside.empty()) {
+    next.aside = changed(*base.aside, difference.removed_aside, difference.put_aside);
   }
   return next;
 }
@@ -309,6 +441,9 @@ Difference difference_from_nothing(const Specification& specification) {
   }
   for (std::size_t i = 0; i < specification.rules.size(); ++i) {
     difference.added_rules.push_back(specification.rules.at(i));
+  }
+  for (const policy::Pool& pool : specification.pools) {
+    difference.pools.push_back({pool.name, std::nullopt, pool});
   }
   return difference;
 }
@@ -333,6 +468,13 @@ store::ChangeSet to_records(const Difference& difference,
   for (const Rule& rule : difference.added_rules) records.put_rules.push_back(to_record(rule));
   for (const Rule& rule : difference.removed_rules) {
     records.removed_rules.push_back(to_record(rule));
+  }
+  for (const PoolChange& change : difference.pools) {
+    if (change.after.has_value()) {
+      records.put_pools.push_back(to_text(*change.after));
+    } else {
+      records.removed_pools.push_back(change.name);
+    }
   }
   return records;
 }

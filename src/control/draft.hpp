@@ -14,6 +14,8 @@
 #include <vector>
 
 #include "control/change.hpp"
+#include "control/effect.hpp"
+#include "control/pool_draft.hpp"
 #include "control/rule_set.hpp"
 #include "control/state.hpp"
 #include "policy/route.hpp"
@@ -33,7 +35,7 @@ struct ValidRule {
   Op op;
   Rule rule;
 };
-using ValidChange = std::variant<ValidRoute, ValidRule>;
+using ValidChange = std::variant<ValidRoute, ValidRule, ValidPool, ValidBackend>;
 
 /// All changes as values, or a refusal with the violations of all of them.
 Outcome<std::vector<ValidChange>> validate(std::span<const Change> changes,
@@ -55,32 +57,24 @@ struct Difference {
   std::vector<RouteChange> routes;
   std::vector<Rule> added_rules;  // sorted, as are the removed ones
   std::vector<Rule> removed_rules;
+  std::vector<PoolChange> pools;  // ordered by name
   /// Records of listeners that are not configured. They are only in the database.
   std::vector<store::RouteRecord> put_aside;
   std::vector<store::RouteRecordKey> removed_aside;
 
   [[nodiscard]] bool empty() const {
-    return routes.empty() && added_rules.empty() && removed_rules.empty() && put_aside.empty() &&
-           removed_aside.empty();
+    return routes.empty() && added_rules.empty() && removed_rules.empty() && pools.empty() &&
+           put_aside.empty() && removed_aside.empty();
   }
-};
-
-/// The effect of one change of a request, on top of the changes before it.
-struct Effect {
-  enum class Result : std::uint8_t {
-    kAdded,
-    kChanged,  // the route has a new backend
-    kRemoved,
-    kUnchanged,  // it existed as the change puts it
-  };
-  Result result = Result::kUnchanged;
-  std::optional<policy::Route> previous;  // with kChanged
 };
 
 class Draft {
  public:
-  Draft(const State& base, const Listeners& listeners) : base_(base), listeners_(listeners) {}
+  Draft(const State& base, const Listeners& listeners)
+      : base_(base), listeners_(listeners), pools_(*base.pools) {}
 
+  /// The changes that follow have this index in the request, for require_pools().
+  void at(std::size_t index) { index_ = index; }
   /// Applies the change. Refuses to add what exists, and to remove what does not.
   Outcome<Effect> apply(const ValidChange& change);
   /// Removes every route of the listener. Routes that are put afterwards stay.
@@ -89,18 +83,38 @@ class Draft {
   void put_aside(store::RouteRecord record) { put_aside_.push_back(std::move(record)); }
   void remove_aside(store::RouteRecordKey key) { removed_aside_.push_back(std::move(key)); }
 
+  /// To be called after the last change, so that their order does not matter: refuses if a route
+  /// leads to a pool that does not exist.
+  [[nodiscard]] Outcome<void> require_pools() const;
+
   [[nodiscard]] Difference difference() const;
   /// The rules that the request adds or puts, new or not, sorted.
   [[nodiscard]] std::vector<Rule> wanted_rules() const;
 
  private:
+  /// A route that the request touched, as it is now; and by which of its changes.
+  struct Touched {
+    std::optional<policy::Route> now;
+    std::optional<std::size_t> by;
+  };
+  struct Users;
+
   Outcome<Effect> apply(const ValidRoute& change);
   Outcome<Effect> apply(const ValidRule& change);
+  Outcome<Effect> apply(const ValidPool& change);
+  Outcome<Effect> apply(const ValidBackend& change) { return pools_.apply(change); }
   [[nodiscard]] std::optional<policy::Route> before(const RouteKey& key) const;
+  /// Adds the routes that lead to the removed pools.
+  void find_users(std::map<std::string, Users, std::less<>>& removed) const;
+  void find_users_aside(std::map<std::string, Users, std::less<>>& removed) const;
 
   const State& base_;
   const Listeners& listeners_;
-  std::map<RouteKey, std::optional<policy::Route>> routes_;  // the touched ones, as they are now
+  std::optional<std::size_t> index_;
+  std::map<RouteKey, Touched> routes_;
+  PoolDraft pools_;
+  /// The removed pools, each with the change that removed it; some may exist again.
+  std::map<std::string, std::optional<std::size_t>> removed_pools_;
   std::map<Rule, bool> rules_;  // the touched ones: whether they exist now
   std::vector<store::RouteRecord> put_aside_;
   std::vector<store::RouteRecordKey> removed_aside_;

@@ -27,4 +27,12 @@ inline constexpr std::size_t kWaitingMax = 16;
 /// a text of the audit table.
 inline constexpr std::size_t kDetailBytesMax = 900;
 
+/// A refusal names the pools that exist if they are no more than these, and the first routes that
+/// lead to a pool that is to be removed: enough to see the mistake.
+inline constexpr std::size_t kPoolsNamed = 8;
+inline constexpr std::size_t kRoutesNamed = 3;
+
+/// The changed backends of one pool that its text in the log and the audit table names.
+inline constexpr std::size_t kBackendsNamed = 4;
+
 }  // namespace mc::control

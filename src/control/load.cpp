@@ -8,10 +8,12 @@
 #include <memory>
 #include <optional>
 #include <set>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "base/assert.hpp"
+#include "base/clock.hpp"
 #include "base/quote.hpp"
 #include "config/rules.hpp"
 #include "control/audit_text.hpp"
@@ -37,6 +39,7 @@ Specification specification_of(const config::Config& config) {
   for (const config::Listener& listener : config.listeners) {
     specification.routes.push_back(listener.routes);
   }
+  specification.pools = config.pools;
   const config::Firewall& firewall = config.firewall;
   specification.rules = {firewall.blocked_ips, firewall.blocked_cidrs, firewall.blocked_countries};
   specification.rules.normalise();
@@ -56,17 +59,20 @@ void warn_of_what_is_not_in_force(const Specification& configured, const State& 
   for (std::size_t i = 0; i < configured.rules.size(); ++i) {
     if (!state.rules->contains(configured.rules.at(i))) ++rules;
   }
-  if (routes == 0 && rules == 0) return;
+  const auto pools = static_cast<std::size_t>(std::ranges::count_if(
+      configured.pools,
+      [&](const policy::Pool& pool) { return !state.pools->contains(pool.name); }));
+  if (routes == 0 && rules == 0 && pools == 0) return;
   log.warn(
-      "the configuration has routes or rules that the database does not have; they are not in "
-      "force, because they only seed a new one: add them while it runs, or remove them from the "
+      "the configuration has routes, rules or pools that the database does not have; they are not "
+      "in force, because they only seed a new one: add them while it runs, or remove them from the "
       "file",
-      {{"routes", routes}, {"rules", rules}});
+      {{"routes", routes}, {"rules", rules}, {"pools", pools}});
 }
 
 std::string record_of(const store::RouteRecord& route) {
   return fmt::format("the route {} -> {} of listener {}", quote(route.text.hostname),
-                     quote(route.text.backend), quote(route.listener));
+                     quote(policy::target_of(route.text)), quote(route.listener));
 }
 
 Result<RuleSet> read_rules(const std::string& path,
@@ -88,20 +94,52 @@ Result<RuleSet> read_rules(const std::string& path,
   return rules;
 }
 
-// The records of listeners that are not configured are left out; see assign_routes().
+Result<std::vector<policy::Pool>> read_pools(const std::string& path,
+                                             const std::vector<store::PoolRecord>& records) {
+  std::vector<policy::Pool> pools;
+  for (const store::PoolRecord& record : records) {
+    auto pool = policy::parse_pool(record);
+    if (!pool.has_value()) {
+      const policy::PoolError& error = pool.error().front();
+      std::string where(error.field);
+      if (error.backend.has_value()) {
+        where =
+            fmt::format("{} of backend {}", where, quote(record.backends[*error.backend].address));
+      }
+      return fail_with_record(path, fmt::format("the pool {}", quote(record.name)),
+                              where + ": " + error.message + kEdited);
+    }
+    pools.push_back(*std::move(pool));
+  }
+  return pools;
+}
+
+// The routes of listeners that are not configured are set aside; see assign_routes().
 Result<Specification> read_records(const std::string& path, const store::Contents& contents,
                                    const Listeners& listeners) {
   Specification specification;
   specification.routes.resize(listeners.size());
+  auto pools = read_pools(path, contents.pools);
+  if (!pools.has_value()) return std::unexpected(pools.error());
+  std::set<std::string_view> names;
+  for (const policy::Pool& pool : *pools) names.insert(pool.name);
   for (const store::RouteRecord& record : contents.routes) {
     const auto listener = listeners.find_name(record.listener);
-    if (!listener.has_value()) continue;
+    if (!listener.has_value()) {
+      specification.aside.push_back(record);
+      continue;
+    }
     auto route = policy::parse_recorded_route(record.text);
     if (!route.has_value()) {
       return fail_with_record(path, record_of(record), route.error().message + kEdited);
     }
+    if (route->pool() != nullptr && !names.contains(*route->pool())) {
+      return fail_with_record(path, record_of(record),
+                              std::string("there is no such pool") + kEdited);
+    }
     specification.routes[*listener].push_back(*std::move(route));
   }
+  specification.pools = *std::move(pools);
   auto rules = read_rules(path, contents.rules);
   if (!rules.has_value()) return std::unexpected(rules.error());
   specification.rules = *std::move(rules);
@@ -217,6 +255,13 @@ Result<void> Control::make_state(const Specification& specification, store::Revi
     }
     state->routes.push_back(policy::RouteTable::build(std::move(routes)));
   }
+  policy::LivePools pools;
+  for (const policy::Pool& pool : specification.pools) {
+    warn_of_loop(pool);
+    pools.emplace(pool.name, std::make_shared<const policy::LivePool>(pool, nullptr, Clock::now()));
+  }
+  state->pools = std::make_shared<const policy::LivePools>(std::move(pools));
+  state->aside = std::make_shared<const std::vector<store::RouteRecord>>(specification.aside);
   const RuleSet& rules = specification.rules;
   auto geoip = open_geoip(rules);
   if (!geoip) return std::unexpected(geoip.error());
@@ -227,13 +272,25 @@ Result<void> Control::make_state(const Specification& specification, store::Revi
 }
 
 void Control::warn_of_loop(std::size_t listener, const policy::Route& route) const {
-  const auto reached = listeners_.reached_by(route.backend);
+  if (route.backend() == nullptr) return;
+  const auto reached = listeners_.reached_by(*route.backend());
   if (!reached.has_value()) return;
   log_.warn("a route leads back to a listener; its clients are reset until it is changed",
             {{"listener", listeners_.name(listener)},
              {"hostname", route.pattern.text()},
              {"backend", policy::target_of(route)},
              {"reaches", listeners_.name(*reached)}});
+}
+
+void Control::warn_of_loop(const policy::Pool& pool) const {
+  for (const policy::Backend& backend : pool.backends) {
+    const auto reached = listeners_.reached_by(backend.address);
+    if (!reached.has_value()) continue;
+    log_.warn("a backend of a pool leads back to a listener; it serves nobody until it is changed",
+              {{"pool", pool.name},
+               {"backend", backend.address.to_string()},
+               {"reaches", listeners_.name(*reached)}});
+  }
 }
 
 Result<std::shared_ptr<const policy::GeoIp>> Control::open_geoip(const RuleSet& rules) const {

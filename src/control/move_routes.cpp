@@ -53,7 +53,8 @@ Outcome<void> require_no_conflict(const End& from, const End& to, const std::str
         RefusalKind::kAlreadyExists,
         fmt::format("listener {} has a route for {} already, to {} and not to {}; set replace to "
                     "put the moved route in its place",
-                    quote(to_name), quote(hostname), there->second.backend, route.backend));
+                    quote(to_name), quote(hostname), policy::target_of(there->second),
+                    policy::target_of(route)));
   }
   return {};
 }

@@ -67,7 +67,7 @@ std::optional<std::size_t> Listeners::reached_by(const BackendAddress& backend) 
 
 std::unique_ptr<const policy::Policy> State::policy() const {
   return std::make_unique<const policy::Policy>(
-      revision, std::make_shared<const policy::Firewall>(firewall), routes);
+      revision, std::make_shared<const policy::Firewall>(firewall), routes, pools);
 }
 
 }  // namespace mc::control

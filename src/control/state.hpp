@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// The state in force: the routes and rules of one revision, and the firewall made from them.
+// The state in force: the routes, pools and rules of one revision, and the firewall made from them.
 // Immutable once shared; any thread.
 
 #include <cstddef>
@@ -14,7 +14,9 @@
 #include "control/rule_set.hpp"
 #include "net/backend_address.hpp"
 #include "net/socket_address.hpp"
+#include "policy/live_pool.hpp"
 #include "policy/policy.hpp"
+#include "policy/pool.hpp"
 #include "store/store.hpp"
 
 namespace mc::control {
@@ -58,6 +60,9 @@ struct RouteKey {
 struct Specification {
   std::vector<std::vector<policy::Route>> routes;  // by listener
   RuleSet rules;
+  std::vector<policy::Pool> pools;
+  /// Of listeners that are not configured; see State.
+  std::vector<store::RouteRecord> aside;
 };
 
 struct State {
@@ -65,6 +70,11 @@ struct State {
   std::vector<policy::RouteTable> routes;  // by listener
   std::shared_ptr<const RuleSet> rules = std::make_shared<const RuleSet>();
   policy::Firewall firewall;
+  std::shared_ptr<const policy::LivePools> pools = std::make_shared<const policy::LivePools>();
+  /// The records of listeners that are not configured. They are not in force, but a start may find
+  /// their listener again, so the pools that they lead to stay.
+  std::shared_ptr<const std::vector<store::RouteRecord>> aside =
+      std::make_shared<const std::vector<store::RouteRecord>>();
 
   [[nodiscard]] std::unique_ptr<const policy::Policy> policy() const;
 };

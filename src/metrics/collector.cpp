@@ -7,7 +7,9 @@
 #include <sstream>
 #include <utility>
 
+#include "metrics/backends.hpp"
 #include "metrics/family.hpp"
+#include "metrics/limits.hpp"
 #include "traffic/reason.hpp"
 
 namespace mc::metrics {
@@ -69,6 +71,7 @@ std::vector<MetricFamily> Collector::Collect() const {
   collect_limits(families, totals);
   collect_policy(families, *state);
   collect_routes(families, *state);
+  collect_pools(families, *state);
   process_.collect(families);
   return families;
 }
@@ -228,23 +231,30 @@ void Collector::collect_routes(Families& families, const control::State& state) 
     add(routes, number(state.routes[i].size()), {{"listener", name}});
     add(left_out, number(state.routes[i].size() - shown.size()), {{"listener", name}});
     for (const policy::LiveRoute* const route : shown) {
-      const policy::BackendState& backend = *route->state;
+      const policy::ConnectionCounts& counts = *route->counts;
       const Labels labels{{"listener", name}, {"route", route->spec.pattern.text()}};
       const auto directed = [&labels](const char* direction) {
         Labels all = labels;
         all.push_back({"direction", direction});
         return all;
       };
-      add(connections, number(backend.connections), labels);
-      add(active, number(backend.active), labels);
-      add(failures, number(backend.dial_failures), labels);
-      add(bytes, number(backend.bytes_up), directed("up"));
-      add(bytes, number(backend.bytes_down), directed("down"));
+      add(connections, number(counts.connections), labels);
+      add(active, number(counts.active), labels);
+      add(failures, number(counts.dial_failures), labels);
+      add(bytes, number(counts.bytes_up), directed("up"));
+      add(bytes, number(counts.bytes_down), directed("down"));
     }
   }
   for (auto* const made : {&routes, &left_out, &connections, &active, &failures, &bytes}) {
     families.push_back(std::move(*made));
   }
+}
+
+void Collector::collect_pools(Families& families, const control::State& state) const {
+  for (MetricFamily& made : collect_backends(*state.pools, Clock::now(), kBackendsMax)) {
+    families.push_back(std::move(made));
+  }
+  for (MetricFamily& made : collect_checks(sources_.checks())) families.push_back(std::move(made));
 }
 
 }  // namespace mc::metrics

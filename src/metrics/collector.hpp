@@ -15,6 +15,7 @@
 
 #include "base/log.hpp"
 #include "control/control.hpp"
+#include "metrics/checks.hpp"
 #include "metrics/process.hpp"
 #include "traffic/live_traffic.hpp"
 
@@ -39,6 +40,7 @@ struct Sources {
   /// When the certificate in force over TCP expires; nothing without TCP.
   std::function<std::optional<std::chrono::sys_seconds>()> certificate_expiry;
   std::function<DrainingTotals()> draining;
+  std::function<CheckTotals()> checks;
 };
 
 class Collector final : public prometheus::Collectable {
@@ -60,6 +62,7 @@ class Collector final : public prometheus::Collectable {
   void collect_limits(Families& families, const traffic::Totals& totals) const;
   void collect_policy(Families& families, const control::State& state) const;
   void collect_routes(Families& families, const control::State& state) const;
+  void collect_pools(Families& families, const control::State& state) const;
 
   const Sources sources_;
   const Process process_;

@@ -26,4 +26,9 @@ inline constexpr std::chrono::milliseconds kTextAgeMax{100};
 /// How long accepting pauses when there is no descriptor: nothing reports that one is free.
 inline constexpr std::chrono::milliseconds kAcceptPause{100};
 
+/// Backends of pools with series of their own, the first ones by the names of their pools. Each has
+/// ten series and some 1 KB of text, so all of them stay below 10 MB a scrape; further ones are in
+/// the listing of the admin API.
+inline constexpr std::size_t kBackendsMax = 10'000;
+
 }  // namespace mc::metrics

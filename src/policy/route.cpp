@@ -7,6 +7,7 @@
 
 #include "base/quote.hpp"
 #include "net/socket_address.hpp"
+#include "policy/pool.hpp"
 #include "tls/host_name.hpp"
 
 namespace mc::policy {
@@ -83,31 +84,73 @@ Result<BackendAddress> parse_backend(std::string_view text) {
   return address;
 }
 
+namespace {
+
+using Target = std::variant<BackendAddress, PoolName>;
+
+constexpr std::string_view kPoolPrefix = "pool=";
+
+Result<Target> parse_target(const RouteText& text,
+                            Result<BackendAddress> (*parse)(std::string_view)) {
+  if (text.pool.empty()) {
+    auto backend = parse(text.backend);
+    if (!backend) return std::unexpected(std::move(backend.error()));
+    return *std::move(backend);
+  }
+  auto name = parse_pool_name(text.pool);
+  if (!name) return std::unexpected(std::move(name.error()));
+  return PoolName{*std::move(name)};
+}
+
+}  // namespace
+
 std::expected<Route, std::vector<RouteError>> parse_route(const RouteText& text) {
   auto pattern = parse_hostname(text.hostname);
-  auto backend = parse_backend(text.backend);
-  if (pattern && backend)
-    return Route{.pattern = *std::move(pattern), .backend = *std::move(backend)};
+  auto target = parse_target(text, parse_backend);
+  if (target && !text.pool.empty() && !text.backend.empty()) {
+    target = fail(fmt::format("{}: the route has the backend {}, too; leave one of both out",
+                              quote(text.pool), quote(text.backend)));
+  }
+  if (pattern && target) return Route{.pattern = *std::move(pattern), .target = *std::move(target)};
   std::vector<RouteError> errors;
   if (!pattern)
     errors.push_back({.field = "hostname", .message = std::move(pattern.error().message)});
-  if (!backend)
-    errors.push_back({.field = "backend", .message = std::move(backend.error().message)});
+  if (!target) {
+    errors.push_back({.field = text.pool.empty() ? "backend" : "pool",
+                      .message = std::move(target.error().message)});
+  }
   return std::unexpected(std::move(errors));
 }
 
 Result<Route> parse_recorded_route(const RouteText& text) {
   auto pattern = parse_hostname(text.hostname);
   if (!pattern) return std::unexpected(std::move(pattern.error()));
-  auto backend = parse_recorded_backend(text.backend);
-  if (!backend) return std::unexpected(std::move(backend.error()));
-  return Route{.pattern = *std::move(pattern), .backend = *std::move(backend)};
+  auto target = parse_target(text, parse_recorded_backend);
+  if (!target) return std::unexpected(std::move(target.error()));
+  return Route{.pattern = *std::move(pattern), .target = *std::move(target)};
 }
 
 RouteText to_text(const Route& route) {
-  return {.hostname = route.pattern.text(), .backend = route.backend.to_string()};
+  RouteText text{.hostname = route.pattern.text(), .backend = {}, .pool = {}};
+  if (const auto* const backend = route.backend()) text.backend = backend->to_string();
+  if (const auto* const pool = route.pool()) text.pool = *pool;
+  return text;
 }
 
-std::string target_of(const Route& route) { return route.backend.to_string(); }
+std::string target_of(const RouteText& route) {
+  return route.pool.empty() ? route.backend : std::string(kPoolPrefix) + route.pool;
+}
+
+std::string target_of(const Route& route) { return target_of(to_text(route)); }
+
+void read_target(std::string_view text, RouteText& route) {
+  route.backend.clear();
+  route.pool.clear();
+  if (text.starts_with(kPoolPrefix)) {
+    route.pool = text.substr(kPoolPrefix.size());
+  } else {
+    route.backend = text;
+  }
+}
 
 }  // namespace mc::policy

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// One route: which host names go to which backend, as a value and as text. The configuration, the
-// admin API, the database and the command line have the same fields with the same names; only this
-// file reads and writes them. A route with one address leads to a pool of one backend. Pure; any
-// thread.
+// One route: which host names go to which backend or pool, as a value and as text. The
+// configuration, the admin API, the database and the command line have the same fields with the
+// same names; only this file reads and writes them. Pure; any thread.
 
 #include <expected>
 #include <string>
 #include <string_view>
+#include <variant>
 #include <vector>
 
 #include "base/result.hpp"
@@ -16,18 +16,38 @@
 
 namespace mc::policy {
 
+/// The name of a pool; see pool.hpp.
+struct PoolName {
+  std::string text;
+
+  bool operator==(const PoolName&) const = default;
+};
+
 /// A route as an operator specifies it. Immutable once it is in a table.
 struct Route {
   HostPattern pattern;
-  BackendAddress backend;
+  /// One backend, which is tried once; or a pool of them.
+  std::variant<BackendAddress, PoolName> target;
+
+  /// Null: the route leads to a pool.
+  [[nodiscard]] const BackendAddress* backend() const {
+    return std::get_if<BackendAddress>(&target);
+  }
+  /// Null: the route leads to a backend.
+  [[nodiscard]] const std::string* pool() const {
+    const auto* const name = std::get_if<PoolName>(&target);
+    return name != nullptr ? &name->text : nullptr;
+  }
 
   bool operator==(const Route&) const = default;
 };
 
-/// A route as text: not validated yet, or written by to_text().
+/// A route as text: not validated yet, or written by to_text(). One of `backend` and `pool` is
+/// empty.
 struct RouteText {
   std::string hostname;
   std::string backend;
+  std::string pool;
 
   bool operator==(const RouteText&) const = default;
 };
@@ -37,10 +57,15 @@ struct RouteField {
   std::string_view name;
   std::string RouteText::* text;
   std::string_view example;
+  bool is_required = false;
 };
 inline constexpr RouteField kRouteFields[] = {
-    {.name = "hostname", .text = &RouteText::hostname, .example = "app.example.com"},
+    {.name = "hostname",
+     .text = &RouteText::hostname,
+     .example = "app.example.com",
+     .is_required = true},
     {.name = "backend", .text = &RouteText::backend, .example = "127.0.0.1:18443"},
+    {.name = "pool", .text = &RouteText::pool, .example = "app"},
 };
 
 /// The error in one field.
@@ -59,8 +84,11 @@ Result<Route> parse_recorded_route(const RouteText& text);
 /// Writes the form that parse_route() reads.
 RouteText to_text(const Route& route);
 
-/// The route's target, as shown to operators.
+/// The route's target, as shown to operators: "10.0.0.1:443", or "pool=app".
 std::string target_of(const Route& route);
+std::string target_of(const RouteText& route);
+/// Reads what target_of() writes into the fields of `route`.
+void read_target(std::string_view text, RouteText& route);
 
 /// The host name of a route in normal form (lower case, no trailing dot): a name, "*." and a name,
 /// or "*". Errors name the text and the correct form.

@@ -194,6 +194,11 @@ void DataPlane::cut(const std::shared_ptr<const policy::Firewall>& firewall) {
   submit_to_all([&firewall] { return std::make_unique<CutSweep>(firewall); });
 }
 
+void DataPlane::cut(const std::shared_ptr<const policy::BackendState>& backend) {
+  MC_ASSERT(backend, "a cut needs a backend to go by");
+  submit_to_all([&backend] { return std::make_unique<BackendDownSweep>(backend); });
+}
+
 std::shared_ptr<SweepResults> DataPlane::submit(const traffic::ConnectionFilter& filter,
                                                 SweepAction action) {
   auto results = std::make_shared<SweepResults>(filter);

@@ -59,6 +59,9 @@ class DataPlane final : public traffic::LiveTraffic {
   /// kSweepsMax already. They carry it out in slices (kVisitsPerTurn) and keep `firewall` until
   /// then. A draining worker does so too.
   void cut(const std::shared_ptr<const policy::Firewall>& firewall);
+  /// The same for every session that relays to this backend (not null) of a pool; its reason is
+  /// kBackendDown.
+  void cut(const std::shared_ptr<const policy::BackendState>& backend);
 
   void list(const traffic::ConnectionFilter& filter,
             const std::function<bool(std::span<const traffic::Connection>)>& take) override;

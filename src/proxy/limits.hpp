@@ -8,11 +8,12 @@
 
 namespace mc::proxy {
 
-// Descriptors that are not sessions and do not grow with workers and listeners: logs, the database,
-// the admin API with 128 connections, metrics, the pipes' share, the operators' share. The rest of
-// RLIMIT_NOFILE, halved (a session has two sockets), bounds the connections when max_connections is
-// 0.
-inline constexpr std::uint64_t kDescriptorsReserved = 256;
+// Descriptors that are not sessions and do not grow with workers and listeners: 256 health checks
+// under way, the admin API with 128 connections, logs, the database, metrics, the pipes' share, the
+// operators' share. Those of checks count without pools, too: a pool can be added at any time, the
+// limit of connections stays. The rest of RLIMIT_NOFILE, halved (a session has two sockets), bounds
+// the connections when max_connections is 0.
+inline constexpr std::uint64_t kDescriptorsReserved = 512;
 
 // Pipes that one worker's directions may hold with bytes stuck in them. Beyond that a direction
 // copies through the worker's scratch buffer. At kPipeBytes each this bounds the pages that stalled

@@ -4,11 +4,11 @@
 #include <poll.h>
 #include <sys/socket.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <utility>
 
 #include "net/sockets.hpp"
+#include "proxy/dial.hpp"
 #include "proxy/limits.hpp"
 #include "proxy/relay.hpp"
 #include "ring/operations.hpp"
@@ -25,9 +25,9 @@ ring::Detached serve(WorkerContext& context, std::size_t listener, Fd client, So
 
 Session::Session(WorkerContext& context, std::size_t listener, Fd client, const SocketAddress& peer)
     : context_(context), client_(std::move(client)) {
-  facts_.worker = context_.worker;
+  facts_.worker = static_cast<std::uint16_t>(context_.worker);
   facts_.number = ++context_.sessions_opened;
-  facts_.listener = static_cast<std::uint32_t>(listener);
+  facts_.listener = static_cast<std::uint16_t>(listener);
   facts_.peer = peer;
   facts_.accepted_at = facts_.moved_at = context_.loop.now();
   context_.sessions.add(*this);
@@ -117,74 +117,12 @@ Reason Session::why_stalled() const {
 // ---- dial
 
 ring::Task<Reason> Session::dial() {
-  const Instant began = context_.loop.now();
   facts_.stage = traffic::Stage::kDial;
-  const Reason opened = open_backend();
-  if (opened != Reason::kNone) co_return opened;
-  Deadline deadline(context_.loop, interruption_, context_.settings.connect_timeout,
-                    Reason::kDialTimeout);
-  ring::Connect connect(context_.loop, backend_.get(), facts_.backend_address);
-  const int result = co_await interruption_.reaches(connect);
-  if (result == 0) {
-    deadline.met(context_.loop);
-    facts_.dial_error = led_back();
-    if (facts_.dial_error != 0) co_return interruption_.reason_or(Reason::kDialRefused);
-    context_.reporter.dialled(facts_, context_.loop.now() - began);
-  }
-  if (interruption_.reason() != Reason::kNone) {
-    facts_.dial_error = interruption_.reason() == Reason::kDialTimeout ? ETIMEDOUT : 0;
-    co_return interruption_.reason();
-  }
-  co_return dial_result(result);
-}
-
-Reason Session::open_backend() {
-  if (facts_.unresolved != nullptr) {
-    facts_.dial_error = traffic::kNoInterface;
-    return Reason::kDialFailed;
-  }
-  backend_ = net::open_backend_socket(facts_.backend_address);
-  if (backend_) return Reason::kNone;
-  facts_.dial_error = errno;
-  switch (facts_.dial_error) {
-    case EMFILE:
-    case ENFILE:
-    case ENOBUFS:
-    case ENOMEM:
-      return Reason::kNoResources;
-    default:  // EAFNOSUPPORT: IPv6 is switched off
-      return Reason::kDialFailed;
-  }
-}
-
-// Why a connect to an address of this machine may have reached no backend:
-// 1. Nothing listens there, and the kernel picks that port as the local one: TCP connects the
-//    socket to itself (RFC 9293, section 3.5: a simultaneous open).
-// 2. A wildcard listener of this process takes every address of the machine.
-int Session::led_back() const {
-  const SocketAddress& backend = facts_.backend_address;
-  const bool is_of_listener =
-      std::ranges::any_of(context_.settings.listener_addresses,
-                          [&](const SocketAddress& listener) { return listener.takes(backend); });
-  if (!is_of_listener && backend.port() < kLocalPortMin) return 0;
-  const SocketAddress local = net::bound_address(backend_.get());
-  if (local.ip() != backend.ip()) return 0;
-  if (local.port() == backend.port()) return traffic::kDialledItself;
-  return is_of_listener ? traffic::kDialledListener : 0;
-}
-
-Reason Session::dial_result(int result) {
-  facts_.dial_error = -result;
-  switch (-result) {
-    case 0:
-      return Reason::kNone;
-    case ECONNREFUSED:
-      return Reason::kDialRefused;
-    case ETIMEDOUT:
-      return Reason::kDialTimeout;
-    default:
-      return Reason::kDialFailed;
-  }
+  const DialParts parts{.context = context_, .facts = facts_, .interruption = interruption_};
+  auto connected = co_await proxy::dial(parts);
+  if (!connected.has_value()) co_return connected.error();
+  backend_ = *std::move(connected);
+  co_return Reason::kNone;
 }
 
 // ---- relay and end

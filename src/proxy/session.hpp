@@ -30,7 +30,7 @@ class Session final : public LiveConnection {
 
   /// Waits for the whole ClientHello without consuming a byte of it, and decides by it.
   ring::Task<Reason> read_hello();
-  /// Connects to the chosen backend.
+  /// Connects to a backend of the route.
   ring::Task<Reason> dial();
   /// Moves bytes until both sides have ended or one has failed; never returns kNone.
   ring::Task<Reason> relay();
@@ -43,9 +43,6 @@ class Session final : public LiveConnection {
   Judgement judge(std::span<const std::uint8_t> bytes);
   Reason decide(const tls::ClientHello& hello);
   [[nodiscard]] Reason why_stalled() const;
-  Reason open_backend();
-  [[nodiscard]] int led_back() const;
-  [[nodiscard]] Reason dial_result(int result);
 
   WorkerContext& context_;
   Fd client_;

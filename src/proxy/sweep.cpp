@@ -18,6 +18,18 @@ Sweep::Visit CutSweep::visit(LiveConnection& connection, Instant) {
 
 std::size_t CutSweep::acts_per_slice() const { return kResetsPerTurn; }
 
+Sweep::Visit BackendDownSweep::visit(LiveConnection& connection, Instant) {
+  const traffic::ConnectionFacts& facts = connection.facts();
+  if (facts.pooled == nullptr || facts.pooled->backend != backend_ ||
+      facts.stage != traffic::Stage::kRelay) {
+    return Visit::kPassed;
+  }
+  connection.interrupt(Reason::kBackendDown);
+  return Visit::kActed;
+}
+
+std::size_t BackendDownSweep::acts_per_slice() const { return kResetsPerTurn; }
+
 // ---- what is found
 
 void SweepResults::began() {

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "policy/firewall.hpp"
+#include "policy/live_pool.hpp"
 #include "proxy/live_connection.hpp"
 #include "traffic/connection.hpp"
 
@@ -49,6 +50,21 @@ class CutSweep final : public Sweep {
 
  private:
   const std::shared_ptr<const policy::Firewall> firewall_;
+};
+
+/// Resets the connections that have a backend of a pool which went down. Those that still dial it
+/// go to another one by themselves.
+class BackendDownSweep final : public Sweep {
+ public:
+  explicit BackendDownSweep(std::shared_ptr<const policy::BackendState> backend)
+      : backend_(std::move(backend)) {}
+
+  Next next() override { return Next::kSlice; }
+  Visit visit(LiveConnection& connection, Instant now) override;
+  [[nodiscard]] std::size_t acts_per_slice() const override;
+
+ private:
+  const std::shared_ptr<const policy::BackendState> backend_;
 };
 
 /// Where the sweeps of one request put their results, and the requesting thread takes them. Any

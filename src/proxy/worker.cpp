@@ -2,6 +2,7 @@
 #include "proxy/worker.hpp"
 
 #include <algorithm>
+#include <random>
 #include <thread>
 #include <utility>
 
@@ -51,7 +52,8 @@ Worker::Worker(WorkerParts parts, std::unique_ptr<ring::Loop> loop,
                .sessions = sessions_,
                .counters = parts.counters,
                .reporter = reporter_,
-               .log = parts.log},
+               .log = parts.log,
+               .random = Random(std::random_device()())},
       status_(parts.status) {
   for (ListeningSocket& socket : sockets) {
     listeners_.push_back(

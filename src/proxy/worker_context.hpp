@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/log.hpp"
+#include "base/mix.hpp"
 #include "policy/policy.hpp"
 #include "proxy/live_connection.hpp"
 #include "proxy/pipe_pool.hpp"
@@ -19,8 +20,8 @@
 #include "ring/buffer_group.hpp"
 #include "ring/loop.hpp"
 #include "tls/client_hello.hpp"
-#include "traffic/counters.hpp"
 #include "traffic/reporter.hpp"
+#include "traffic/worker_counters.hpp"
 
 namespace mc::proxy {
 
@@ -50,6 +51,7 @@ struct WorkerContext {
   traffic::Counters& counters;
   traffic::Reporter& reporter;
   Log& log;                           // any thread
+  Random random;                      // for choices of backends
   std::uint64_t sessions_opened = 0;  // by this worker, so far
 };
 

@@ -211,16 +211,18 @@ std::shared_ptr<const control::State> check_database(Findings& findings,
                  Finding::kNote);
   }
   if (rehearsed->is_new) {
-    findings.add("database", quote(path) + " is new: it gets the configuration's routes and rules");
+    findings.add("database",
+                 quote(path) + " is new: it gets the configuration's routes, pools and rules");
     return rehearsed->state;
   }
   const auto& state = *rehearsed->state;
   std::size_t routes = 0;
   for (const policy::RouteTable& table : state.routes) routes += table.size();
   findings.add("database",
-               fmt::format("{} is at revision {}: its {} and {} are in force, not those of the "
+               fmt::format("{} is at revision {}: its {}, {} and {} are in force, not those of the "
                            "configuration",
                            quote(path), state.revision, cli::format_items(routes, "route"),
+                           cli::format_items(state.pools->size(), "pool"),
                            cli::format_items(state.rules->size(), "rule")));
   return rehearsed->state;
 }
@@ -467,8 +469,9 @@ void check_all(Findings& findings, const config::Config& config,
   const config::Firewall& firewall = config.firewall;
   findings.add(
       "configuration",
-      fmt::format("{}, {}, {}", cli::format_items(config.listeners.size(), "listener"),
+      fmt::format("{}, {}, {}, {}", cli::format_items(config.listeners.size(), "listener"),
                   cli::format_items(routes, "route"),
+                  cli::format_items(config.pools.size(), "pool"),
                   cli::format_items(firewall.blocked_ips.size() + firewall.blocked_cidrs.size() +
                                         firewall.blocked_countries.size(),
                                     "firewall rule")));

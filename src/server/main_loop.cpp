@@ -241,6 +241,7 @@ void MainLoop::drain(std::chrono::milliseconds grace) {
     sessions_until_ = until;
     parts_.plane.drain(grace);
   }
+  parts_.checker.stop();  // a server that takes no clients chooses no backends
   parts_.control.stop();
 }
 

@@ -19,6 +19,7 @@
 #include "base/log.hpp"
 #include "config/config.hpp"
 #include "control/control.hpp"
+#include "health/checker.hpp"
 #include "lifecycle/confinement.hpp"
 #include "lifecycle/handover.hpp"
 #include "lifecycle/keeper.hpp"
@@ -37,6 +38,7 @@ struct ServerParts {
   const config::Config& config;
   control::Control& control;
   proxy::DataPlane& plane;
+  health::Checker& checker;
   std::unique_ptr<admin::Server>& api;
   std::unique_ptr<metrics::Endpoint>& metrics;
   const admin::DrainingServers& draining;

@@ -12,6 +12,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <thread>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -23,6 +24,8 @@
 #include "cli/complain.hpp"
 #include "config/config.hpp"
 #include "control/control.hpp"
+#include "health/checker.hpp"
+#include "health/limits.hpp"
 #include "lifecycle/confinement.hpp"
 #include "lifecycle/inherited_sockets.hpp"
 #include "lifecycle/keeper.hpp"
@@ -37,6 +40,7 @@
 #include "server/commands.hpp"
 #include "server/host_limits.hpp"
 #include "server/main_loop.hpp"
+#include "traffic/event_hub.hpp"
 
 namespace mc::server {
 namespace {
@@ -51,9 +55,9 @@ struct ServeOptions {
 };
 
 // Here limits of rooms that do not include each other meet.
-static_assert(admin::kLocalConnectionsMax + admin::kTcpConnectionsMax <=
-                  proxy::kDescriptorsReserved / 2,
-              "the other half is for rings, listeners, the log, the database and snapshots");
+static_assert(admin::kLocalConnectionsMax + admin::kTcpConnectionsMax + health::kUnderWayMax <=
+                  proxy::kDescriptorsReserved / 4 * 3,
+              "the rest is for rings, listeners, the log, the database and snapshots");
 static_assert(2 * admin::kConnectionCallsMax <= proxy::kSweepsMax,
               "the other half is for cuts by the firewall");
 
@@ -107,11 +111,19 @@ metrics::DrainingTotals totals_of(const std::vector<admin::DrainingServers::Serv
   return totals;
 }
 
+metrics::CheckTotals totals_of(const health::Checker& checker) {
+  return {.targets = checker.targets(),
+          .passed = checker.passed(),
+          .failed = checker.failed(),
+          .lateness = checker.lateness()};
+}
+
 // `api` is null where the configuration has no [grpc]. References outlive the endpoint.
 Result<std::unique_ptr<metrics::Endpoint>> serve_metrics(
     Fd listener, const config::Metrics& settings, const control::Control& control,
     const traffic::LiveTraffic& traffic, const admin::Server* api,
-    const admin::DrainingServers& draining, std::uint64_t connections, const Log& log) {
+    const admin::DrainingServers& draining, const health::Checker& checker,
+    std::uint64_t connections, const Log& log) {
   const auto collector = std::make_shared<const metrics::Collector>(metrics::Sources{
       .control = control,
       .traffic = traffic,
@@ -121,7 +133,8 @@ Result<std::unique_ptr<metrics::Endpoint>> serve_metrics(
       .routes_max = static_cast<std::size_t>(settings.routes_max),
       .certificate_expiry =
           [api] { return api != nullptr ? api->certificate_expires_at() : std::nullopt; },
-      .draining = [&draining] { return totals_of(draining.look()); }});
+      .draining = [&draining] { return totals_of(draining.look()); },
+      .checks = [&checker] { return totals_of(checker); }});
   return metrics::Endpoint::start(std::move(listener), [collector] { return collector->text(); });
 }
 
@@ -158,8 +171,13 @@ class Server final : private control::Enforcer {
     plane_->cut(firewall);
   }
   void cut_draining(const std::vector<control::Rule>& rules) override { draining_.cut(rules); }
+  void published(const std::shared_ptr<const policy::LivePools>& pools) override {
+    checker_->set_pools(pools);
+  }
+  void health_changed(const health::Change& change);
 
   Result<void> start_plane();
+  Result<void> start_checks();
   void log_policy() const;
   Result<void> start_api();
   Result<void> start_metrics();
@@ -177,6 +195,7 @@ class Server final : private control::Enforcer {
   policy::PublishedPolicy policy_;
   std::unique_ptr<control::Control> control_;
   std::unique_ptr<proxy::DataPlane> plane_;
+  std::unique_ptr<health::Checker> checker_;
   std::unique_ptr<admin::Server> api_;
   std::unique_ptr<metrics::Endpoint> metrics_;
 };
@@ -191,6 +210,7 @@ Result<void> Server::start() {
   if (!control.has_value()) return std::unexpected(control.error());
   control_ = *std::move(control);
   if (auto started = start_plane(); !started.has_value()) return started;
+  if (auto started = start_checks(); !started.has_value()) return started;
   log_policy();
   if (config_.grpc.has_value()) {
     if (auto started = start_api(); !started.has_value()) return started;
@@ -209,6 +229,30 @@ Result<void> Server::start_plane() {
   if (!plane.has_value()) return std::unexpected(plane.error());
   plane_ = *std::move(plane);
   return {};
+}
+
+// Its ring is made now: the late confinement refuses new ones.
+Result<void> Server::start_checks() {
+  auto checker = health::Checker::start(
+      {.log = log_, .on_change = [this](const health::Change& change) { health_changed(change); }});
+  if (!checker.has_value()) return std::unexpected(checker.error());
+  checker_ = *std::move(checker);
+  checker_->set_pools(control_->state()->pools);
+  return {};
+}
+
+// On the checker's thread.
+void Server::health_changed(const health::Change& change) {
+  traffic::EventSource events(plane_->events());
+  if (events.wants(traffic::EventKind::kBackendHealth)) {
+    events.emit(
+        {.kind = traffic::EventKind::kBackendHealth,
+         .connection = {.pool = change.backend->pool(), .backend = change.backend->address()},
+         .health = change.after,
+         .why = change.why});
+  }
+  while (!events.flush()) std::this_thread::yield();
+  if (health::calls_for_reset(change, Clock::now())) plane_->cut(change.backend);
 }
 
 void Server::log_policy() const {
@@ -234,15 +278,15 @@ Result<void> Server::start_api() {
 
 Result<void> Server::start_metrics() {
   auto started = serve_metrics(std::move(bound_.metrics), *config_.metrics, *control_, *plane_,
-                               api_.get(), draining_, connections_, log_);
+                               api_.get(), draining_, *checker_, connections_, log_);
   if (!started.has_value()) return std::unexpected(started.error());
   metrics_ = *std::move(started);
   return {};
 }
 
 Result<void> Server::run(int signals, lifecycle::Confinement confinement) {
-  MainLoop loop({config_, *control_, *plane_, api_, metrics_, draining_, notifier_, keeper_,
-                 confinement, log_});
+  MainLoop loop({config_, *control_, *plane_, *checker_, api_, metrics_, draining_, notifier_,
+                 keeper_, confinement, log_});
   if (auto serves = begin_to_serve(); !serves.has_value()) return serves;
   // It serves already, and must not end for this error.
   if (const auto waits = loop.await_successors(); !waits.has_value()) {

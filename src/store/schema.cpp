@@ -46,7 +46,43 @@ CREATE TABLE audit (
 INSERT INTO state VALUES (1, 0, '', '', 0);
 )sql";
 
-constexpr Migration kMigrations[] = {kFirst};
+// Pools. A route has a backend or a pool; the other text is empty. Enumerations are their words,
+// durations milliseconds. `place` orders a pool's backends as the operator did.
+constexpr const char* kPools = R"sql(
+ALTER TABLE routes ADD COLUMN pool TEXT NOT NULL DEFAULT '';
+
+CREATE TABLE pools (
+  name TEXT PRIMARY KEY,
+  balance TEXT NOT NULL,
+  hash_prefix_v4 INTEGER NOT NULL,
+  hash_prefix_v6 INTEGER NOT NULL,
+  retries INTEGER NOT NULL,
+  dial_budget_ms INTEGER NOT NULL,
+  slow_start_ms INTEGER NOT NULL,
+  all_down TEXT NOT NULL,
+  on_down TEXT NOT NULL,
+  check_kind TEXT NOT NULL,
+  check_name TEXT NOT NULL,
+  check_interval_ms INTEGER NOT NULL,
+  check_fast_interval_ms INTEGER NOT NULL,
+  check_timeout_ms INTEGER NOT NULL,
+  check_rise INTEGER NOT NULL,
+  check_fall INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE backends (
+  pool TEXT NOT NULL REFERENCES pools ON DELETE CASCADE,
+  place INTEGER NOT NULL,
+  address TEXT NOT NULL,
+  weight INTEGER NOT NULL,
+  backup INTEGER NOT NULL,
+  max_connections INTEGER NOT NULL,
+  state TEXT NOT NULL,
+  PRIMARY KEY (pool, address)
+) STRICT, WITHOUT ROWID;
+)sql";
+
+constexpr Migration kMigrations[] = {kFirst, kPools};
 
 }  // namespace
 

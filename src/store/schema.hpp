@@ -17,6 +17,9 @@ inline constexpr std::uint32_t kApplicationId = 0x6d635078;
 /// One or several statements.
 using Migration = const char*;
 
+/// The version of the tables that has pools. An older file that is only read has none.
+inline constexpr std::int64_t kVersionWithPools = 2;
+
 /// All of ours, oldest first.
 std::span<const Migration> migrations();
 

@@ -12,6 +12,7 @@
 #include "store/file_header.hpp"
 #include "store/files.hpp"
 #include "store/limits.hpp"
+#include "store/pool_records.hpp"
 #include "store/schema.hpp"
 #include "store/snapshot.hpp"
 #include "store/trouble.hpp"
@@ -111,30 +112,42 @@ Result<Connection> connect(const std::string& path) {
   return *std::move(connection);
 }
 
-SqliteResult<Contents> read_contents(Connection& connection) {
-  auto transaction = Transaction::begin(connection, Transaction::Kind::kRead);
-  if (!transaction) return std::unexpected(transaction.error());
-  Contents contents;
-  const auto state = read_state(connection);
-  if (!state) return std::unexpected(state.error());
-  contents.revision = state->revision;
-
+SqliteResult<void> read_routes(Connection& connection, Contents& contents) {
   auto routes = connection.prepare(
-      "SELECT listener, hostname, backend FROM routes ORDER BY listener, hostname");
+      fmt::format("SELECT listener, hostname, backend, {} FROM routes ORDER BY listener, hostname",
+                  has_pools(connection) ? "pool" : "''"));
   if (!routes) return std::unexpected(routes.error());
-  const auto routes_read = routes->run_each([&](const Statement& row) {
-    contents.routes.push_back(
-        {.listener = std::string(row.text(0)),
-         .text = {.hostname = std::string(row.text(1)), .backend = std::string(row.text(2))}});
+  return routes->run_each([&](const Statement& row) {
+    contents.routes.push_back({.listener = std::string(row.text(0)),
+                               .text = {.hostname = std::string(row.text(1)),
+                                        .backend = std::string(row.text(2)),
+                                        .pool = std::string(row.text(3))}});
   });
-  if (!routes_read) return std::unexpected(routes_read.error());
+}
 
+SqliteResult<void> read_rules(Connection& connection, Contents& contents) {
   auto rules = connection.prepare("SELECT type, value FROM firewall_rules ORDER BY type, value");
   if (!rules) return std::unexpected(rules.error());
-  const auto rules_read = rules->run_each([&](const Statement& row) {
+  return rules->run_each([&](const Statement& row) {
     contents.rules.push_back({std::string(row.text(0)), std::string(row.text(1))});
   });
-  if (!rules_read) return std::unexpected(rules_read.error());
+}
+
+Result<Contents> read_contents(const std::string& path, Connection& connection) {
+  auto transaction = Transaction::begin(connection, Transaction::Kind::kRead);
+  if (!transaction) return fail_with_sqlite(path, transaction.error());
+  Contents contents;
+  const auto state = read_state(connection);
+  if (!state) return fail_with_sqlite(path, state.error());
+  contents.revision = state->revision;
+  for (const auto read : {read_routes, read_rules}) {
+    if (const auto done = read(connection, contents); !done) {
+      return fail_with_sqlite(path, done.error());
+    }
+  }
+  auto pools = read_pools(path, connection);
+  if (!pools) return std::unexpected(pools.error());
+  contents.pools = *std::move(pools);
   return contents;
 }
 
@@ -143,14 +156,15 @@ SqliteResult<Contents> read_contents(Connection& connection) {
 /// Compiled once, because a batch runs the same few statements 100,000 times.
 struct Store::Statements {
   Statement remove_route, put_route, remove_rule, put_rule, add_audit, prune_audit, set_state;
+  PoolStatements pools;
 
   static SqliteResult<std::unique_ptr<Statements>> prepare(Connection& connection) {
     auto all = std::make_unique<Statements>();
     const std::pair<Statement*, std::string_view> each[] = {
         {&all->remove_route, "DELETE FROM routes WHERE listener = ?1 AND hostname = ?2"},
         {&all->put_route,
-         "INSERT INTO routes (listener, hostname, backend) VALUES (?1, ?2, ?3) "
-         "ON CONFLICT DO UPDATE SET backend = excluded.backend"},
+         "INSERT INTO routes (listener, hostname, backend, pool) VALUES (?1, ?2, ?3, ?4) "
+         "ON CONFLICT DO UPDATE SET backend = excluded.backend, pool = excluded.pool"},
         {&all->remove_rule, "DELETE FROM firewall_rules WHERE type = ?1 AND value = ?2"},
         {&all->put_rule,
          "INSERT INTO firewall_rules (type, value) VALUES (?1, ?2) ON CONFLICT DO NOTHING"},
@@ -167,6 +181,9 @@ struct Store::Statements {
       if (!prepared) return std::unexpected(prepared.error());
       *statement = *std::move(prepared);
     }
+    auto pools = PoolStatements::prepare(connection);
+    if (!pools) return std::unexpected(pools.error());
+    all->pools = *std::move(pools);
     return all;
   }
 };
@@ -316,11 +333,7 @@ Store::Files Store::judge_changed_files() {
   return *finding == "ok" ? Files::kOurs : Files::kForeign;
 }
 
-Result<Contents> Store::load() {
-  auto contents = read_contents(connection_);
-  if (!contents) return fail_with_sqlite(path_, contents.error());
-  return *std::move(contents);
-}
+Result<Contents> Store::load() { return read_contents(path_, connection_); }
 
 Result<Contents> Store::inspect(const std::string& path) {
   if (path.empty()) return fail("database.path is required");
@@ -345,9 +358,7 @@ Result<Contents> Store::inspect(const std::string& path) {
   if (auto fit = examine(*place, access); !fit) return std::unexpected(fit.error());
   auto connection = Connection::open(*place, access);
   if (!connection) return fail_with_sqlite(*place, connection.error());
-  auto contents = read_contents(*connection);
-  if (!contents) return fail_with_sqlite(*place, contents.error());
-  return *std::move(contents);
+  return read_contents(*place, *connection);
 }
 
 std::optional<Error> Store::cannot_be_written(const std::string& path) {
@@ -402,7 +413,7 @@ SqliteResult<bool> Store::write(const ChangeSet& changes, const AuditEntry& entr
     if (done = to.remove_route.run(listener, hostname); !done) return std::unexpected(done.error());
   }
   for (const auto& [listener, text] : changes.put_routes) {
-    done = to.put_route.run(listener, text.hostname, text.backend);
+    done = to.put_route.run(listener, text.hostname, text.backend, text.pool);
     if (!done) return std::unexpected(done.error());
   }
   for (const auto& [type, value] : changes.removed_rules) {
@@ -410,6 +421,12 @@ SqliteResult<bool> Store::write(const ChangeSet& changes, const AuditEntry& entr
   }
   for (const auto& [type, value] : changes.put_rules) {
     if (done = to.put_rule.run(type, value); !done) return std::unexpected(done.error());
+  }
+  for (const std::string& name : changes.removed_pools) {
+    if (done = to.pools.remove(name); !done) return std::unexpected(done.error());
+  }
+  for (const PoolRecord& pool : changes.put_pools) {
+    if (done = to.pools.put(pool); !done) return std::unexpected(done.error());
   }
 
   const auto revision = static_cast<std::int64_t>(revision_);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Keeps the routes and firewall rules across restarts, in SQLite. Records are text that the caller
-// has validated; the store does not interpret them. A commit is durable when it returns: its
+// Keeps the routes, pools and firewall rules across restarts, in SQLite. Records are what the
+// caller has validated; the store does not interpret them. A commit is durable when it returns: its
 // transaction is in the write-ahead log, and the log is synced (synchronous=FULL). Within about a
 // second checkpoint() copies its pages to the database file, so that file is complete nearly all
 // the time, and the log is short.
@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "base/result.hpp"
+#include "policy/pool.hpp"
 #include "policy/route.hpp"
 #include "store/files.hpp"
 #include "store/lock_file.hpp"
@@ -54,21 +55,29 @@ struct FirewallRule {
   bool operator==(const FirewallRule&) const = default;
 };
 
+/// A pool with its backends.
+using PoolRecord = policy::PoolText;
+
 struct Contents {
   Revision revision = 0;
   /// Ordered by listener, then hostname, bytewise.
   std::vector<RouteRecord> routes;
   /// Ordered by type, then value, bytewise.
   std::vector<FirewallRule> rules;
+  /// Ordered by name, bytewise; the backends as they were put.
+  std::vector<PoolRecord> pools;
 };
 
 /// What a commit changes: it removes first, then puts. Removing a missing record and putting an
-/// existing one change nothing; a route that is put replaces the one with its key.
+/// existing one change nothing; a route that is put replaces the one with its key, and a pool the
+/// one with its name and all of its backends.
 struct ChangeSet {
   std::vector<RouteRecordKey> removed_routes;
   std::vector<RouteRecord> put_routes;
   std::vector<FirewallRule> removed_rules;
   std::vector<FirewallRule> put_rules;
+  std::vector<std::string> removed_pools;
+  std::vector<PoolRecord> put_pools;
 };
 
 /// Who did what, and when. The last kAuditEntriesMax are kept; long texts are cut.
@@ -127,8 +136,8 @@ class Store {
   Store(const Store&) = delete;
   Store& operator=(const Store&) = delete;
 
-  /// Whether nothing was ever committed, so that the configuration's routes and rules are to be its
-  /// first. A database whose last route was removed is not fresh.
+  /// Whether nothing was ever committed, so that the configuration's routes, pools and rules are to
+  /// be its first. A database whose last route was removed is not fresh.
   [[nodiscard]] bool fresh() const { return revision_ == 0; }
   [[nodiscard]] Revision revision() const { return revision_; }
 

@@ -44,7 +44,9 @@ struct Connection {
   SocketAddress client;
   std::string sni;                        // normalised; empty before the hello
   std::string route;                      // the pattern that matched; empty where none has (yet)
-  std::optional<BackendAddress> backend;  // of that route
+  std::string pool;                       // of that route; empty: it has a backend itself
+  std::optional<BackendAddress> backend;  // of that route, or chosen from its pool
+  std::uint32_t tries = 0;                // backends that were dialled
   Stage stage = Stage::kHello;
   std::chrono::milliseconds age{};   // since it was accepted
   std::chrono::milliseconds idle{};  // since a byte was moved, or the stage before relay began
@@ -60,6 +62,8 @@ struct ConnectionFilter {
   std::optional<policy::HostPattern> sni;
   std::optional<IpPrefix> source;
   std::optional<BackendAddress> backend;
+  /// The name of the route's pool.
+  std::optional<std::string> pool;
 };
 
 }  // namespace mc::traffic

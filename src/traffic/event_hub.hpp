@@ -15,6 +15,7 @@
 #include <mutex>
 #include <vector>
 
+#include "policy/live_pool.hpp"
 #include "traffic/connection.hpp"
 #include "traffic/reason.hpp"
 
@@ -22,12 +23,13 @@ namespace mc::traffic {
 
 /// Ends of a connection have the same kinds as in the log.
 enum class EventKind : std::uint8_t {
-  kOpened,      // client and backend are connected
-  kClosed,      // a connection with a route ended: "connection closed"
-  kRefused,     // one without: "connection refused"
-  kDialFailed,  // its backend could not be reached: "dial failed"
+  kOpened,         // client and backend are connected
+  kClosed,         // a connection with a route ended: "connection closed"
+  kRefused,        // one without: "connection refused"
+  kDialFailed,     // its backend could not be reached: "dial failed"
+  kBackendHealth,  // a backend of a pool came up, went down or was ejected
 };
-inline constexpr std::size_t kEventKinds = 4;
+inline constexpr std::size_t kEventKinds = 5;
 
 /// Whether events of this kind are kept also without a subscriber.
 constexpr bool is_kept_always(EventKind kind) { return kind == EventKind::kDialFailed; }
@@ -41,6 +43,10 @@ struct Event {
   Connection connection;          // id.number is 0 where it was refused before it had a session
   Reason reason = Reason::kNone;  // how it ended
   int dial_error = 0;             // of kDialFailed; see dial_error_text()
+  // Of kBackendHealth, whose backend is connection.pool's connection.backend.
+  policy::Health health = policy::Health::kUnchecked;
+  bool is_ejected = false;
+  std::string why;
 };
 using Events = std::vector<std::shared_ptr<const Event>>;
 

@@ -2,6 +2,7 @@
 #include "traffic/facts.hpp"
 
 #include <string_view>
+#include <utility>
 
 namespace mc::traffic {
 
@@ -10,8 +11,13 @@ std::string ConnectionFacts::route() const {
   return policy::HostPattern::to_text(route_kind, std::string_view(name).substr(suffix_at));
 }
 
+std::string_view ConnectionFacts::pool() const {
+  if (pooled == nullptr) return {};
+  return pooled->backend != nullptr ? pooled->backend->pool() : *pooled->name;
+}
+
 std::optional<BackendAddress> ConnectionFacts::backend() const {
-  if (!has_route()) return std::nullopt;
+  if (!has_route() || (pooled != nullptr && pooled->backend == nullptr)) return std::nullopt;
   return unresolved != nullptr ? *unresolved : BackendAddress(backend_address);
 }
 
@@ -19,12 +25,35 @@ void ConnectionFacts::take_route(const policy::LiveRoute& route) {
   const policy::HostPattern& pattern = route.spec.pattern;
   route_kind = pattern.kind();
   suffix_at = static_cast<std::uint8_t>(name.size() - pattern.host().size());
-  const BackendAddress& backend = route.spec.backend;
+  route_counts = route.counts;
+  if (const auto* const backend = route.spec.backend()) {
+    resolve(*backend);
+  } else {
+    pooled = std::make_unique<PoolFacts>();
+    pooled->name = std::make_unique<const std::string>(*route.spec.pool());
+  }
+}
+
+void ConnectionFacts::take_backend(std::shared_ptr<policy::BackendState> state) {
+  resolve(state->address());
+  pooled->backend = std::move(state);
+  pooled->name.reset();
+}
+
+void ConnectionFacts::resolve(const BackendAddress& backend) {
   const auto address = backend.resolve();
   backend_address = address.value_or(backend.address());
-  if (!address.has_value()) unresolved = std::make_unique<const BackendAddress>(backend);
-  backend_state = route.state;
+  unresolved = address.has_value() ? nullptr : std::make_unique<const BackendAddress>(backend);
 }
+
+namespace {
+
+std::uint32_t tries_of(const ConnectionFacts& facts) {
+  if (facts.pooled != nullptr) return facts.pooled->tries;
+  return facts.stage == Stage::kHello ? 0 : 1;
+}
+
+}  // namespace
 
 Connection describe(const ConnectionFacts& facts, Instant now) {
   return {.id = facts.id(),
@@ -32,7 +61,9 @@ Connection describe(const ConnectionFacts& facts, Instant now) {
           .client = facts.client(),
           .sni = facts.name,
           .route = facts.route(),
+          .pool = std::string(facts.pool()),
           .backend = facts.backend(),
+          .tries = tries_of(facts),
           .stage = facts.stage,
           .age = now - facts.accepted_at,
           .idle = now - facts.moved_at,
@@ -45,6 +76,7 @@ bool matches(const ConnectionFilter& filter, const ConnectionFacts& facts) {
   if (filter.listener.has_value() && facts.listener != *filter.listener) return false;
   if (filter.source.has_value() && !filter.source->contains(facts.client().ip())) return false;
   if (filter.backend.has_value() && facts.backend() != filter.backend) return false;
+  if (filter.pool.has_value() && facts.pool() != *filter.pool) return false;
   return !filter.sni.has_value() || filter.sni->matches(facts.name);
 }
 

@@ -8,14 +8,23 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "base/clock.hpp"
 #include "net/backend_address.hpp"
 #include "net/socket_address.hpp"
+#include "policy/live_pool.hpp"
 #include "policy/live_route.hpp"
 #include "traffic/connection.hpp"
 
 namespace mc::traffic {
+
+/// What is known besides of a connection whose route leads to a pool.
+struct PoolFacts {
+  std::shared_ptr<policy::BackendState> backend;  // that was chosen last; null: none was
+  std::unique_ptr<const std::string> name;        // of the pool; null from the first choice on
+  std::uint8_t tries = 0;                         // backends that were dialled
+};
 
 /// Compact: every open connection has one.
 struct ConnectionFacts {
@@ -24,14 +33,16 @@ struct ConnectionFacts {
   Instant moved_at;  // when a byte was moved last, or the stage before relay began
   std::uint64_t bytes_up = 0;
   std::uint64_t bytes_down = 0;
-  std::string name;                                     // sent by the client, normalised
-  std::shared_ptr<policy::BackendState> backend_state;  // of its route, which may go before it does
-  SocketAddress peer;                                   // the other end of the client's socket
-  SocketAddress backend_address;                        // to connect to
-  // The route's backend, where its interface does not exist.
+  std::string name;  // sent by the client, normalised
+  // Of its route, which may go before it does.
+  std::shared_ptr<policy::ConnectionCounts> route_counts;
+  std::unique_ptr<PoolFacts> pooled;  // null: the route has a backend itself
+  SocketAddress peer;                 // the other end of the client's socket
+  SocketAddress backend_address;      // to connect to
+  // The backend, where its interface does not exist.
   std::unique_ptr<const BackendAddress> unresolved;
-  std::uint32_t worker = 0;
-  std::uint32_t listener = 0;  // its place in the configuration
+  std::uint16_t worker = 0;    // at most kWorkersMax
+  std::uint16_t listener = 0;  // its place in the configuration, at most kListenersMax
   int dial_error = 0;          // see dial_error_text()
   std::uint8_t suffix_at = 0;  // where in `name` the host of its route's pattern begins
   policy::PatternKind route_kind{};
@@ -43,14 +54,21 @@ struct ConnectionFacts {
   /// Who the client is, for the firewall, logs and operators: the peer, unless a proxy in front of
   /// this one names another.
   [[nodiscard]] const SocketAddress& client() const { return peer; }
-  [[nodiscard]] bool has_route() const { return backend_state != nullptr; }
+  [[nodiscard]] bool has_route() const { return route_counts != nullptr; }
   /// The pattern that matched; empty without a route.
   [[nodiscard]] std::string route() const;
-  /// Of the route, as it is configured.
+  /// The pool of its route; empty: it has a backend and no pool.
+  [[nodiscard]] std::string_view pool() const;
+  /// As it is configured; nothing: there is none yet.
   [[nodiscard]] std::optional<BackendAddress> backend() const;
 
-  /// Takes the route that `name` has matched, and the address that its backend has now.
+  /// Takes the route that `name` has matched, and its backend or the name of its pool.
   void take_route(const policy::LiveRoute& route);
+  /// Takes the backend that was chosen from the route's pool.
+  void take_backend(std::shared_ptr<policy::BackendState> state);
+
+ private:
+  void resolve(const BackendAddress& backend);
 };
 
 /// The facts as operators see them.

@@ -38,8 +38,11 @@ constexpr std::array<ReasonInfo, kReasons> kReasonTable{{
     {Reason::kDialRefused, "dial_refused", Close::kReset, Outcome::kDialFailed},
     {Reason::kDialTimeout, "dial_timeout", Close::kReset, Outcome::kDialFailed},
     {Reason::kDialFailed, "dial_failed", Close::kReset, Outcome::kDialFailed},
+    {Reason::kNoBackend, "no_backend", Close::kReset, Outcome::kDialFailed},
+    {Reason::kBackendFull, "backend_full", Close::kReset, Outcome::kDialFailed},
     {Reason::kNoResources, "no_resources", Close::kReset, Outcome::kDialFailed},
     {Reason::kFirewallCut, "firewall_cut", Close::kReset, Outcome::kClosed},
+    {Reason::kBackendDown, "backend_down", Close::kReset, Outcome::kClosed},
     {Reason::kClosedByOperator, "closed_by_operator", Close::kReset, Outcome::kClosed},
     {Reason::kShutdown, "shutdown", Close::kReset, Outcome::kClosed},
 }};
@@ -123,6 +126,10 @@ std::string dial_error_text(int error, const BackendAddress& backend) {
       return "the backend is a listener of this proxy";
     case kNoInterface:
       return fmt::format("no interface {}", backend.interface());
+    case kNoneEligible:
+      return "no backend of the pool is eligible";
+    case kAllFull:
+      return "every eligible backend of the pool is at its max_connections";
     default:
       return std::strerror(error);
   }

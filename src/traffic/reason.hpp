@@ -39,8 +39,11 @@ enum class Reason : std::uint8_t {
   kDialRefused,      // the backend refused the connection
   kDialTimeout,      // no reply from the backend within connect_timeout
   kDialFailed,   // the connection to the backend failed otherwise (no route to host, no port left…)
+  kNoBackend,    // no backend of the pool is eligible
+  kBackendFull,  // those that are, are at their max_connections
   kNoResources,  // this process ran out of descriptors or memory for the backend's socket
   kFirewallCut,  // cut, because the firewall now blocks the client
+  kBackendDown,  // cut, because checks took its backend down, and its pool says so
   kClosedByOperator,  // reset by an operator's order (CloseConnections)
   kShutdown,          // cut when shutdown_timeout had passed, or by a second signal
 };
@@ -88,6 +91,8 @@ Reason reason_of(policy::Verdict verdict);
 inline constexpr int kDialledItself = -1;    // the kernel connected the socket to itself
 inline constexpr int kDialledListener = -2;  // the backend is a listener of this process
 inline constexpr int kNoInterface = -3;      // the backend's network interface is not there
+inline constexpr int kNoneEligible = -4;     // no backend of the pool is eligible
+inline constexpr int kAllFull = -5;          // those that are, are at their max_connections
 
 /// An errno or one of the above, in words.
 std::string dial_error_text(int error, const BackendAddress& backend);

@@ -27,6 +27,27 @@ LogLevel level_of(const ConnectionFacts& facts, Reason reason, Outcome outcome) 
   return has_left && !facts.has_spoken ? LogLevel::kDebug : LogLevel::kInfo;
 }
 
+void add_end(const ConnectionFacts& facts, policy::ConnectionCounts& counts) {
+  counts.bytes_up.fetch_add(facts.bytes_up, std::memory_order_relaxed);
+  counts.bytes_down.fetch_add(facts.bytes_down, std::memory_order_relaxed);
+  counts.active.fetch_sub(1, std::memory_order_relaxed);
+}
+
+// Empty: none was chosen.
+std::string backend_of(const ConnectionFacts& facts) {
+  const auto backend = facts.backend();
+  return backend.has_value() ? backend->to_string() : std::string();
+}
+
+// Only of routes that lead to a pool.
+LogField pool_of(const ConnectionFacts& facts) {
+  return {facts.pooled != nullptr ? "pool" : LogField::kUnwritten, facts.pool()};
+}
+LogField tries_of(const ConnectionFacts& facts) {
+  if (facts.pooled == nullptr) return {LogField::kUnwritten, 0};
+  return {"tries", facts.pooled->tries};
+}
+
 std::string_view ech_of(const ConnectionFacts& facts) {
   return facts.ech_offered ? "offered" : "none";
 }
@@ -72,8 +93,8 @@ void Reporter::name_refused(const ConnectionFacts& facts, std::span<const std::u
 }
 
 void Reporter::routed(const ConnectionFacts& facts, Instant now) {
-  facts.backend_state->connections.fetch_add(1, std::memory_order_relaxed);
-  facts.backend_state->active.fetch_add(1, std::memory_order_relaxed);
+  facts.route_counts->connections.fetch_add(1, std::memory_order_relaxed);
+  facts.route_counts->active.fetch_add(1, std::memory_order_relaxed);
   of(facts).hello_ms.observe(now - facts.accepted_at);
   if (!log_.enabled(LogLevel::kDebug)) return;
   log_.debug("hello decided", {{"listener", listener(facts)},
@@ -81,8 +102,24 @@ void Reporter::routed(const ConnectionFacts& facts, Instant now) {
                                {"sni", facts.name},
                                {"ech", ech_of(facts)},
                                {"route", facts.route()},
-                               {"backend", facts.backend()->to_string()},
+                               pool_of(facts),
+                               {"backend", backend_of(facts)},
                                {"duration", now - facts.accepted_at}});
+}
+
+void Reporter::ejected(const policy::BackendState& backend, std::chrono::milliseconds time,
+                       const std::string& why) {
+  if (events_.wants(EventKind::kBackendHealth)) {
+    events_.emit({.kind = EventKind::kBackendHealth,
+                  .connection = {.pool = backend.pool(), .backend = backend.address()},
+                  .health = backend.health(),
+                  .is_ejected = true,
+                  .why = why});
+  }
+  log_.warn("backend ejected", {{"pool", backend.pool()},
+                                {"backend", backend.address().to_string()},
+                                {"error", why},
+                                {"for", time}});
 }
 
 void Reporter::dialled(const ConnectionFacts& facts, Clock::duration duration) {
@@ -132,13 +169,13 @@ void Reporter::ended(const ConnectionFacts& facts, Reason reason, Instant now) {
 void Reporter::count_end(const ConnectionFacts& facts, Reason reason) {
   of(facts).of(reason).add();
   if (!facts.has_route()) return;
-  policy::BackendState& backend = *facts.backend_state;
   if (info(reason).outcome == Outcome::kDialFailed) {
-    backend.dial_failures.fetch_add(1, std::memory_order_relaxed);
+    facts.route_counts->dial_failures.fetch_add(1, std::memory_order_relaxed);
   }
-  backend.bytes_up.fetch_add(facts.bytes_up, std::memory_order_relaxed);
-  backend.bytes_down.fetch_add(facts.bytes_down, std::memory_order_relaxed);
-  backend.active.fetch_sub(1, std::memory_order_relaxed);
+  add_end(facts, *facts.route_counts);
+  if (facts.pooled != nullptr && facts.pooled->backend != nullptr) {
+    add_end(facts, facts.pooled->backend->counts);
+  }
 }
 
 void Reporter::log_end(const ConnectionFacts& facts, Reason reason, Instant now) {
@@ -153,7 +190,9 @@ void Reporter::log_end(const ConnectionFacts& facts, Reason reason, Instant now)
                                {"client", facts.client().to_string()},
                                {"sni", facts.name},
                                {"ech", ech_of(facts)},
-                               {"backend", facts.backend()->to_string()},
+                               pool_of(facts),
+                               {"backend", backend_of(facts)},
+                               tries_of(facts),
                                {"route", facts.route()},
                                {"bytes_up", facts.bytes_up},
                                {"bytes_down", facts.bytes_down},
@@ -178,11 +217,13 @@ void Reporter::log_refusal(const ConnectionFacts& facts, Reason reason, LogLevel
 
 void Reporter::log_dial_failure(const ConnectionFacts& facts, Reason reason,
                                 Clock::duration duration) {
-  const BackendAddress backend = *facts.backend();
+  const BackendAddress backend = facts.backend().value_or(BackendAddress());
   log_.warn(line_of(Outcome::kDialFailed), {{"listener", listener(facts)},
                                             {"client", facts.client().to_string()},
                                             {"sni", facts.name},
-                                            {"backend", backend.to_string()},
+                                            pool_of(facts),
+                                            {"backend", backend_of(facts)},
+                                            tries_of(facts),
                                             {"route", facts.route()},
                                             {"error", dial_error_text(facts.dial_error, backend)},
                                             {"reason", to_string(reason)},

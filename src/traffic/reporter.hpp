@@ -12,11 +12,11 @@
 #include "base/clock.hpp"
 #include "base/log.hpp"
 #include "net/socket_address.hpp"
-#include "traffic/counters.hpp"
 #include "traffic/event_hub.hpp"
 #include "traffic/facts.hpp"
 #include "traffic/line_limiter.hpp"
 #include "traffic/reason.hpp"
+#include "traffic/worker_counters.hpp"
 
 namespace mc::traffic {
 
@@ -47,6 +47,9 @@ class Reporter {
   void name_refused(const ConnectionFacts& facts, std::span<const std::uint8_t> name);
   /// The hello's name has a route.
   void routed(const ConnectionFacts& facts, Instant now);
+  /// The backend, which was chosen from a pool, was taken out after its dials failed.
+  void ejected(const policy::BackendState& backend, std::chrono::milliseconds time,
+               const std::string& why);
   /// The backend has accepted, `duration` after the dial began.
   void dialled(const ConnectionFacts& facts, Clock::duration duration);
   /// Both sides are connected.

@@ -6,9 +6,9 @@
 #include <cstdint>
 #include <vector>
 
-#include "traffic/counters.hpp"
 #include "traffic/histogram.hpp"
 #include "traffic/reason.hpp"
+#include "traffic/worker_counters.hpp"
 
 namespace mc::traffic {
 

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Two HTTPS sites behind one address, routed by name and never decrypted: what `./dev demo` shows.
+"""HTTPS sites behind one address, routed by name and never decrypted: what `./dev demo` shows.
 
   demo.py MC_PROXY [--once]
 
-Makes a throw-away CA, starts two sites with certificates of their own and mc-proxy in front of them, then fetches
-both through the proxy with curl, which verifies the certificates end to end. Also shows a name without a route and a
-client that the firewall blocks. Then it adds and removes a route and a rule while the proxy runs, restarts it, and shows
+Makes a throw-away CA, starts sites with certificates of their own and mc-proxy in front of them, then fetches
+them through the proxy with curl, which verifies the certificates end to end. Also shows a name without a route and a
+client that the firewall blocks; and a third site with two servers, of which one is killed. Then it adds and removes a route and a rule while the proxy runs, restarts it, and shows
 that the changes stayed. Stays up with the lines to try by hand; with --once it ends, and its exit code says whether
 everything was as it should be.
 """
@@ -25,7 +25,9 @@ import threading
 SITES = {
     "red.example.com": "This is the red site.",
     "blue.example.net": "This is the blue site.",
+    "shop.example.com": "This is the shop.",
 }
+SHOP = "shop.example.com"  # has two servers
 BLOCKED_CLIENT = "127.0.0.66"  # curl --interface makes any 127.0.0.x its source address
 LATER_BLOCKED_CLIENT = "127.0.0.77"
 
@@ -40,6 +42,24 @@ addr = ":{port}"
   [[listeners.routes]]
   hostname = "*.example.net"
   backend = "127.0.0.1:{blue}"
+
+  [[listeners.routes]]
+  hostname = "shop.example.com"
+  pool = "shop"
+
+[[pools]]
+name = "shop"
+
+  [pools.check]
+  kind = "tls"
+  interval = "500ms"
+  fast_interval = "200ms"
+
+  [[pools.backends]]
+  address = "127.0.0.1:{shop_1}"
+
+  [[pools.backends]]
+  address = "127.0.0.1:{shop_2}"
 
 [database]
 path = "{directory}/mc-proxy.db"
@@ -72,7 +92,14 @@ def make_certificates(directory: pathlib.Path) -> pathlib.Path:
     return ca
 
 
-def start_site(directory: pathlib.Path, name: str) -> int:
+class Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_) -> None:
+        """A check resets its connection, which is no error."""
+
+
+def start_site(directory: pathlib.Path, name: str) -> Server:
     """An HTTPS server for one name, on a port of its own."""
     body = f"{SITES[name]}\n".encode()
 
@@ -91,10 +118,13 @@ def start_site(directory: pathlib.Path, name: str) -> int:
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(directory / f"{name}.pem", directory / f"{name}.key")
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page)
-    server.daemon_threads = True
+    server = Server(("127.0.0.1", 0), Page)
     server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server
+
+
+def port_of(server: Server) -> int:
     return server.server_address[1]
 
 
@@ -145,10 +175,12 @@ class Demo:
     def __init__(self, directory: pathlib.Path, binary: str):
         print("Making a throw-away CA and a certificate for each site …")
         self.ca = make_certificates(directory)
-        ports = {name: start_site(directory, name) for name in SITES}
+        ports = {name: port_of(start_site(directory, name)) for name in SITES if name != SHOP}
+        self.shops = [start_site(directory, SHOP) for _ in range(2)]
         self.port = free_port(8443)
         config = directory / "mc-proxy.toml"
         config.write_text(CONFIG.format(port=self.port, red=ports["red.example.com"], blue=ports["blue.example.net"],
+                                        shop_1=port_of(self.shops[0]), shop_2=port_of(self.shops[1]),
                                         directory=directory, blocked=BLOCKED_CLIENT))
         self.config = config
         self.binary = binary
@@ -191,6 +223,20 @@ class Demo:
         for line in (answer.stdout + answer.stderr).splitlines():
             print(f"         {line}")
 
+    def kill_a_server(self) -> None:
+        """No client notices that one of two servers behind a name is gone."""
+        print("\nTwo servers behind one name, and one is killed:\n")
+        self.show(f"{SHOP}, by one of its two servers", SHOP, SITES[SHOP])
+        killed = self.shops[0]
+        killed.shutdown()
+        killed.server_close()
+        print(f"  killed 127.0.0.1:{port_of(killed)}")
+        for number in range(1, 5):
+            self.show(f"{SHOP} is served, {number} of 4", SHOP, SITES[SHOP])
+        self.failures += not self.proxy.wait_for("backend is down", f"backend=127.0.0.1:{port_of(killed)}")
+        self.command("backends", "list", "shop")
+        self.command("status")
+
     def change_it_live(self) -> None:
         """Routes and rules come and go while the proxy serves, and stay over a restart."""
         green = "green.example.org"
@@ -222,6 +268,7 @@ class Demo:
         self.show("green.example.org, which has no route, is reset", "green.example.org", None)
         self.show(f"a client at {BLOCKED_CLIENT}, which the firewall blocks, is reset", "red.example.com", None,
                   "--interface", BLOCKED_CLIENT)
+        self.kill_a_server()
         self.change_it_live()
         logged = [self.proxy.wait_for("connection closed", "sni=red.example.com", ever=True),
                   self.proxy.wait_for("connection closed", "sni=blue.example.net", "route=*.example.net", ever=True),
@@ -237,7 +284,7 @@ class Demo:
         for name in SITES:
             print(f"  curl --cacert {self.ca} --resolve {name}:{self.port}:127.0.0.1 https://{name}:{self.port}/")
         print(f"  openssl s_client -connect 127.0.0.1:{self.port} -servername red.example.com -CAfile {self.ca}")
-        for words in ("status --routes 5", "routes list", "routes add --help", "check"):
+        for words in ("status --routes 5", "routes list", "backends list", "routes add --help", "check"):
             print(f"  {self.binary} {words} -c {self.config}")
         print()
         seen = len(self.proxy.lines)

@@ -3,7 +3,7 @@
 
 Debian packages that the tests need, besides the program under test: python3-pytest,
 python3-pytest-xdist; and as real clients and servers: openssl, curl, gnutls-bin, nodejs, chromium,
-libnss3-tools, nghttp2-server, zsh; prometheus for its promtool; python3-pyte for `top`; for the admin API python3-grpcio,
+libnss3-tools, nghttp2-server, nginx, nftables, zsh; prometheus for its promtool; python3-pyte for `top`; for the admin API python3-grpcio,
 python3-protobuf, protobuf-compiler, and npm, which fetches buf from its registry once (tools.py). A missing program fails its test; nothing is skipped.
 
 Run them with:  /usr/bin/python3 -m pytest -n 4 tests/e2e
@@ -26,7 +26,7 @@ from harness import Backend, Proxy, echo
 
 CLONE_NEWNET = 0x40000000  # sched.h
 
-pytest_plugins = ["hello_site", "relays", "time_limit"]
+pytest_plugins = ["hello_site", "pools", "relays", "time_limit"]
 
 
 @pytest.fixture

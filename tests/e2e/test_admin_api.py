@@ -43,7 +43,7 @@ def test_an_added_route_is_followed_by_the_next_connection_and_is_on_disk(proxy,
     answer = proxy.admin.AddRoute(listener_addr=name, route=route("New.Example.COM.", backend))
     assert answer.revision == 2
     assert proxy.expect_served("new.example.com") == backend.address
-    assert (name, "new.example.com", backend.address) in proxy.rows("SELECT * FROM routes")
+    assert (name, "new.example.com", backend.address, "") in proxy.rows("SELECT * FROM routes")
     revision, who, action, detail = proxy.last_audit()
     assert (revision, action) == (2, "add_route")
     assert who.startswith(me())

@@ -129,7 +129,7 @@ def test_routes_that_were_left_behind_are_moved_by_one_command(proxy: Administer
     assert proxy.stop() == 0
     with contextlib.closing(sqlite3.connect(proxy.database)) as connection, connection:
         connection.executemany(
-            "INSERT INTO routes VALUES (?, ?, ?)",
+            "INSERT INTO routes (listener, hostname, backend) VALUES (?, ?, ?)",
             [(gone, "a.example.com", "127.0.0.1:1"), (gone, "b.example.com", "[fe80::1%none0]:2")],
         )
     proxy.start()

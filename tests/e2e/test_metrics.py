@@ -97,7 +97,7 @@ class MeteredProxy:
         self.reserved = reserve_port("127.0.0.1")
         self.port: int = self.reserved.getsockname()[1]
         settings = {"addr": f"127.0.0.1:{self.port}"} | options.pop("metrics", {})
-        self.proxy = start(tables={"metrics": settings}, **options)
+        self.proxy = start(tables={"metrics": settings} | options.pop("tables", {}), **options)
 
     def scrape(self) -> Scrape:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=PATIENCE) as answer:
@@ -275,6 +275,33 @@ def test_the_routes_with_metrics_are_the_first_by_name_whatever_the_traffic(star
         assert now.all(f"mc_proxy_route_{name}", "route") == shown
     assert now.get("mc_proxy_routes_without_metrics", listener=proxy.listener_name(0)) == 2
     assert now.get("mc_proxy_routes_without_metrics", listener=proxy.listener_name(1)) == 0
+
+
+def test_backends_of_pools_and_their_checks_are_told(start_metered, backend: Backend) -> None:
+    with reserve_port("127.0.0.1") as dead:  # nobody listens
+        refusing = "{}:{}".format(*dead.getsockname())
+        check = {"kind": "tcp", "interval": "500ms", "timeout": "400ms", "rise": 1, "fall": 1}
+        pool = {"name": "app", "check": check, "backends": [{"address": one} for one in (backend.address, refusing)]}
+        metered = start_metered(routes={"app.example.com": "pool=app"}, tables={"pools": [pool]})
+        well, ill = ({"pool": "app", "backend": one} for one in (backend.address, refusing))
+        metered.until(
+            lambda s: s.get("mc_proxy_backend_up", **ill) == 0 and s.get("mc_proxy_checks_total", result="passed") > 0,
+            "one is down, and one was checked",
+        )
+        metered.proxy.expect_served()
+        now = metered.until(
+            lambda s: s.get("mc_proxy_backend_connections_total", **well) == 1
+            and s.get("mc_proxy_backend_active_connections", **well) == 0,
+            "the connection is counted, and has ended",
+        )
+        assert (now.get("mc_proxy_backend_up", **well), now.get("mc_proxy_backend_up", **ill)) == (1, 0)
+        assert now.get("mc_proxy_backend_state", state="ready", **ill) == 1
+        assert now.get("mc_proxy_check_targets") == 2
+        assert now.get("mc_proxy_checks_total", result="failed") >= 1
+        assert 0 <= now.get("mc_proxy_check_lateness_seconds") < 60
+        assert now.get("mc_proxy_backends_without_metrics") == 0
+    metered.proxy.cli("backends", "set", "app", refusing, "--state", "maintenance")
+    metered.until(lambda s: s.get("mc_proxy_check_targets") == 1, "a backend in maintenance is not checked")
 
 
 def test_lines_that_were_left_out_are_counted(start_metered) -> None:
@@ -505,9 +532,10 @@ def test_every_metric_and_label_of_dashboard_and_alerts_is_in_a_scrape(
 ) -> None:
     database = write_database(tmp_path / "GeoIP.mmdb", "country")
     metered = start_metered(
-        routes={"app.example.com": backend},
+        routes={"app.example.com": backend, "pool.example.com": "pool=app"},
         firewall={"geoip_db": str(database), "blocked_countries": ["RU"]},
         tls=ServerTls(authority.issue("localhost"), authority.ca),
+        tables={"pools": [{"name": "app", "backends": [{"address": backend.address}]}]},
     )
     scrape = metered.scrape()
     labels = {key for series in scrape.values for key, _ in series.labels} | {"job", "instance"}

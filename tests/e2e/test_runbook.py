@@ -175,7 +175,7 @@ class Machine:
 
 @pytest.fixture
 def machine(tmp_path: Path, authority: Authority) -> Iterator[Machine]:
-    site = authority.issue("app.example.com", "new.example.com", "shop.example.com")
+    site = authority.issue("app.example.com", "new.example.com", "shop.example.com", "web.example.com")
     (tmp_path / "ca.pem").write_bytes(authority.ca.read_bytes())
     (tmp_path / "site.pem").write_bytes(site.certificate.read_bytes())
     (tmp_path / "site-key.pem").write_bytes(site.key.read_bytes())
@@ -305,6 +305,20 @@ def test_every_command_of_the_runbook_does_what_the_page_says(machine: Machine) 
     machine.wait_log("certificate renewed")
     assert "shop.example.com" in machine.page("Change routes", 2)
 
+    # Pools: of the two backends only the first is there.
+    told = machine.page("Pools of backends", 0)
+    assert "added" in told and "127.0.0.1:28443" in told
+    for _ in range(4):
+        assert "s_server" in machine.fetch("web.example.com")
+    told = machine.page("Pools of backends", 1)
+    assert "drain" in told
+    assert "ready" in machine.ok("mc-proxy backends list web")
+    machine.page("Pools of backends", 2)
+    told = machine.ok("mc-proxy pools list web")
+    assert "least_connections" in told and "127.0.0.1:38443" in told
+    machine.page("Pools of backends", 3)
+    assert machine.refused("web.example.com")
+
     # A backend that is down.
     machine.ok("mc-proxy routes add --listener :443 down.example.com 127.0.0.1:1")
     assert machine.refused("down.example.com")
@@ -373,6 +387,6 @@ def test_the_commands_of_the_readme_work_with_its_configuration(machine: Machine
                 machine.until(lambda: "active=1" in machine.ok("mc-proxy status"), "the connection is open")
         machine.ok(command)
     assert machine.ok("mc-proxy routes list").splitlines()[1:] == [
-        "app.example.com 127.0.0.1:18443", "new.example.com 127.0.0.1:38443",
+        "app.example.com 127.0.0.1:18443", "new.example.com 127.0.0.1:38443", "shop.example.com pool=shop",
     ]  # fmt: skip
     assert machine.ok("mc-proxy log-level").startswith("debug;")

@@ -207,7 +207,7 @@ def test_descriptors_of_many_workers_and_listeners_are_not_given_to_connections(
     start_administered: Callable, backend: Backend
 ) -> None:
     few = int(start_administered(routes={"*": backend}, workers=1, descriptors=1300).lines(msg="serving")[0]["max_connections"])
-    assert few == (1300 - 256 - 4) // 2
+    assert few == (1300 - 512 - 4) // 2
 
 
 def test_few_descriptors_leave_half_of_them_to_connections(start_administered: Callable, backend: Backend) -> None:

@@ -90,7 +90,7 @@ void exact_beside_unordered_map(benchmark::State& state) {
   const RouteTable routes = table();
   PlainMap map;
   routes.for_each([&](const LiveRoute& route) {
-    map.emplace(route.spec.pattern.text(), route.spec.backend.address());
+    map.emplace(route.spec.pattern.text(), route.spec.backend()->address());
   });
   const auto wanted = names(state, [](std::size_t i) { return host(i % 10 == 0 ? i + 1 : i); });
   constexpr std::size_t kBatch = 512;

@@ -384,6 +384,12 @@ class AdministeredProxy(Proxy):
         names = api.FirewallRule.DESCRIPTOR.fields_by_name["type"].enum_type.values_by_number
         return [(names[one.type].name, one.value) for one in answer.rules]
 
+    def pools(self) -> list[Any]:
+        """The pools as they are configured, with the states of their backends; without health and counters."""
+        answer = self.admin.ListPools()
+        assert not answer.next_page_token
+        return [one.pool for one in answer.pools]
+
     def revision(self) -> int:
         return self.admin.GetStatus().revision
 
@@ -401,7 +407,10 @@ class AdministeredProxy(Proxy):
             self.revision(),
             [self.routes(i) for i in range(len(self.listeners))],
             self.rules(),
+            self.pools(),
             self.rows("SELECT * FROM routes"),
+            self.rows("SELECT * FROM pools"),
+            self.rows("SELECT * FROM backends"),
             self.rows("SELECT * FROM firewall_rules"),
             self.rows("SELECT * FROM audit"),
         )

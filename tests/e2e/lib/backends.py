@@ -12,10 +12,12 @@ from sockets import PATIENCE, address_text, recv_to_eof
 Handler = Callable[[socket.socket], None]
 
 
-def _listen(host: str) -> socket.socket:
+def _listen(host: str, port: int = 0) -> socket.socket:
     # Without SO_REUSEADDR, unlike create_server(): with it the kernel may choose a port that is reserved for a proxy.
     sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-    sock.bind((host, 0))
+    if port != 0:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.bind((host, port))
     sock.listen(4096)
     return sock
 
@@ -59,12 +61,12 @@ class Backend:
     """Runs handler(connection) in a thread of its own for each connection, and closes it after.
 
     A peer may break its connection (OSError); any other exception of a handler fails the test when
-    the backend is closed.
+    the backend is closed. `port`: one that reserve_port() has reserved; else the kernel chooses.
     """
 
-    def __init__(self, handler: Handler, host: str = "127.0.0.1"):
+    def __init__(self, handler: Handler, host: str = "127.0.0.1", port: int = 0):
         self._handler = handler
-        self._socket = _listen(host)
+        self._socket = _listen(host, port)
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
         self._threads: list[threading.Thread] = []

@@ -94,7 +94,7 @@ class HasAddress(Protocol):
 
 @dataclass
 class Listener:
-    """One listening address. `host` as in the configuration: "127.0.0.1", "[::1]", "" for all."""
+    """One listening address. A route leads to a backend, or to "pool=app". `host` as in the configuration: "127.0.0.1", "[::1]", "" for all."""
 
     routes: Mapping[str, "HasAddress | str"] = field(default_factory=dict)
     host: str = "127.0.0.1"
@@ -499,10 +499,15 @@ def _listener_table(listener: Listener, port: int) -> dict[str, object]:
     return {
         "addr": f"{listener.host}:{port}",
         "routes": [
-            {"hostname": name, "backend": to if isinstance(to, str) else to.address}
+            {"hostname": name, **_target(to if isinstance(to, str) else to.address)}
             for name, to in listener.routes.items()
         ],
     }
+
+
+def _target(text: str) -> dict[str, str]:
+    pool = text.removeprefix("pool=")
+    return {"backend": text} if pool == text else {"pool": pool}
 
 
 def _toml(tables: Mapping[str, object], path: str = "") -> str:

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -39,6 +40,16 @@ void check_problems(const std::vector<Problem>& problems) {
   require(to_string(problems).ends_with('\n'), "problems are whole lines");
 }
 
+void check_pools(const std::vector<mc::policy::Pool>& pools) {
+  std::set<std::string> names;
+  for (const mc::policy::Pool& pool : pools) {
+    require(names.insert(pool.name).second, "a pool's name is its own");
+    require(!pool.backends.empty(), "a pool has a backend");
+    const auto again = mc::policy::parse_pool(to_text(pool));
+    require(again && *again == pool, "a pool is in normal form");
+  }
+}
+
 void check_config(const Config& config) {
   require(!config.listeners.empty(), "there is a listener");
   require(!config.database.path.empty(), "there is a database");
@@ -48,9 +59,15 @@ void check_config(const Config& config) {
     for (const mc::policy::Route& route : listener.routes) {
       const auto pattern = mc::policy::parse_hostname(route.pattern.text());
       require(pattern && *pattern == route.pattern, "a host name is in normal form");
-      require(route.backend.port() != 0, "a backend has a port");
+      if (const auto* const backend = route.backend()) {
+        require(backend->port() != 0, "a backend has a port");
+      } else {
+        const auto named = [&](const mc::policy::Pool& pool) { return pool.name == *route.pool(); };
+        require(std::ranges::any_of(config.pools, named), "a route's pool is there");
+      }
     }
   }
+  check_pools(config.pools);
   for (const std::string& country : config.firewall.blocked_countries) {
     const auto code = parse_blocked_country(country);
     require(code && *code == country, "a country is a code in capitals");

@@ -41,6 +41,16 @@ TEST_CASE("every fault of a filter is reported, with its field") {
   CHECK(filter.error().violations[3].field.name == "id");
 }
 
+TEST_CASE("a pool is a name, of an existing pool or not") {
+  CHECK(read_filter({.pool = "App-1"}, kListeners)->pool == "App-1");
+  const auto filter = read_filter({.pool = "no name"}, kListeners);
+  REQUIRE_FALSE(filter.has_value());
+  REQUIRE(filter.error().violations.size() == 1);
+  CHECK(filter.error().violations[0].field.name == "pool");
+  CHECK(ConnectionFilterText{.pool = "app"}.describe() == "pool=app");
+  CHECK_FALSE(ConnectionFilterText{.pool = "app"}.empty());
+}
+
 TEST_CASE("a listener that is not there is not found") {
   const auto filter = read_filter({.listener = ":444"}, kListeners);
   REQUIRE_FALSE(filter.has_value());

@@ -43,6 +43,10 @@ TEST_CASE("every change of the API has its counterpart, and an empty one is refu
   CHECK(std::get<control::AddRule>(to_control(change)).rule.type == control::RuleType::kCidr);
   change.mutable_put_firewall_rule()->set_value("DE");
   CHECK(std::get<control::PutRule>(to_control(change)).rule.value == "DE");
+  change.mutable_put_route()->mutable_route()->set_pool("app");
+  CHECK(std::get<control::PutRoute>(to_control(change)).route.pool == "app");
+  change.mutable_remove_pool()->set_name("app");
+  CHECK(std::get<control::RemovePool>(to_control(change)).name == "app");
   change.mutable_remove_firewall_rule();
   CHECK(std::holds_alternative<control::RemoveRule>(to_control(change)));
 }
@@ -64,6 +68,49 @@ TEST_CASE("a violation is reported by the path of its field in the request") {
   CHECK(path({.index = 0, .field = kHostnameField}) == "changes[0].remove_route.hostname");
   CHECK(path({.index = 1, .field = kRuleTypeField}) == "changes[1].put_firewall_rule.type");
   CHECK(path({.index = 2}) == "changes[2]");
+}
+
+TEST_CASE("a violation in a pool is reported by the path of its field, or its backend's") {
+  using Of = control::Field::Of;
+  const control::Violation retries{.index = 0, .field = {Of::kPool, "retries"}};
+  const control::Violation address{.index = 1, .field = {Of::kPool, "address"}, .backend = 2};
+  CHECK(path_in_single(retries) == "pool.retries");
+  CHECK(path_in_single(address) == "pool.backends[2].address");
+  CHECK(path_in_single({.field = control::kPoolNameField}) == "name");
+
+  api::ApplyChangesRequest request;
+  request.add_changes()->mutable_put_pool();
+  request.add_changes()->mutable_add_pool();
+  request.add_changes()->mutable_remove_pool();
+  request.add_changes()->mutable_add_backend();
+  request.add_changes()->mutable_remove_backend();
+  request.add_changes()->mutable_set_backend_state();
+  const FieldPath path = path_in(request);
+  CHECK(path(retries) == "changes[0].put_pool.retries");
+  CHECK(path(address) == "changes[1].add_pool.backends[2].address");
+  CHECK(path({.index = 2, .field = control::kPoolNameField}) == "changes[2].remove_pool.name");
+  CHECK(path({.index = 3, .field = {Of::kBackend, "weight"}}) ==
+        "changes[3].add_backend.backend.weight");
+  CHECK(path({.index = 3, .field = control::kPoolField}) == "changes[3].add_backend.pool");
+  CHECK(path({.index = 4, .field = control::kAddressField}) == "changes[4].remove_backend.address");
+  CHECK(path({.index = 5, .field = control::kAddressField}) ==
+        "changes[5].set_backend_state.address");
+}
+
+TEST_CASE("the effect on a route shows where it led") {
+  control::Effect effect{.result = control::Effect::Result::kChanged};
+  effect.previous = policy::parse_route({.hostname = "app.example.com", .pool = "app"}).value();
+  api::ChangeEffect shown;
+  to_api(effect, shown);
+  CHECK(shown.previous_backend() == "pool=app");
+}
+
+TEST_CASE("a summary counts pools") {
+  api::ChangeSummary shown;
+  to_api(control::Applied{.pools_added = 1, .pools_changed = 2, .pools_removed = 3}, shown);
+  CHECK(shown.pools_added() == 1);
+  CHECK(shown.pools_changed() == 2);
+  CHECK(shown.pools_removed() == 3);
 }
 
 TEST_CASE("a refusal with violations carries each of them, and the first in its message") {
@@ -124,6 +171,12 @@ TEST_CASE("a connection that was refused at once has no id") {
   connection.id = {.worker = 1, .number = 2};
   to_api(connection, listeners, now, shown);
   CHECK(shown.id() == "1-2");
+  CHECK(shown.pool().empty());
+  connection.pool = "app";
+  connection.tries = 3;
+  to_api(connection, listeners, now, shown);
+  CHECK(shown.pool() == "app");
+  CHECK(shown.tries() == 3);
 }
 
 }  // namespace mc::admin

@@ -50,4 +50,9 @@ TEST_CASE("what is too long loses its middle") {
   CHECK(fit("ab", 1) == "~");
 }
 
+TEST_CASE("a table's columns are as wide as their widest cell, and no line ends in spaces") {
+  CHECK(format_table({{"NAME", "COUNT", "WHY"}, {"a", "1", ""}, {"longer", "22222", "x"}}, {1}) ==
+        "NAME    COUNT  WHY\na           1\nlonger  22222  x\n");
+}
+
 }  // namespace mc::cli

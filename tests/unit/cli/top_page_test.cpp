@@ -68,6 +68,23 @@ TEST_CASE("failing backends, and what is wrong with the reading, are on the page
   CHECK(text_of(lay_out(told, {}, {120, 40})).contains("the server does not answer"));
 }
 
+TEST_CASE("backends of pools that are out are among those that fail") {
+  auto picture = std::make_shared<TopPicture>(*news().picture);
+  auto& down = *picture->status.add_unavailable_backends();
+  down.set_pool("app");
+  down.set_address("192.0.2.7:443");
+  down.set_health(mc_proxy::v1::BACKEND_HEALTH_DOWN);
+  auto& drained = *picture->status.add_unavailable_backends();
+  drained.set_state(mc_proxy::v1::BACKEND_STATE_DRAIN);
+  TopNews told = news();
+  told.picture = picture;
+  const std::string page = text_of(lay_out(told, {}, {120, 40}));
+  CHECK(page.contains("FAILING BACKENDS (3)"));
+  CHECK(page.contains("app 192.0.2.7:443"));
+  CHECK(page.contains("down"));
+  CHECK(page.contains("drain"));
+}
+
 TEST_CASE("a page for a pipe has no more lines than it needs") {
   const auto lines = lay_out_once(news(), {}, 120, 10);
   CHECK(text_of(lines).contains("busy.example.com"));

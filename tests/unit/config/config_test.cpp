@@ -172,9 +172,9 @@ routes_max = 20
   const auto& routes = c.listeners[0].routes;
   REQUIRE(routes.size() == 3);
   CHECK(routes[0].pattern.text() == "app.example.com");
-  CHECK(routes[0].backend.to_string() == "127.0.0.1:18443");
+  CHECK(routes[0].backend()->to_string() == "127.0.0.1:18443");
   CHECK(routes[1].pattern.text() == "*.example.com");
-  CHECK(routes[1].backend.to_string() == "[2001:db8::1]:443");
+  CHECK(routes[1].backend()->to_string() == "[2001:db8::1]:443");
   CHECK(routes[2].pattern.text() == "*");
   CHECK(c.listeners[1].name == "[::1]:8443");
 
@@ -267,7 +267,7 @@ TEST_CASE("An unknown key is refused, with a guess at what was meant") {
   CHECK(problem_in("[log]\ncolour = true") == "log.colour: unknown key; known here: level, format");
   CHECK(problem_in("\"a b\\n\" = 1").starts_with(R"("a b\n": unknown key)"));
   CHECK(problem(kDatabase, kListener, route("x.example.com"), "port = 1\n") ==
-        "8:1: listeners[0].routes[0].port: unknown key; known here: hostname, backend");
+        "8:1: listeners[0].routes[0].port: unknown key; known here: hostname, backend, pool");
 }
 
 TEST_CASE("A value of the wrong type is named in TOML's words, with one of the right type") {
@@ -349,10 +349,12 @@ TEST_CASE("One listener has one route for a host name, however it is written") {
             .listeners.size() == 2);
 }
 
-TEST_CASE("A route needs a host name and a backend") {
+TEST_CASE("A route needs a host name, and a backend or a pool") {
   const auto lines = problems(kDatabase, kListener, "[[listeners.routes]]\n");
   REQUIRE(lines.size() == 2);
-  CHECK(lines[0].contains("listeners[0].routes[0].backend is required; write backend = "));
+  CHECK(lines[0] ==
+        "5:1: listeners[0].routes[0]: the route has neither a backend nor a pool; write backend = "
+        "\"127.0.0.1:18443\" or pool = \"app\"");
   CHECK(lines[1].contains("listeners[0].routes[0].hostname is required; write hostname = "));
 }
 

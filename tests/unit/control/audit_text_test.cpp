@@ -9,6 +9,7 @@
 
 #include "control/limits.hpp"
 #include "support/catch.hpp"
+#include "unit/policy/pools.hpp"
 #include "unit/policy/routes.hpp"
 
 namespace mc::control {
@@ -57,6 +58,48 @@ TEST_CASE("the text of a change counts the routes of each listener that is not c
         ":443 a none -> 192.0.2.1:443");
 }
 
+TEST_CASE("the text of a pool's change names its backends, or says what else changed") {
+  const auto text = [](const std::optional<policy::Pool>& before,
+                       const std::optional<policy::Pool>& after) {
+    Difference difference;
+    difference.pools = {{"app", before, after}};
+    return audit_text(difference, kListeners);
+  };
+  const policy::Pool two = policy::pool_of_size(2);
+  CHECK(text(std::nullopt, policy::pool_of_size(4)) == "pool app: added 4 backends");
+  CHECK(text(std::nullopt, policy::pool_of_size(1)) == "pool app: added 1 backend");
+  CHECK(text(two, std::nullopt) == "pool app: removed");
+  CHECK(text(two, policy::pool_of_size(3)) == "pool app: +10.0.0.3:443");
+  CHECK(text(two, policy::pool_of_size(1)) == "pool app: -10.0.0.2:443");
+
+  policy::Pool other = two;
+  other.backends[1].state = policy::AdminState::kDrain;
+  CHECK(text(two, other) == "pool app: 10.0.0.2:443 drain");
+  CHECK(text(other, two) == "pool app: 10.0.0.2:443 ready");
+  other.backends[1].weight = 7;
+  CHECK(text(two, other) == "pool app: 10.0.0.2:443 changed");
+  other.settings.retries = 0;
+  CHECK(text(two, other) == "pool app: changed, 10.0.0.2:443 changed");
+  other.backends = two.backends;
+  CHECK(text(two, other) == "pool app: changed");
+  other.settings = two.settings;
+  std::swap(other.backends[0], other.backends[1]);
+  CHECK(text(two, other) == "pool app: changed");
+  CHECK(text(policy::pool_of_size(8), two) ==
+        "pool app: -10.0.0.3:443, -10.0.0.4:443, -10.0.0.5:443, -10.0.0.6:443, and 2 more");
+}
+
+TEST_CASE("the text of a change has pools behind rules, before the routes that lead to them") {
+  Difference difference;
+  difference.added_rules = {rule(RuleType::kIp, "192.0.2.9")};
+  difference.pools = {{"app", std::nullopt, policy::pool_of_size(2)}};
+  const auto pattern = policy::pattern_of("a.example");
+  difference.routes = {
+      {{0, pattern}, std::nullopt, policy::Route{pattern, policy::PoolName{"app"}}}};
+  CHECK(audit_text(difference, kListeners) ==
+        "+ip 192.0.2.9; pool app: added 2 backends; :443 a.example none -> pool=app");
+}
+
 TEST_CASE("the text of a long change ends in the number of changes that it does not list") {
   Difference difference;
   for (int i = 0; i < 200; ++i) {
@@ -76,11 +119,13 @@ TEST_CASE("the text of a long change ends in the number of changes that it does 
 
 TEST_CASE("the text of nothing is empty") { CHECK(audit_text({}, kListeners).empty()); }
 
-TEST_CASE("the text of a seed counts routes and rules") {
+TEST_CASE("the text of a seed counts routes and rules, and pools if there are any") {
   store::ChangeSet seed;
   seed.put_routes.resize(2);
   seed.put_rules.resize(1);
   CHECK(audit_text_of_seed(seed) == "routes +2, rules +1");
+  seed.put_pools.resize(3);
+  CHECK(audit_text_of_seed(seed) == "routes +2, rules +1, pools +3");
 }
 
 }  // namespace mc::control

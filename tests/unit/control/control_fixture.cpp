@@ -50,7 +50,7 @@ void Plant::restart() {
 
 std::string Plant::route(std::string_view name, std::size_t listener) {
   const policy::LiveRoute* const route = published().route(listener, name);
-  return route != nullptr ? route->spec.backend.to_string() : "none";
+  return route != nullptr ? policy::target_of(route->spec) : "none";
 }
 
 std::string Plant::query(const std::string& sql) const {
@@ -72,9 +72,12 @@ std::string told(const Refusal& refusal) {
   if (refusal.index.has_value()) text += fmt::format(" [{}]", *refusal.index);
   if (!refusal.message.empty()) text += ": " + refusal.message;
   for (const Violation& violation : refusal.violations) {
-    text += fmt::format("; [{}] {}{}: {}", violation.index,
-                        violation.field.of == Field::Of::kRule ? "rule " : "", violation.field.name,
-                        violation.description);
+    static constexpr const char* kOf[] = {"", "", "rule ", "", "pool ", "backend "};
+    const std::string backend =
+        violation.backend.has_value() ? fmt::format("backends[{}].", *violation.backend) : "";
+    text += fmt::format("; [{}] {}{}{}: {}", violation.index,
+                        kOf[static_cast<std::size_t>(violation.field.of)], backend,
+                        violation.field.name, violation.description);
   }
   return text;
 }

@@ -97,10 +97,12 @@ TEST_CASE("a record that nobody could have committed stops the start, and is nam
     const char* why;
   };
   const Case cases[] = {
-      {"INSERT INTO routes VALUES (':443', 'not a name', '192.0.2.1:1')", "not a name",
+      {"INSERT INTO routes VALUES (':443', 'not a name', '192.0.2.1:1', '')", "not a name",
        "somebody edited"},
-      {"INSERT INTO routes VALUES (':443', 'a.example.com', 'nowhere')", "nowhere",
+      {"INSERT INTO routes VALUES (':443', 'a.example.com', 'nowhere', '')", "nowhere",
        "somebody edited"},
+      {"INSERT INTO routes VALUES (':443', 'a.example.com', '', 'app')", "pool=app",
+       "there is no such pool; somebody edited"},
       {"INSERT INTO firewall_rules VALUES ('colour', 'red')", "colour",
        "none of ip, cidr, country"},
       {"INSERT INTO firewall_rules VALUES ('cidr', '192.0.2.1/24')", "192.0.2.1/24",
@@ -139,7 +141,7 @@ TEST_CASE("a record that only the machine makes useless stops no start", "[contr
       REQUIRE(connection.has_value());
       REQUIRE(connection
                   ->execute("INSERT OR REPLACE INTO routes VALUES (':443', 'a.example.com', '" +
-                            backend + "')")
+                            backend + "', '')")
                   .has_value());
     }
     REQUIRE(plant.open() == "");
@@ -221,7 +223,7 @@ TEST_CASE("a batch reports what each of its changes did, a large one only the su
                                Result::kUnchanged, Result::kAdded, Result::kRemoved,
                                Result::kRemoved});
   REQUIRE(applied.effects[1].previous.has_value());
-  CHECK(applied.effects[1].previous->backend.to_string() == "192.0.2.1:1");
+  CHECK(applied.effects[1].previous->backend()->to_string() == "192.0.2.1:1");
   CHECK_FALSE(applied.effects[2].previous.has_value());
   CHECK(done(plant.control().apply(Changes(kEffectsMax, known), by_test())).effects.size() ==
         kEffectsMax);
@@ -338,10 +340,10 @@ TEST_CASE("a replacement that names a host twice is refused", "[control]") {
 TEST_CASE("a route that changes its backend goes on counting", "[control]") {
   Plant plant(kSeed);
   REQUIRE(plant.open() == "");
-  const auto state = plant.published().route(0, "seed.example.com")->state;
+  const auto counts = plant.published().route(0, "seed.example.com")->counts;
   done(plant.control().apply(Changes{PutRoute{":443", {"seed.example.com", "192.0.2.2:2"}}},
                              by_test()));
-  CHECK(plant.published().route(0, "seed.example.com")->state == state);
+  CHECK(plant.published().route(0, "seed.example.com")->counts == counts);
 }
 
 TEST_CASE("a country rule needs a GeoIP database", "[control]") {

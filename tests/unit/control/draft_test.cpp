@@ -59,7 +59,7 @@ TEST_CASE("a change is applied on top of those before it") {
   CHECK_FALSE(base.draft.apply(base.route(kAdd, "new", kSecond)).has_value());
   const auto changed = base.draft.apply(base.route(kPut, "new", kSecond));
   CHECK(made(changed) == Effect::Result::kChanged);
-  CHECK(changed->previous->backend == kFirst);
+  CHECK(*changed->previous->backend() == kFirst);
   CHECK(made(base.draft.apply(base.route(kPut, "new", kSecond))) == Effect::Result::kUnchanged);
   CHECK(made(base.draft.apply(base.route(kRemove, "new"))) == Effect::Result::kRemoved);
   CHECK(base.draft.apply(base.route(kRemove, "new")).error().kind == RefusalKind::kNotFound);
@@ -89,8 +89,8 @@ TEST_CASE("the difference names what was before and what is after") {
   REQUIRE(base.draft.apply(base.route(kAdd, "new", kFirst, 1)).has_value());
   const Difference difference = base.draft.difference();
   REQUIRE(difference.routes.size() == 2);
-  CHECK(difference.routes[0].before->backend == kFirst);
-  CHECK(difference.routes[0].after->backend == kSecond);
+  CHECK(difference.routes[0].before->backend()->to_string() == kFirst.to_string());
+  CHECK(difference.routes[0].after->backend()->to_string() == kSecond.to_string());
   CHECK(difference.routes[1].key.listener == 1);
   CHECK_FALSE(difference.routes[1].before.has_value());
 }

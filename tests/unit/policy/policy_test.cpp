@@ -29,10 +29,10 @@ TEST_CASE("a policy admits by its firewall and routes by the table of the listen
   CHECK(policy.admit(IpAddress::v4(0xcb007133)) == Verdict::kAllowed);
 
   REQUIRE(policy.route(0, "app.example.com"));
-  CHECK(policy.route(0, "app.example.com")->spec.backend.port() == 1);
+  CHECK(policy.route(0, "app.example.com")->spec.backend()->port() == 1);
   CHECK_FALSE(policy.route(0, "www.example.com"));
   REQUIRE(policy.route(1, "app.example.com"));
-  CHECK(policy.route(1, "app.example.com")->spec.backend.port() == 2);
+  CHECK(policy.route(1, "app.example.com")->spec.backend()->port() == 2);
 }
 
 TEST_CASE("successive policies share the parts that did not change") {

@@ -47,17 +47,17 @@ TEST_CASE("an exact route wins over a wildcard, and a wildcard over the fallback
   const auto exact = table.find("app.example.com");
   REQUIRE(exact);
   CHECK(exact->spec.pattern.kind() == PatternKind::kExact);
-  CHECK(exact->spec.backend.port() == 3);
+  CHECK(exact->spec.backend()->port() == 3);
 
   const auto wildcard = table.find("www.example.com");
   REQUIRE(wildcard);
   CHECK(wildcard->spec.pattern.kind() == PatternKind::kWildcard);
-  CHECK(wildcard->spec.backend.port() == 2);
+  CHECK(wildcard->spec.backend()->port() == 2);
 
   const auto fallback = table.find("example.org");
   REQUIRE(fallback);
   CHECK(fallback->spec.pattern.kind() == PatternKind::kFallback);
-  CHECK(fallback->spec.backend.port() == 1);
+  CHECK(fallback->spec.backend()->port() == 1);
 }
 
 TEST_CASE("of several wildcards the longest wins, in whatever order they came") {
@@ -95,8 +95,8 @@ TEST_CASE("a wildcard matches whole labels only") {
 TEST_CASE("an exact route for a host and a wildcard below it stand side by side") {
   const auto table = RouteTable::build({route("example.com", 1), route("*.example.com", 2)});
   CHECK(table.size() == 2);
-  CHECK(table.find("example.com")->spec.backend.port() == 1);
-  CHECK(table.find("a.example.com")->spec.backend.port() == 2);
+  CHECK(table.find("example.com")->spec.backend()->port() == 1);
+  CHECK(table.find("a.example.com")->spec.backend()->port() == 2);
   CHECK(target(table.without(pattern_of("example.com")), "a.example.com") == "*.example.com");
   CHECK(target(table.without(pattern_of("*.example.com")), "example.com") == "example.com");
 }
@@ -119,10 +119,10 @@ TEST_CASE("a route with the pattern of another takes its place") {
   const std::string pattern = GENERATE("app.example.com", "*.example.com", "*");
   const auto table = RouteTable::build({route(pattern, 1), route(pattern, 2)});
   CHECK(table.size() == 1);
-  CHECK(table.by_pattern(pattern_of(pattern))->spec.backend.port() == 2);
+  CHECK(table.by_pattern(pattern_of(pattern))->spec.backend()->port() == 2);
   const auto changed = table.with(route(pattern, 3));
   CHECK(changed.size() == 1);
-  CHECK(changed.find("app.example.com")->spec.backend.port() == 3);
+  CHECK(changed.find("app.example.com")->spec.backend()->port() == 3);
 }
 
 TEST_CASE("a change makes another table and leaves the first as it was") {
@@ -141,13 +141,13 @@ TEST_CASE("a table outlives the one it was made from") {
     table = table.with(route("host-" + std::to_string(i) + ".example.com", i));
   }
   CHECK(table.size() == 99);
-  CHECK(table.find("a.example.com")->spec.backend.port() == 1);
+  CHECK(table.find("a.example.com")->spec.backend()->port() == 1);
 }
 
 TEST_CASE("a route keeps its state from table to table, whatever becomes of the others") {
   const std::string pattern = GENERATE("app.example.com", "*.example.com", "*");
   auto table = RouteTable::build({route("a.org"), route("*.a.org"), route(pattern)});
-  const BackendState* const state = table.by_pattern(pattern_of(pattern))->state.get();
+  const ConnectionCounts* const state = table.by_pattern(pattern_of(pattern))->counts.get();
   REQUIRE(state != nullptr);
   const RouteTable before = table;
   for (int i = 0; i < 2000; ++i) {  // enough to change what the route shares a shard with
@@ -156,28 +156,28 @@ TEST_CASE("a route keeps its state from table to table, whatever becomes of the 
     if (i % 2 == 0) table = table.without(pattern_of(host)).without(pattern_of("*." + host));
   }
   table = table.without(pattern_of("a.org")).without(pattern_of("*.a.org"));
-  CHECK(table.by_pattern(pattern_of(pattern))->state.get() == state);
-  CHECK(before.by_pattern(pattern_of(pattern))->state.get() == state);
+  CHECK(table.by_pattern(pattern_of(pattern))->counts.get() == state);
+  CHECK(before.by_pattern(pattern_of(pattern))->counts.get() == state);
   CHECK(RouteTable::build({*table.by_pattern(pattern_of(pattern))})
             .by_pattern(pattern_of(pattern))
-            ->state.get() == state);
+            ->counts.get() == state);
 }
 
 TEST_CASE("every route has a state of its own, and one that takes a place begins anew") {
   const std::string pattern = GENERATE("app.example.com", "*.example.com", "*");
   const auto table = RouteTable::build({route("a.org"), route(pattern)});
   const LiveRoute& first = *table.by_pattern(pattern_of(pattern));
-  CHECK(first.state != table.by_pattern(pattern_of("a.org"))->state);
-  CHECK(table.with(route(pattern)).by_pattern(pattern_of(pattern))->state != first.state);
+  CHECK(first.counts != table.by_pattern(pattern_of("a.org"))->counts);
+  CHECK(table.with(route(pattern)).by_pattern(pattern_of(pattern))->counts != first.counts);
 
   LiveRoute moved = route(pattern, 8443);
-  moved.state = first.state;
-  CHECK(table.with(moved).by_pattern(pattern_of(pattern))->state == first.state);
+  moved.counts = first.counts;
+  CHECK(table.with(moved).by_pattern(pattern_of(pattern))->counts == first.counts);
 }
 
 TEST_CASE("routes are the same by where they lead, not by who came") {
   const LiveRoute one = route("app.example.com");
-  ++one.state->connections;
+  ++one.counts->connections;
   CHECK(one.spec == route("app.example.com").spec);
   CHECK_FALSE(one.spec == route("app.example.org").spec);
   CHECK_FALSE(one.spec == route("app.example.com", 1).spec);

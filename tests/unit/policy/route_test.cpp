@@ -17,18 +17,45 @@ TEST_CASE("A route that is written as text and read again is the same") {
 }
 
 TEST_CASE("Every field of a route is read, and each that is wrong is reported by its name") {
-  const auto route = parse_route({});
-  REQUIRE_FALSE(route.has_value());
-  REQUIRE(route.error().size() == std::size(kRouteFields));
-  for (std::size_t i = 0; i < std::size(kRouteFields); ++i) {
-    CHECK(route.error()[i].field == kRouteFields[i].name);
+  for (const RouteField& field : kRouteFields) {
+    CAPTURE(field.name);
+    RouteText text{.hostname = "app.example.com", .backend = {}, .pool = {}};
+    if (field.text != &RouteText::pool) text.backend = "127.0.0.1:443";
+    text.*field.text = "not one of these";
+    const auto route = parse_route(text);
+    REQUIRE_FALSE(route.has_value());
+    REQUIRE(route.error().size() == 1);
+    CHECK(route.error()[0].field == field.name);
+  }
+  CHECK(parse_route({}).error().size() == 2);
+}
+
+TEST_CASE("The example of each field is right, with a backend or with a pool") {
+  for (const auto left_out : {&RouteText::backend, &RouteText::pool}) {
+    RouteText text;
+    for (const RouteField& field : kRouteFields) text.*field.text = field.example;
+    text.*left_out = {};
+    const auto route = parse_route(text);
+    REQUIRE(route.has_value());
+    CHECK(to_text(*route) == text);
   }
 }
 
-TEST_CASE("The example of each field is right") {
-  RouteText text;
-  for (const RouteField& field : kRouteFields) text.*field.text = field.example;
-  CHECK(parse_route(text).has_value());
+TEST_CASE("A route has a backend or a pool, and not both") {
+  const auto both =
+      parse_route({.hostname = "a.example.com", .backend = "127.0.0.1:443", .pool = "app"});
+  REQUIRE_FALSE(both.has_value());
+  CHECK(both.error()[0].field == "pool");
+  CHECK(both.error()[0].message.contains("leave one of both out"));
+}
+
+TEST_CASE("A route's target is one word") {
+  for (const char* const target : {"127.0.0.1:443", "pool=app"}) {
+    RouteText text{.hostname = "a.example.com", .backend = "x", .pool = "y"};
+    read_target(target, text);
+    CHECK(target_of(text) == target);
+    CHECK(target_of(parse_route(text).value()) == target);
+  }
 }
 
 TEST_CASE("A recorded route may have a backend that is refused today, but one to connect to") {

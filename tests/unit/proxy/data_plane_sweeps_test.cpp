@@ -52,7 +52,7 @@ TEST_CASE("a cut resets the sessions of whom the firewall blocks, in any stage, 
       clients->back().echo(whole);
     }
   }
-  const policy::BackendState& dialed = *plane.route("silent.test").state;
+  const policy::ConnectionCounts& dialed = *plane.route("silent.test").counts;
   until([&] { return plane->totals().active == 8 * kOfEach && dialed.active == 2 * kOfEach; });
 
   plane->cut(blocking({kAlice}));
@@ -62,7 +62,7 @@ TEST_CASE("a cut resets the sessions of whom the firewall blocks, in any stage, 
   until([&] { return plane->totals().active == 4 * kOfEach; });
   CHECK(dialed.active == kOfEach);
   CHECK(dialed.dial_failures == 0);
-  CHECK(plane.route("echo.test").state->active == kOfEach);
+  CHECK(plane.route("echo.test").counts->active == kOfEach);
   for (const Client& client : others) CHECK(client.lives());
   others[1].send(Bytes(whole.begin() + 100, whole.end()));
   others[3].echo(Bytes(1000, 7));
@@ -189,7 +189,7 @@ TEST_CASE("a listing shows every open connection, in whatever stage it is") {
   const Client relayed = plane.connect(kCarol, 1);
   relayed.echo(hello("a.b.test"));
   relayed.echo(Bytes(1000, 7));
-  const policy::BackendState& dialed = *plane.route("silent.test").state;
+  const policy::ConnectionCounts& dialed = *plane.route("silent.test").counts;
   until([&] { return plane->totals().active == 3 && dialed.active == 1; });
 
   std::map<IpAddress, traffic::Connection> shown;

@@ -59,12 +59,12 @@ struct ReleaseAll {
 };
 
 // The state of a backend; the thread that releases the last reference rests.
-std::shared_ptr<policy::BackendState> state_that_rests(Barrier& barrier) {
-  const auto end = [&barrier](const policy::BackendState* state) {
+std::shared_ptr<policy::ConnectionCounts> state_that_rests(Barrier& barrier) {
+  const auto end = [&barrier](const policy::ConnectionCounts* state) {
     barrier.rest();
     delete state;
   };
-  return {new policy::BackendState, end};
+  return {new policy::ConnectionCounts, end};
 }
 
 // A client whose end blocks its worker. The kernel chooses which worker serves it.
@@ -85,7 +85,7 @@ class HeldWorkers {
       const IpAddress from = IpAddress::v4(0x7f000100 + number);
       const std::string name = std::to_string(number) + ".test";
       auto route = policy::live_route(name, backend);
-      route.state = state_that_rests(barrier);
+      route.counts = state_that_rests(barrier);
       plane.publish(plane.table().with(std::move(route)), blocking({}));
       Client client = plane.connect(from);
       client.echo(hello(name));
@@ -182,15 +182,15 @@ TEST_CASE("what ends with its worker is told too") {
   CHECK(seen.front()->reason == Reason::kShutdown);
 }
 
-// ---- usage and totals
+// ---- counts and totals
 
 TEST_CASE(
     "a route counts its connections, their bytes and its backend's failures, and no others'") {
   EchoBackend echo;
   const SocketAddress nobody = address_of(listening_socket(0));
   Plane plane({{"echo.test", echo.address()}, {"dead.test", nobody}, {"*.test", echo.address()}});
-  const policy::BackendState& state = *plane.route("echo.test").state;
-  const policy::BackendState& dead = *plane.route("dead.test").state;
+  const policy::ConnectionCounts& state = *plane.route("echo.test").counts;
+  const policy::ConnectionCounts& dead = *plane.route("dead.test").counts;
   const Bytes first = hello("echo.test");
   const Client silent = plane.connect(kAlice);
   std::vector<Client> clients;
@@ -216,7 +216,7 @@ TEST_CASE(
   until([&] { return dead.connections == 1 && dead.active == 0; });
   CHECK(dead.dial_failures == 1);
   CHECK(dead.bytes_up == 0);
-  CHECK(plane.route("*.test").state->connections == 0);
+  CHECK(plane.route("*.test").counts->connections == 0);
   CHECK(state.connections == 6);
 }
 
@@ -232,7 +232,7 @@ TEST_CASE("bytes up and down are told apart, also when a session is cut") {
           std::ssize(first));
   plane->cut(blocking({kAlice}));
   CHECK(client.was_reset());
-  const policy::BackendState& state = *plane.route("*").state;
+  const policy::ConnectionCounts& state = *plane.route("*").counts;
   until([&] { return state.active == 0; });
   CHECK(state.bytes_up == first.size());
   CHECK(state.bytes_down == 0);
@@ -282,8 +282,8 @@ TEST_CASE("a listener's bytes grow while a session runs, and its histograms when
 TEST_CASE("a session keeps the state of a route that goes, and no longer than itself") {
   EchoBackend echo;
   Plane plane({{"a.test", echo.address()}, {"b.test", echo.address()}});
-  const std::weak_ptr<policy::BackendState> gone = plane.route("a.test").state;
-  const std::shared_ptr<policy::BackendState> stays = plane.route("b.test").state;
+  const std::weak_ptr<policy::ConnectionCounts> gone = plane.route("a.test").counts;
+  const std::shared_ptr<policy::ConnectionCounts> stays = plane.route("b.test").counts;
   const Client a = plane.connect(kAlice);
   const Client b = plane.connect(kAlice);
   a.echo(hello("a.test"));

@@ -75,7 +75,8 @@ struct Stage {
                         .sessions = sessions,
                         .counters = counters,
                         .reporter = reporter,
-                        .log = log};
+                        .log = log,
+                        .random = Random(1)};
 };
 
 }  // namespace mc::proxy::testing

@@ -21,6 +21,11 @@ class Client final : public LiveConnection {
     facts_.number = number;
   }
 
+  void be_at(traffic::Stage stage, std::shared_ptr<policy::BackendState> backend) {
+    facts_.stage = stage;
+    facts_.pooled = std::make_unique<traffic::PoolFacts>();
+    facts_.pooled->backend = std::move(backend);
+  }
   [[nodiscard]] Reason reason() const { return interruption_.reason(); }
   void end_by_itself() { interruption_.settle(Reason::kCompleted); }
   void miss_deadline() { interruption_.time_out(Reason::kIdleTimeout); }
@@ -45,6 +50,26 @@ TEST_CASE("a cut resets whom the firewall does not admit, and nobody else") {
   CHECK(sweep.visit(trent, kNow) == Sweep::Visit::kPassed);
   CHECK(mallory.reason() == Reason::kFirewallCut);
   CHECK(trent.reason() == Reason::kNone);
+  CHECK(sweep.acts_per_slice() == kResetsPerTurn);
+}
+
+TEST_CASE("the sweep for a backend that is down resets what it relays, and what dials goes on") {
+  const auto state = [](const char* address) {
+    return std::make_shared<policy::BackendState>("app", *BackendAddress::parse(address));
+  };
+  const auto down = state("192.0.2.1:443");
+  BackendDownSweep sweep(down);
+  Client relaying("198.51.100.9:1");
+  relaying.be_at(traffic::Stage::kRelay, down);
+  Client dialling("198.51.100.9:2");
+  dialling.be_at(traffic::Stage::kDial, down);
+  Client elsewhere("198.51.100.9:3");
+  elsewhere.be_at(traffic::Stage::kRelay, state("192.0.2.1:443"));
+  CHECK(sweep.visit(relaying, kNow) == Sweep::Visit::kActed);
+  CHECK(sweep.visit(dialling, kNow) == Sweep::Visit::kPassed);
+  CHECK(sweep.visit(elsewhere, kNow) == Sweep::Visit::kPassed);
+  CHECK(relaying.reason() == Reason::kBackendDown);
+  CHECK(dialling.reason() == Reason::kNone);
   CHECK(sweep.acts_per_slice() == kResetsPerTurn);
 }
 

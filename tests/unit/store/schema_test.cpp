@@ -77,6 +77,31 @@ TEST_CASE("a database of version 1 is opened with all that is in it") {
   CHECK(query(dir.database(), "PRAGMA user_version") == std::to_string(migrations().size()));
 }
 
+TEST_CASE("a database of version 1 gets room for pools") {
+  const TempDir dir;
+  make(dir.database(), kVersion1);
+  const auto store = open_store(dir.database());
+  CHECK(load(*store).pools.empty());
+  const RouteRecord to_pool{":443", {.hostname = "b.example.com", .backend = "", .pool = "app"}};
+  const PoolRecord pool{.name = "app", .settings = {}, .backends = {{.address = "10.0.0.1:443"}}};
+  commit(*store, {.put_routes = {to_pool}, .put_pools = {pool}});
+  const Contents contents = load(*store);
+  CHECK(contents.routes ==
+        std::vector<RouteRecord>{{":443", {"a.example.com", "127.0.0.1:1"}}, to_pool});
+  CHECK(contents.pools == std::vector{pool});
+}
+
+TEST_CASE("a database of version 1 that is only inspected stays one") {
+  const TempDir dir;
+  make(dir.database(), kVersion1);
+  const auto contents = Store::inspect(dir.database());
+  REQUIRE(contents.has_value());
+  CHECK(contents->routes == std::vector<RouteRecord>{{":443", {"a.example.com", "127.0.0.1:1"}}});
+  CHECK(contents->rules == std::vector<FirewallRule>{{"ip", "192.0.2.1"}});
+  CHECK(contents->pools.empty());
+  CHECK(query(dir.database(), "PRAGMA user_version") == "1");
+}
+
 TEST_CASE("a database of any older version sees the migrations that it lacks, and no other") {
   for (std::size_t seen = 0; seen <= std::size(kSteps); ++seen) {
     INFO(seen);

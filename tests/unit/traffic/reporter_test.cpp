@@ -71,8 +71,8 @@ TEST_CASE("a connection that was served leaves its counters, one event and one l
   CHECK(desk.counters.per_listener[0].active.value() == 0);
   CHECK(desk.ended(Reason::kCompleted) == 1);
   CHECK(desk.counters.per_listener[0].bytes_down.value() == 2000);
-  CHECK(facts.backend_state->bytes_up.load() == 100);
-  CHECK(facts.backend_state->active.load() == 0);
+  CHECK(facts.route_counts->bytes_up.load() == 100);
+  CHECK(facts.route_counts->active.load() == 0);
   REQUIRE(desk.events.flush());
   CHECK(watch.read(10).events.size() == 1);
   CHECK(
@@ -96,7 +96,7 @@ TEST_CASE("a backend that was not reached is a warning, and counted for its rout
   ConnectionFacts facts = desk.connection(true);
   facts.dial_error = ECONNREFUSED;
   desk.reporter.ended(facts, Reason::kDialRefused, at(12));
-  CHECK(facts.backend_state->dial_failures.load() == 1);
+  CHECK(facts.route_counts->dial_failures.load() == 1);
   CHECK(desk.text().contains("level=WARN msg=\"dial failed\""));
   CHECK(desk.text().contains("error=\"Connection refused\""));
 }

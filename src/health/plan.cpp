@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "health/plan.hpp"
+
+#include <fmt/format.h>
+
+#include <unordered_map>
+#include <utility>
+
+namespace mc::health {
+namespace {
+
+Target target_of(const policy::Check& check, const BackendAddress& address) {
+  const bool has_name = check.kind == policy::CheckKind::kTls;
+  return {.address = address, .kind = check.kind, .name = has_name ? check.name : std::string()};
+}
+
+}  // namespace
+
+std::string key_of(const Target& target) {
+  return fmt::format("{} {} {}", policy::word_of(target.kind, policy::kCheckKindWords),
+                     target.address.to_string(), target.name);
+}
+
+Plan plan_checks(const policy::LivePools& pools, std::size_t targets_max) {
+  Plan plan;
+  std::unordered_map<std::string, std::size_t> places;
+  for (const auto& [name, pool] : pools) {
+    const policy::Check& check = pool->spec().settings.check;
+    if (check.kind == policy::CheckKind::kNone) continue;
+    for (const policy::LiveBackend& backend : pool->backends()) {
+      if (backend.spec.state == policy::AdminState::kMaintenance) continue;
+      Target target = target_of(check, backend.spec.address);
+      const std::string key = key_of(target);
+      auto place = places.find(key);
+      if (place == places.end()) {
+        if (plan.targets.size() == targets_max) {
+          ++plan.left_out;
+          continue;
+        }
+        place = places.emplace(key, plan.targets.size()).first;
+        plan.targets.push_back({.key = key, .target = std::move(target), .members = {}});
+      }
+      plan.targets[place->second].members.push_back({.pool = pool, .state = backend.state});
+    }
+  }
+  return plan;
+}
+
+}  // namespace mc::health

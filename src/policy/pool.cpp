@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "policy/pool.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+
+#include "base/ascii.hpp"
+#include "base/duration.hpp"
+#include "base/quote.hpp"
+#include "policy/limits.hpp"
+#include "policy/route.hpp"
+
+namespace mc::policy {
+namespace {
+
+using std::chrono::milliseconds;
+
+bool is_name_start(char c) { return is_letter(c) || is_digit(c); }
+
+// Collects the errors of a pool's fields.
+class Errors {
+ public:
+  void add(std::string_view field, std::string message) {
+    errors_.push_back({.field = field, .backend = backend_, .message = std::move(message)});
+  }
+  void require_range(std::string_view field, std::int64_t value, std::int64_t min,
+                     std::int64_t max) {
+    if (value >= min && value <= max) return;
+    add(field, fmt::format("{} is out of range; write {} to {}", value, min, max));
+  }
+  void require_range(std::string_view field, milliseconds value, milliseconds min,
+                     milliseconds max) {
+    if (value >= min && value <= max) return;
+    add(field, fmt::format("{}ms is out of range; write {} to {}", value.count(),
+                           format_duration(min), format_duration(max)));
+  }
+  /// The errors that follow are about this backend.
+  void at(std::optional<std::size_t> backend) { backend_ = backend; }
+
+  [[nodiscard]] bool none() const { return errors_.empty(); }
+  std::vector<PoolError> take() && { return std::move(errors_); }
+
+ private:
+  std::vector<PoolError> errors_;
+  std::optional<std::size_t> backend_;
+};
+
+// Its name becomes the form in which a hello has it.
+void read_check(Check& check, Errors& errors) {
+  constexpr milliseconds kLeast{1};
+  errors.require_range("check.interval", check.interval, kCheckIntervalMin, kCheckIntervalMax);
+  errors.require_range("check.fast_interval", check.fast_interval, kCheckIntervalMin,
+                       kCheckIntervalMax);
+  errors.require_range("check.timeout", check.timeout, kLeast, kCheckIntervalMax);
+  errors.require_range("check.rise", check.rise, 1, kRiseFallMax);
+  errors.require_range("check.fall", check.fall, 1, kRiseFallMax);
+  if (!check.name.empty()) {
+    const auto pattern = parse_hostname(check.name);
+    if (!pattern.has_value()) {
+      errors.add("check.name", pattern.error().message);
+    } else if (pattern->kind() != PatternKind::kExact) {
+      errors.add("check.name",
+                 fmt::format("{}: a check sends one name; write one without a wildcard",
+                             quote(check.name)));
+    } else {
+      check.name = pattern->text();
+    }
+  } else if (check.kind == CheckKind::kTls) {
+    errors.add("check.name",
+               "a TLS check sends a name, and none is given; write the name that a client of "
+               "these backends asks for, such as \"app.example.com\"");
+  }
+}
+
+void read_settings(PoolSettings& settings, Errors& errors) {
+  errors.require_range("hash_prefix_v4", settings.hash_prefix_v4, 1, 32);
+  errors.require_range("hash_prefix_v6", settings.hash_prefix_v6, 1, 128);
+  errors.require_range("retries", settings.retries, 0, kRetriesMax);
+  errors.require_range("dial_budget", settings.dial_budget, milliseconds(1), kDialBudgetMax);
+  errors.require_range("slow_start", settings.slow_start, milliseconds(0), kSlowStartMax);
+  read_check(settings.check, errors);
+}
+
+std::optional<Backend> read_backend(const BackendText& text, Errors& errors) {
+  errors.require_range("weight", text.weight, 0, kWeightMax);
+  errors.require_range("max_connections", text.max_connections, 0, kBackendConnectionsMax);
+  auto address = parse_backend(text.address);
+  if (!address.has_value()) {
+    errors.add("address", std::move(address.error().message));
+    return std::nullopt;
+  }
+  return Backend{.address = *std::move(address),
+                 .weight = text.weight,
+                 .backup = text.backup,
+                 .max_connections = text.max_connections,
+                 .state = text.state};
+}
+
+void require_backends(const PoolText& text, Errors& errors) {
+  if (text.backends.empty()) {
+    errors.add("backends", "a pool needs at least one backend, such as 10.0.0.1:443");
+  }
+  if (text.backends.size() > kPoolBackendsMax) {
+    errors.add("backends",
+               fmt::format("there are {}, but a pool has at most {}; make several pools",
+                           text.backends.size(), kPoolBackendsMax));
+  }
+}
+
+}  // namespace
+
+Result<std::string> parse_pool_name(std::string_view text) {
+  const bool is_name = !text.empty() && text.size() <= kPoolNameBytesMax &&
+                       is_name_start(text.front()) && std::ranges::all_of(text, [](char c) {
+                         return is_name_start(c) || c == '_' || c == '-' || c == '.';
+                       });
+  if (is_name) return std::string(text);
+  return fail(
+      fmt::format("{}: not a pool's name: write 1 to {} of the letters a-z and A-Z, digits, "
+                  "\"_\", \"-\" and \".\", a letter or digit first, such as \"app\"",
+                  quote(text), kPoolNameBytesMax));
+}
+
+std::expected<Pool, std::vector<PoolError>> parse_pool(const PoolText& text) {
+  Errors errors;
+  auto name = parse_pool_name(text.name);
+  if (!name.has_value()) errors.add("name", name.error().message);
+  Pool pool{.name = name.value_or(""), .settings = text.settings, .backends = {}};
+  read_settings(pool.settings, errors);
+  require_backends(text, errors);
+  if (text.backends.size() > kPoolBackendsMax) return std::unexpected(std::move(errors).take());
+  std::map<std::string, std::size_t> place_of;  // by address
+  for (std::size_t i = 0; i < text.backends.size(); ++i) {
+    errors.at(i);
+    auto backend = read_backend(text.backends[i], errors);
+    if (!backend.has_value()) continue;
+    const auto [first, is_new] = place_of.try_emplace(backend->address.to_string(), i);
+    if (!is_new) {
+      errors.add("address", fmt::format("{}: the same address as backends[{}]; leave one out",
+                                        quote(text.backends[i].address), first->second));
+    }
+    pool.backends.push_back(*std::move(backend));
+  }
+  if (!errors.none()) return std::unexpected(std::move(errors).take());
+  return pool;
+}
+
+std::expected<Backend, std::vector<PoolError>> parse_pool_backend(const BackendText& text) {
+  Errors errors;
+  auto backend = read_backend(text, errors);
+  if (!errors.none()) return std::unexpected(std::move(errors).take());
+  return *std::move(backend);
+}
+
+BackendText to_text(const Backend& backend) {
+  return {.address = backend.address.to_string(),
+          .weight = backend.weight,
+          .backup = backend.backup,
+          .max_connections = backend.max_connections,
+          .state = backend.state};
+}
+
+PoolText to_text(const Pool& pool) {
+  PoolText text{.name = pool.name, .settings = pool.settings, .backends = {}};
+  for (const Backend& backend : pool.backends) text.backends.push_back(to_text(backend));
+  return text;
+}
+
+std::optional<std::size_t> find_backend(const Pool& pool, const BackendAddress& address) {
+  const auto found = std::ranges::find(pool.backends, address, &Backend::address);
+  if (found == pool.backends.end()) return std::nullopt;
+  return static_cast<std::size_t>(found - pool.backends.begin());
+}
+
+}  // namespace mc::policy
