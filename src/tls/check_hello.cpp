@@ -4,18 +4,17 @@
 #include <initializer_list>
 #include <span>
 
+#include "tls/record.hpp"
+
 namespace mc::tls {
 namespace {
 
 using Bytes = std::vector<std::uint8_t>;
 
-constexpr std::uint8_t kContentHandshake = 22;   // RFC 8446 section 5.1
-constexpr std::uint8_t kTypeClientHello = 1;     // section 4
-constexpr std::uint16_t kFirstVersion = 0x0301;  // of the first record, section 5.1
+constexpr std::uint16_t kFirstVersion = 0x0301;  // of the first record, RFC 8446 section 5.1
 constexpr std::uint16_t kTls12 = 0x0303;         // legacy_version, section 4.1.2
 constexpr std::uint16_t kTls13 = 0x0304;
 constexpr std::uint8_t kNoCompression = 0;
-constexpr std::uint8_t kNameTypeHost = 0;  // RFC 6066 section 3
 constexpr std::uint16_t kX25519 = 0x001d;  // RFC 8446 section 4.2.7
 
 enum class Extension : std::uint16_t {  // RFC 8446 section 4.2, unless another is named

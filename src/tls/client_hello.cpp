@@ -8,15 +8,13 @@
 
 #include "tls/byte_reader.hpp"
 #include "tls/limits.hpp"
+#include "tls/record.hpp"
 
 namespace mc::tls {
 namespace {
 
 using Bytes = std::span<const std::uint8_t>;
 
-constexpr std::uint8_t kContentHandshake = 22;
-constexpr std::uint8_t kTypeClientHello = 1;
-constexpr std::uint8_t kNameTypeHost = 0;
 constexpr std::size_t kRandomSize = 32;
 constexpr std::size_t kSessionIdMax = 32;
 

@@ -9,15 +9,13 @@
 
 #include "tls/byte_reader.hpp"
 #include "tls/limits.hpp"
+#include "tls/record.hpp"
 
 namespace mc::tls {
 namespace {
 
 using Bytes = std::span<const std::uint8_t>;
 
-constexpr std::uint8_t kContentAlert = 21;
-constexpr std::uint8_t kContentHandshake = 22;
-constexpr std::uint8_t kTypeServerHello = 2;
 constexpr std::uint8_t kLevelWarning = 1;
 constexpr std::uint8_t kLevelFatal = 2;
 constexpr std::size_t kAlertSize = 2;
