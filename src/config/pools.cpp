@@ -149,15 +149,6 @@ std::string_view key_of(std::string_view field) {
   return field;
 }
 
-// A message may begin with its number, which the problem shows as it is written.
-std::string without_number(std::string_view message) {
-  const auto end = message.find_first_not_of("-0123456789ms");
-  if (end == message.npos || end == 0 || !message.substr(end).starts_with(" is out of range")) {
-    return std::string(message);
-  }
-  return std::string(message.substr(end + 4));
-}
-
 // There are none, or too many.
 void add_problem_of_backends(const PoolInFile& read, const policy::PoolError& error,
                              Problems& problems) {
@@ -183,7 +174,7 @@ void add_problem(const PoolInFile& read, const policy::PoolError& error, Problem
   const Node* const place =
       error.backend.has_value() ? read.find(*error.backend, key) : read.find(key);
   if (place != nullptr) {
-    problems.add(*place->value, place->path, Error{without_number(error.message)});
+    problems.add(*place->value, place->path, Error{error.message});  // it shows the value
   } else if (key == "backends") {
     add_problem_of_backends(read, error, problems);
   }

@@ -146,9 +146,8 @@ class Validator {
   std::optional<ValidChange> pool(ValidPool::Op op, const policy::PoolText& text) {
     auto pool = policy::parse_pool(text);
     if (!pool) {
-      for (policy::PoolError& error : pool.error()) {
-        violations_.add(index_, {Field::Of::kPool, error.field}, std::move(error.message),
-                        error.backend);
+      for (const policy::PoolError& error : pool.error()) {
+        violations_.add(index_, {Field::Of::kPool, error.field}, describe(error), error.backend);
       }
       return std::nullopt;
     }
@@ -166,8 +165,8 @@ class Validator {
     auto name = violations_.check(index_, kPoolField, policy::parse_pool_name(pool));
     auto backend = policy::parse_pool_backend(text);
     if (!backend) {
-      for (policy::PoolError& error : backend.error()) {
-        violations_.add(index_, {Field::Of::kBackend, error.field}, std::move(error.message));
+      for (const policy::PoolError& error : backend.error()) {
+        violations_.add(index_, {Field::Of::kBackend, error.field}, describe(error));
       }
       return std::nullopt;
     }

@@ -107,7 +107,7 @@ Result<std::vector<policy::Pool>> read_pools(const std::string& path,
             fmt::format("{} of backend {}", where, quote(record.backends[*error.backend].address));
       }
       return fail_with_record(path, fmt::format("the pool {}", quote(record.name)),
-                              where + ": " + error.message + kEdited);
+                              where + ": " + describe(error) + kEdited);
     }
     pools.push_back(*std::move(pool));
   }

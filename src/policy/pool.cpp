@@ -22,19 +22,23 @@ bool is_name_start(char c) { return is_letter(c) || is_digit(c); }
 // Collects the errors of a pool's fields.
 class Errors {
  public:
-  void add(std::string_view field, std::string message) {
-    errors_.push_back({.field = field, .backend = backend_, .message = std::move(message)});
+  void add(std::string_view field, std::string message, std::string value = {}) {
+    errors_.push_back({.field = field,
+                       .backend = backend_,
+                       .value = std::move(value),
+                       .message = std::move(message)});
   }
   void require_range(std::string_view field, std::int64_t value, std::int64_t min,
                      std::int64_t max) {
     if (value >= min && value <= max) return;
-    add(field, fmt::format("{} is out of range; write {} to {}", value, min, max));
+    add(field, fmt::format("out of range; write {} to {}", min, max), fmt::format("{}", value));
   }
   void require_range(std::string_view field, milliseconds value, milliseconds min,
                      milliseconds max) {
     if (value >= min && value <= max) return;
-    add(field, fmt::format("{}ms is out of range; write {} to {}", value.count(),
-                           format_duration(min), format_duration(max)));
+    add(field,
+        fmt::format("out of range; write {} to {}", format_duration(min), format_duration(max)),
+        fmt::format("{}ms", value.count()));
   }
   /// The errors that follow are about this backend.
   void at(std::optional<std::size_t> backend) { backend_ = backend; }
@@ -152,6 +156,10 @@ std::expected<Backend, std::vector<PoolError>> parse_pool_backend(const BackendT
   auto backend = read_backend(text, errors);
   if (!errors.none()) return std::unexpected(std::move(errors).take());
   return *std::move(backend);
+}
+
+std::string describe(const PoolError& error) {
+  return error.value.empty() ? error.message : error.value + " is " + error.message;
 }
 
 BackendText to_text(const Backend& backend) {

@@ -178,8 +178,12 @@ struct PoolText {
 struct PoolError {
   std::string_view field;              // "retries", "check.interval", "address"
   std::optional<std::size_t> backend;  // the index of the backend whose field it is
-  std::string message;                 // names the value and the remedy
+  std::string value;                   // that is wrong; empty: the message names it
+  std::string message;                 // names the remedy
 };
+
+/// "9 is out of range; write 0 to 8".
+std::string describe(const PoolError& error);
 
 /// Validates and normalises all fields, or returns the errors of all of them.
 std::expected<Pool, std::vector<PoolError>> parse_pool(const PoolText& text);

@@ -69,7 +69,7 @@ TEST_CASE("each value out of its range is an error that names the field and the 
   std::vector<std::string> fields;
   for (const PoolError& error : errors_of(text)) {
     CAPTURE(error.field);
-    CHECK(error.message.contains("is out of range; write "));
+    CHECK(describe(error).contains(" is out of range; write "));
     fields.emplace_back(error.field);
     CHECK(error.backend.has_value() ==
           (error.field == "weight" || error.field == "max_connections"));
