@@ -62,6 +62,17 @@ def reasons() -> set[str]:
     return set(re.findall(r'\{Reason::k\w+, "(\w+)"', text_of("src/traffic/reason.cpp"))) - {"none"}
 
 
+def test_every_reason_of_a_failed_dial_is_in_the_api_the_alerts_and_the_dashboard() -> None:
+    table = text_of("src/traffic/reason.cpp")
+    failed = set(re.findall(r'\{Reason::k\w+, "(\w+)", Close::kReset, Outcome::kDialFailed\}', table))
+    assert len(failed) >= 6
+    comment = text_of("proto/mc_proxy/v1/admin.proto").partition("message DialFailed {")[2].partition("string reason")[0]
+    assert set(re.findall(r'"(\w+)"', comment)) == failed
+    for file in ("observability/alerts.yml", "observability/grafana-dashboard.json"):
+        lists = [set(found.split("|")) for found in re.findall(r'reason=~\\?"([\w|]*dial_refused[\w|]*)', text_of(file))]
+        assert lists and all(one == failed for one in lists), file
+
+
 def test_the_runbook_explains_every_reason_and_no_other() -> None:
     table = (REPOSITORY / "RUNBOOK.md").read_text().partition("| reason | what happened |")[2].partition("\n\n")[0]
     named = {name for row in table.splitlines()[2:] for name in re.findall(r"`(\w+)`", row.split("|")[1])}
