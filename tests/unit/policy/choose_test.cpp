@@ -248,6 +248,15 @@ TEST_CASE("a dead backend's keys alone move, and come back") {
   CHECK(homes_of(pool, kKeys) == before);
 }
 
+TEST_CASE("slow start moves no key of a hash") {
+  PoolSettings settings = with(Balance::kHashSource);
+  const Homes without = homes_of(live(pool_of_size(4, settings)), 1000);
+  settings.slow_start = 100s;
+  const LivePool pool = live(pool_of_size(4, settings));
+  pool.backends()[0].state->set_returned(kNow - 1s);
+  CHECK(homes_of(pool, 1000) == without);
+}
+
 TEST_CASE("a change of weight moves keys only to or from that backend, and about its share") {
   const LivePool before = live(pool_of({100, 100, 100, 100}, with(Balance::kHashSource)));
   const LivePool after = live(pool_of({100, 200, 100, 100}, with(Balance::kHashSource)));
