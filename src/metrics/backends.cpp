@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "metrics/backends.hpp"
 
-#include <atomic>
-#include <cstdint>
+#include <algorithm>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -15,21 +14,12 @@ namespace {
 using prometheus::MetricFamily;
 using prometheus::MetricType;
 
-double number(const std::atomic<std::uint64_t>& value) {
-  return static_cast<double>(value.load(std::memory_order_relaxed));
-}
-
-Labels with(Labels labels, const char* name, std::string_view value) {
-  labels.push_back({name, std::string(value)});
-  return labels;
-}
-
 // The families, while backends are added.
 struct Backends {
   MetricFamily up = family(MetricType::Gauge, "mc_proxy_backend_up",
                            "1 while the backend gets connections: it is ready, and neither down "
                            "nor ejected.");
-  MetricFamily active = family(MetricType::Gauge, "mc_proxy_backend_active_connections",
+  MetricFamily active = family(MetricType::Gauge, "mc_proxy_backend_connections_active",
                                "Open connections that the backend was chosen for.");
   MetricFamily connections = family(MetricType::Counter, "mc_proxy_backend_connections_total",
                                     "Connections that the backend was chosen for.");
@@ -75,7 +65,7 @@ std::vector<MetricFamily> collect_backends(const policy::LivePools& pools, Insta
   }
   auto left_out = family(MetricType::Gauge, "mc_proxy_backends_without_metrics",
                          "Backends beyond the limit, which have no metrics of their own.");
-  add(left_out, count > most ? static_cast<double>(count - most) : 0);
+  add(left_out, number(count - std::min(count, most)));
   std::vector<MetricFamily> families;
   families.push_back(std::move(left_out));
   for (auto* const made :

@@ -13,12 +13,12 @@ std::vector<prometheus::MetricFamily> collect_checks(const CheckTotals& totals) 
   auto targets = family(MetricType::Gauge, "mc_proxy_check_targets",
                         "Targets that are checked: backends of several pools with the same address "
                         "and check are one.");
-  add(targets, static_cast<double>(totals.targets));
+  add(targets, number(totals.targets));
   auto checks = family(MetricType::Counter, "mc_proxy_checks_total",
                        "Health checks by result. One that could not be made, for lack of "
                        "descriptors or memory, is neither.");
-  add(checks, static_cast<double>(totals.passed), {{"result", "passed"}});
-  add(checks, static_cast<double>(totals.failed), {{"result", "failed"}});
+  add(checks, number(totals.passed), {{"result", "passed"}});
+  add(checks, number(totals.failed), {{"result", "failed"}});
   auto lateness = family(MetricType::Gauge, "mc_proxy_check_lateness_seconds",
                          "How late the latest check of the last 10 s started.");
   add(lateness, std::chrono::duration<double>(totals.lateness).count());

@@ -24,12 +24,6 @@ double seconds_of(std::chrono::sys_seconds time) {
   return static_cast<double>(time.time_since_epoch().count());
 }
 
-double number(std::uint64_t value) { return static_cast<double>(value); }
-
-double number(const std::atomic<std::uint64_t>& value) {
-  return number(value.load(std::memory_order_relaxed));
-}
-
 /// A metric of one series, without labels.
 MetricFamily single(MetricType type, std::string name, std::string help, double value) {
   MetricFamily made = family(type, std::move(name), std::move(help));
@@ -233,16 +227,11 @@ void Collector::collect_routes(Families& families, const control::State& state) 
     for (const policy::LiveRoute* const route : shown) {
       const policy::ConnectionCounts& counts = *route->counts;
       const Labels labels{{"listener", name}, {"route", route->spec.pattern.text()}};
-      const auto directed = [&labels](const char* direction) {
-        Labels all = labels;
-        all.push_back({"direction", direction});
-        return all;
-      };
       add(connections, number(counts.connections), labels);
       add(active, number(counts.active), labels);
       add(failures, number(counts.dial_failures), labels);
-      add(bytes, number(counts.bytes_up), directed("up"));
-      add(bytes, number(counts.bytes_down), directed("down"));
+      add(bytes, number(counts.bytes_up), with(labels, "direction", "up"));
+      add(bytes, number(counts.bytes_down), with(labels, "direction", "down"));
     }
   }
   for (auto* const made : {&routes, &left_out, &connections, &active, &failures, &bytes}) {

@@ -291,7 +291,7 @@ def test_backends_of_pools_and_their_checks_are_told(start_metered, backend: Bac
         metered.proxy.expect_served()
         now = metered.until(
             lambda s: s.get("mc_proxy_backend_connections_total", **well) == 1
-            and s.get("mc_proxy_backend_active_connections", **well) == 0,
+            and s.get("mc_proxy_backend_connections_active", **well) == 0,
             "the connection is counted, and has ended",
         )
         assert (now.get("mc_proxy_backend_up", **well), now.get("mc_proxy_backend_up", **ill)) == (1, 0)

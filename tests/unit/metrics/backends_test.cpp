@@ -42,7 +42,7 @@ TEST_CASE("each backend of a pool has its counters, its weight and its state") {
   const std::string told = text({{"app", app}});
   const std::string who = R"({pool="app",backend="10.0.0.1:443")";
   CHECK(told.contains("mc_proxy_backend_up" + who + "} 1\n"));
-  CHECK(told.contains("mc_proxy_backend_active_connections" + who + "} 2\n"));
+  CHECK(told.contains("mc_proxy_backend_connections_active" + who + "} 2\n"));
   CHECK(told.contains("mc_proxy_backend_connections_total" + who + "} 7\n"));
   CHECK(told.contains("mc_proxy_backend_dial_failures_total" + who + "} 3\n"));
   CHECK(told.contains("mc_proxy_backend_bytes_total" + who + R"(,direction="up"} 10)"));
