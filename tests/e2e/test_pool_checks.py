@@ -49,6 +49,7 @@ from pools import (
     pool_table,
     until_health,
 )
+from repeated import Repeated
 from sites import HttpsSite, blocks
 from tls_servers import GnutlsServer, NginxServer, OpensslServer, TlsServer, get, visit
 
@@ -439,30 +440,15 @@ def test_a_backend_that_flaps_fails_no_client_and_changes_no_faster_than_it_flap
     proxy = start_checked([flapping, steady], check={"kind": "tcp"}, balance="round_robin")
     for backend in (flapping, steady):
         until_health(proxy, backend, "UP")
-    turns, ended, failures, served = 6, threading.Event(), [], []
-
-    def come_and_go() -> None:
-        while not ended.is_set():
-            try:
-                served.append(proxy.expect_served())
-            except (OSError, AssertionError) as failure:
-                failures.append(repr(failure))
-
-    clients = [threading.Thread(target=come_and_go) for _ in range(2)]
-    for client in clients:
-        client.start()
-    try:
+    turns, flap, served = 6, threading.Event(), []
+    with Repeated(lambda: served.append(proxy.expect_served()), threads=2) as clients:
         for turn in range(turns):
             if turn % 2 == 0:
                 network.treat(flapping.address, "reject with tcp reset")
             else:
                 network.let_all_in()
-            ended.wait(0.5)  # the time in which it flaps
-    finally:
-        ended.set()
-        for client in clients:
-            client.join()
-    assert failures == []
+            flap.wait(0.5)  # the time in which it flaps
+    assert clients.failures == []
     assert steady.address in served
     until_health(proxy, flapping, "UP")
     until(lambda: proxy.expect_served() == flapping.address, "it gets traffic")
@@ -619,40 +605,16 @@ class Visitors:
         self._loop.close()
 
 
-class Passers:
+def passers(proxy: Proxy, authority: Authority) -> Repeated:
     """Clients that come for one page, one after the other."""
+    context = ssl.create_default_context(cafile=authority.ca)
 
-    def __init__(self, proxy: Proxy, authority: Authority, threads: int = 2) -> None:
-        self._proxy = proxy
-        self._context = ssl.create_default_context(cafile=authority.ca)
-        self._ended = threading.Event()
-        self._threads = [threading.Thread(target=self._run) for _ in range(threads)]
-        self.served = 0
-        self.failures: list[str] = []
+    def fetch() -> None:
+        with context.wrap_socket(proxy.connect(), server_hostname=NAME) as tls:
+            tls.sendall(get(NAME))
+            assert recv_to_eof(tls).startswith(b"HTTP/1.1 200")
 
-    def _run(self) -> None:
-        while not self._ended.is_set():
-            try:
-                with self._context.wrap_socket(self._proxy.connect(), server_hostname=NAME) as tls:
-                    tls.sendall(get(NAME))
-                    assert recv_to_eof(tls).startswith(b"HTTP/1.1 200")
-                self.served += 1
-            except (OSError, AssertionError) as failure:
-                self.failures.append(repr(failure))
-
-    def more(self, count: int) -> None:
-        goal = self.served + count
-        until(lambda: self.served >= goal or self.failures, f"{count} more are served")
-
-    def __enter__(self) -> "Passers":
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        for thread in self._threads:
-            thread.join()
+    return Repeated(fetch, threads=2)
 
 
 @pytest.fixture
@@ -681,16 +643,16 @@ def test_a_rolling_restart_of_real_servers_fails_nobody(
         return backends_of(proxy)[server.address]
 
     slow = 3 * PATIENCE  # a thousand handshakes
-    with Visitors(proxy, authority, 1000) as visitors, Passers(proxy, authority) as passers:
+    with Visitors(proxy, authority, 1000) as visitors, passers(proxy, authority) as passing:
         until(visitors.all_stay, "all visitors are there", slow)
         for server in servers:
-            passers.more(20)
+            passing.more(20)
             set_state(server, "drain")
             until(lambda s=server: told(s).active_connections == visitors.staying_at(s), "all others leave it")
             assert visitors.staying_at(server) > 100 or visitors.failures
             server.quit()
             until(lambda s=server: visitors.all_stay() and visitors.staying_at(s) == 0, "its visitors move", slow)
-            passers.more(20)
+            passing.more(20)
             server.start()
             before = told(server).total_connections
             set_state(server, "ready")
@@ -698,7 +660,7 @@ def test_a_rolling_restart_of_real_servers_fails_nobody(
             until(lambda s=server, before=before: told(s).total_connections > before, "it serves again")
         visitors.ask_again()
         assert visitors.failures == []
-        assert passers.failures == []
+        assert passing.failures == []
     # A client that answers the end of TLS with its own may find that nginx has left, and at the test's end clients just go.
     ends = {line["reason"] for line in proxy.lines_until_now(msg="connection closed")}
     assert ends <= {"completed", "client_reset", "backend_reset"}, ends

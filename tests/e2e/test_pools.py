@@ -26,6 +26,8 @@ from harness import (
     until,
 )
 from pools import NAME, backends_of
+from repeated import Repeated
+
 
 def four(start_backend: Callable) -> list[Backend]:
     return [start_backend(Backend(echo)) for _ in range(4)]
@@ -248,33 +250,19 @@ def test_states_and_pools_outlive_a_kill_and_a_snapshot(
     assert [pool.pool for pool in proxy.admin.ListPools().pools] == [pool.pool for pool in before.pools]
 
 
-def test_no_connection_fails_while_each_backend_is_restarted_in_turn(start_pool: Callable, start_backend: Callable) -> None:
+def test_no_connection_fails_while_each_backend_is_drained_in_turn(start_pool: Callable, start_backend: Callable) -> None:
     backends = four(start_backend)
     proxy = start_pool(backends)
-    stop, failures, served = threading.Event(), [], [0]
-
-    def come_and_go() -> None:
-        while not stop.is_set():
-            try:
-                proxy.expect_served()
-                served[0] += 1
-            except BaseException as failure:  # noqa: BLE001 - told below
-                failures.append(failure)
-
-    with ThreadPoolExecutor(8) as clients:
-        for _ in range(8):
-            clients.submit(come_and_go)
+    with Repeated(proxy.expect_served, threads=8) as clients:
         for backend in backends:
             address = backend.address
             assert proxy.cli("backends", "set", "app", address, "--state", "drain").code == 0
             until(lambda address=address: backends_of(proxy)[address].active_connections == 0, "it is drained")
-            seen = served[0]
-            until(lambda seen=seen: served[0] > seen + 50, "traffic goes on")
+            clients.more(50)
             assert proxy.cli("backends", "set", "app", address, "--state", "ready").code == 0
             total = backends_of(proxy)[address].total_connections
             until(lambda address=address, total=total: backends_of(proxy)[address].total_connections > total, "it serves again")
-        stop.set()
-    assert failures == []
+    assert clients.failures == []
     assert not proxy.lines_until_now(msg="dial failed")
 
 

@@ -31,6 +31,7 @@ from harness import (
     recv_exactly,
     until,
 )
+from repeated import Repeated
 from stopped_thread import stopped_thread
 
 HELLO = client_hello("app.example.com")
@@ -38,43 +39,16 @@ GENERATIONS = 10
 LONG_EACH = 20  # connections, of each generation
 
 
-class ShortConnections:
-    """Connections one after the other, until the end of the block; `failures` has the errors."""
+def short_connections(proxy: Proxy) -> Repeated:
+    """Connections one after the other, until the end of the block."""
 
-    def __init__(self, proxy: Proxy, threads: int = 3):
-        self._proxy = proxy
-        self._ended = threading.Event()
-        self._threads = [threading.Thread(target=self._run) for _ in range(threads)]
-        self.done = 0
-        self.failures: list[str] = []
-        self._lock = threading.Lock()
+    def come_and_go() -> None:
+        with proxy.connect() as client:
+            expect_echo(client, HELLO)
+            client.shutdown(socket.SHUT_WR)
+            expect_eof(client)
 
-    def _run(self) -> None:
-        while not self._ended.is_set():
-            try:
-                with self._proxy.connect() as client:
-                    expect_echo(client, HELLO)
-                    client.shutdown(socket.SHUT_WR)
-                    expect_eof(client)
-                with self._lock:
-                    self.done += 1
-            except (OSError, AssertionError) as error:
-                self.failures.append(repr(error))
-
-    def more(self, count: int) -> None:
-        """Waits until so many more were made, or one has failed."""
-        goal = self.done + count
-        until(lambda: self.done >= goal or self.failures, f"{count} more connections")
-
-    def __enter__(self) -> "ShortConnections":
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        for thread in self._threads:
-            thread.join()
+    return Repeated(come_and_go)
 
 
 class Manager:
@@ -146,7 +120,7 @@ def test_ten_successions_under_load_refuse_and_reset_nobody(
     if passed:
         manager.run(proxy, passed)
     servers, held = [enter(proxy)], []
-    with ShortConnections(proxy) as short:
+    with short_connections(proxy) as short:
         for generation in range(GENERATIONS):
             short.more(50)
             for _ in range(LONG_EACH):
@@ -181,7 +155,7 @@ def test_a_successor_with_another_number_of_workers_serves_every_queue(
 ):
     proxy = enter(Proxy(tmp_path, routes={"app.example.com": backend}, workers=before))
     proxy.config.write_text(proxy.config.read_text().replace(f"workers = {before}", f"workers = {after}"))
-    with ShortConnections(proxy) as short:
+    with short_connections(proxy) as short:
         short.more(20)
         enter(proxy.successor())
         assert proxy.wait_end() == 0
