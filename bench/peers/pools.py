@@ -29,7 +29,7 @@ from pathlib import Path
 
 from bench import BACKEND_PORT, Bench, background, end_on_signals, machine, say
 from network import Place, inside, together
-from peers import DESCRIPTORS, NAME, HAProxy, McProxy, Nginx, Peer
+from peers import NAME, HAProxy, McProxy, Nginx, Peer
 from profiles import sweep
 from workloads import WORKLOADS
 

@@ -90,9 +90,24 @@ using Target = std::variant<BackendAddress, PoolName>;
 
 constexpr std::string_view kPoolPrefix = "pool=";
 
+// What target_of() writes is a word for people, and no backend.
+Result<void> require_no_pool(std::string_view backend) {
+  if (!backend.starts_with(kPoolPrefix)) return {};
+  const auto name = backend.substr(kPoolPrefix.size());
+  if (name.empty()) {
+    return fail(fmt::format("{}: the pool's name is missing; write one like \"{}app\"",
+                            quote(backend), kPoolPrefix));
+  }
+  return fail(fmt::format("{}: a pool is no backend; write {} as the pool of the route",
+                          quote(backend), quote(name)));
+}
+
 Result<Target> parse_target(const RouteText& text,
                             Result<BackendAddress> (*parse)(std::string_view)) {
   if (text.pool.empty()) {
+    if (auto misplaced = require_no_pool(text.backend); !misplaced) {
+      return std::unexpected(std::move(misplaced.error()));
+    }
     auto backend = parse(text.backend);
     if (!backend) return std::unexpected(std::move(backend.error()));
     return *std::move(backend);
@@ -146,7 +161,7 @@ std::string target_of(const Route& route) { return target_of(to_text(route)); }
 void read_target(std::string_view text, RouteText& route) {
   route.backend.clear();
   route.pool.clear();
-  if (text.starts_with(kPoolPrefix)) {
+  if (text.starts_with(kPoolPrefix) && text != kPoolPrefix) {
     route.pool = text.substr(kPoolPrefix.size());
   } else {
     route.backend = text;

@@ -49,6 +49,18 @@ TEST_CASE("A route has a backend or a pool, and not both") {
   CHECK(both.error()[0].message.contains("leave one of both out"));
 }
 
+TEST_CASE("A pool in the place of a backend is told by its name, and a pool without one") {
+  const auto error = [](const RouteText& text) { return parse_route(text).error()[0]; };
+  const RouteError misplaced = error({.hostname = "a.example.com", .backend = "pool=app"});
+  CHECK(misplaced.field == "backend");
+  CHECK(misplaced.message ==
+        R"("pool=app": a pool is no backend; write "app" as the pool of the route)");
+  RouteText nameless{.hostname = "a.example.com"};
+  read_target("pool=", nameless);
+  CHECK(error(nameless).message ==
+        R"("pool=": the pool's name is missing; write one like "pool=app")");
+}
+
 TEST_CASE("A route's target is one word") {
   for (const char* const target : {"127.0.0.1:443", "pool=app"}) {
     RouteText text{.hostname = "a.example.com", .backend = "x", .pool = "y"};
