@@ -22,15 +22,6 @@ struct Parts {
   std::string_view host, zone, port;
 };
 
-/// Digits only, without leading zeros, 0..65535; or nothing.
-std::optional<std::uint16_t> parse_port(std::string_view text) {
-  if (text.size() > 1 && text[0] == '0') return std::nullopt;
-  std::uint16_t port = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), port);
-  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  return port;
-}
-
 /// Why a text without a readable "host:port" shape is wrong. The commonest slips get advice of
 /// their own.
 std::unexpected<Error> explain_shape(std::string_view text) {
@@ -148,6 +139,14 @@ Result<SocketAddress> resolve(std::string_view text, Result<SocketAddress::Zoned
 }
 
 }  // namespace
+
+std::optional<std::uint16_t> parse_port(std::string_view text) {
+  if (text.size() > 1 && text[0] == '0') return std::nullopt;
+  std::uint16_t port = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), port);
+  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return port;
+}
 
 SocketAddress SocketAddress::from(const sockaddr* address) {
   SocketAddress result;

@@ -16,6 +16,9 @@
 
 namespace mc {
 
+/// Reads digits without leading zeros, 0..65535; or nothing.
+[[nodiscard]] std::optional<std::uint16_t> parse_port(std::string_view text);
+
 /// An IPv4 or IPv6 socket address. A value of 28 bytes; any thread.
 class SocketAddress {
  public:
