@@ -5,7 +5,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <iterator>
 #include <span>
 
 #include "base/assert.hpp"
@@ -30,15 +29,14 @@ void append_number(std::string& bytes, std::uint32_t value, std::size_t size) {
   while (size-- > 0) bytes.push_back(static_cast<char>(value >> (8 * size)));
 }
 
-// Section 2.1 knows no dotted digits in an IPv6 address, but inet_ntop(3) writes some with them.
+// As inet_ntop(3) writes it, but section 2.1 knows no dotted digits in an IPv6 address. Some
+// receivers log the text as it came, so it is a short one.
 std::string text_v6(const IpAddress& address) {
+  std::string text = address.to_string();
+  if (!text.contains('.')) return text;
   const auto& bytes = address.bytes();
-  std::string text;
-  for (std::size_t i = 0; i < bytes.size(); i += 2) {
-    if (i > 0) text.push_back(':');
-    fmt::format_to(std::back_inserter(text), "{:x}", bytes[i] << 8 | bytes[i + 1]);
-  }
-  return text;
+  return fmt::format("{}{:x}:{:x}", address.is_v4() ? "::ffff:" : "::", bytes[12] << 8 | bytes[13],
+                     bytes[14] << 8 | bytes[15]);
 }
 
 void append_address(std::string& bytes, const IpAddress& address, bool is_v4) {

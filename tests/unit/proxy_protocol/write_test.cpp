@@ -44,7 +44,7 @@ const auto kV6 = between("2001:db8::1", "2001:db8::2");
 TEST_CASE("a line is written in its family") {
   CHECK(v1({}) == "PROXY UNKNOWN\r\n");
   CHECK(v1(kV4) == "PROXY TCP4 192.0.2.1 198.51.100.2 51000 443\r\n");
-  CHECK(v1(kV6) == "PROXY TCP6 2001:db8:0:0:0:0:0:1 2001:db8:0:0:0:0:0:2 51000 443\r\n");
+  CHECK(v1(kV6) == "PROXY TCP6 2001:db8::1 2001:db8::2 51000 443\r\n");
 }
 
 TEST_CASE("a binary header is written in its family") {
@@ -55,13 +55,18 @@ TEST_CASE("a binary header is written in its family") {
 
 TEST_CASE("addresses of two families are both written as IPv6") {
   CHECK(v1(between("192.0.2.1", "2001:db8::2")) ==
-        "PROXY TCP6 0:0:0:0:0:ffff:c000:201 2001:db8:0:0:0:0:0:2 51000 443\r\n");
+        "PROXY TCP6 ::ffff:c000:201 2001:db8::2 51000 443\r\n");
   CHECK(v1(between("2001:db8::1", "198.51.100.2")) ==
-        "PROXY TCP6 2001:db8:0:0:0:0:0:1 0:0:0:0:0:ffff:c633:6402 51000 443\r\n");
+        "PROXY TCP6 2001:db8::1 ::ffff:c633:6402 51000 443\r\n");
   CHECK(bytes(v2(between("192.0.2.1", "2001:db8::2"), {})) ==
         binary(kProxy, 0x21,
                hex("00000000 00000000 0000ffff c0000201 20010db8 00000000 00000000 00000002"
                    "c738 01bb")));
+}
+
+TEST_CASE("no IPv6 address in a line has dotted digits") {
+  CHECK(v1(between("::192.0.2.1", "::")) == "PROXY TCP6 ::c000:201 :: 51000 443\r\n");
+  CHECK(v1(between("::1:2", "::ffff:0.0.0.0")) == "PROXY TCP6 ::1:2 ::ffff:0:0 51000 443\r\n");
 }
 
 TEST_CASE("IPv4-mapped addresses are written as IPv4") {
@@ -88,7 +93,7 @@ TEST_CASE("the checksum is that of HAProxy") {
 }
 
 TEST_CASE("what is written is read as it was") {
-  const auto source = GENERATE("192.0.2.1", "2001:db8::1", "::", "0.0.0.0", "::192.0.2.1",
+  const auto source = GENERATE("192.0.2.1", "2001:db8::1", "::", "0.0.0.0", "::192.0.2.1", "::1:2",
                                "64:ff9b::192.0.2.1", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff");
   const auto destination = GENERATE("198.51.100.2", "2001:db8::2", "::1");
   const auto port = GENERATE(std::uint16_t{0}, std::uint16_t{1}, std::uint16_t{65535});
