@@ -15,10 +15,6 @@ inline constexpr std::size_t kConnectionsMax = 16;
 /// From accept to the last byte of the response: Prometheus's own default timeout.
 inline constexpr std::chrono::milliseconds kAnswerWaitMax{10'000};
 
-/// The largest head of a request. Prometheus sends some 300 bytes, a browser with cookies a few
-/// KiB.
-inline constexpr std::size_t kRequestBytesMax = 8 * 1024;
-
 /// The maximum age of a scrape's text. So a client that scrapes without end costs the workers ten
 /// texts a second, and the sending.
 inline constexpr std::chrono::milliseconds kTextAgeMax{100};

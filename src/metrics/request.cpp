@@ -1,57 +1,62 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "metrics/request.hpp"
 
-#include <fmt/format.h>
+#include <array>
+#include <span>
+#include <variant>
 
-#include "metrics/limits.hpp"
+#include "http/request_head.hpp"
+#include "http/response.hpp"
 
 namespace mc::metrics {
 namespace {
 
-std::string_view status_of(RequestKind request) {
+http::Status status_of(RequestKind request) {
   switch (request) {
     case RequestKind::kScrape:
-      return "200 OK";
+      return http::Status::kOk;
     case RequestKind::kElsewhere:
-      return "404 Not Found";
+      return http::Status::kNotFound;
     case RequestKind::kOtherMethod:
-      return "405 Method Not Allowed\r\nAllow: GET";
+      return http::Status::kMethodNotAllowed;
     case RequestKind::kTooLarge:
-      return "431 Request Header Fields Too Large";
+      return http::Status::kHeaderFieldsTooLarge;
     case RequestKind::kIncomplete:
     case RequestKind::kMalformed:
       break;
   }
-  return "400 Bad Request";
+  return http::Status::kBadRequest;
 }
+
+RequestKind kind_of(const http::RequestHead& head) {
+  if (head.method != "GET") return RequestKind::kOtherMethod;
+  const bool is_metrics = head.target.substr(0, head.target.find('?')) == "/metrics";
+  return is_metrics ? RequestKind::kScrape : RequestKind::kElsewhere;
+}
+
+RequestKind kind_of(http::Malformed malformed) {
+  const bool is_large = malformed.status == http::Status::kUriTooLong ||
+                        malformed.status == http::Status::kHeaderFieldsTooLarge;
+  return is_large ? RequestKind::kTooLarge : RequestKind::kMalformed;
+}
+
+RequestKind kind_of(http::Incomplete /*unused*/) { return RequestKind::kIncomplete; }
 
 }  // namespace
 
 RequestKind read_request(std::string_view bytes) {
-  const std::string_view head = bytes.substr(0, kRequestBytesMax);
-  if (!head.contains("\r\n\r\n")) {
-    return bytes.size() < kRequestBytesMax ? RequestKind::kIncomplete : RequestKind::kTooLarge;
-  }
-  const std::string_view line = bytes.substr(0, bytes.find("\r\n"));
-  const auto first = line.find(' ');
-  const auto last = line.rfind(' ');
-  if (first == line.npos || first == last) return RequestKind::kMalformed;
-  const std::string_view method = line.substr(0, first);
-  const std::string_view target = line.substr(first + 1, last - first - 1);
-  const std::string_view version = line.substr(last + 1);
-  if (version != "HTTP/1.1" && version != "HTTP/1.0") return RequestKind::kMalformed;
-  if (method.empty() || target.empty() || target.contains(' ')) return RequestKind::kMalformed;
-  if (method != "GET") return RequestKind::kOtherMethod;
-  return target.substr(0, target.find('?')) == "/metrics" ? RequestKind::kScrape
-                                                          : RequestKind::kElsewhere;
+  return std::visit([](const auto& result) { return kind_of(result); },
+                    http::parse_request_head(bytes));
 }
 
 std::string head_of_answer(RequestKind request, std::size_t body_bytes) {
   // The version is that of Prometheus's text format.
-  return fmt::format(
-      "HTTP/1.1 {}\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\n"
-      "Content-Length: {}\r\nConnection: close\r\n\r\n",
-      status_of(request), body_bytes);
+  constexpr http::Field kType = {"Content-Type", "text/plain; version=0.0.4; charset=utf-8"};
+  constexpr auto kFields = std::to_array<http::Field>({{"Allow", "GET"}, kType});
+  const auto fields = std::span(kFields);
+  return http::response_head(status_of(request),
+                             request == RequestKind::kOtherMethod ? fields : fields.last(1),
+                             body_bytes);
 }
 
 std::string_view body_of(RequestKind request) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// The part of HTTP/1.1 that a scrape needs: one GET, one response, and the connection ends. Pure;
-// any thread.
+// What the metrics endpoint answers to a request: the metrics, or a line for a person. Pure; any
+// thread.
 
 #include <cstdint>
 #include <string>
@@ -16,7 +16,7 @@ enum class RequestKind : std::uint8_t {
   kElsewhere,    // GET of another path
   kOtherMethod,  // anything but GET
   kMalformed,    // not HTTP/1.0 or 1.1
-  kTooLarge,     // a head of more than kRequestBytesMax
+  kTooLarge,     // a head of more than http::kHeadBytesMax
 };
 
 /// Reads the bytes that a client has sent so far.

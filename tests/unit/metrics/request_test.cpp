@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "metrics/limits.hpp"
+#include "http/limits.hpp"
 #include "support/catch.hpp"
 
 namespace mc::metrics {
@@ -45,10 +45,10 @@ TEST_CASE("what is no HTTP is malformed, and nothing is read into it") {
 
 TEST_CASE("a head has a largest size, whether it ends or not") {
   const std::string line = "GET /metrics HTTP/1.1\r\nA: ";
-  CHECK(read_request(line + std::string(kRequestBytesMax - line.size() - 1, 'a')) ==
+  CHECK(read_request(line + std::string(http::kHeadBytesMax - line.size() - 1, 'a')) ==
         RequestKind::kIncomplete);
-  CHECK(read_request(line + std::string(kRequestBytesMax, 'a')) == RequestKind::kTooLarge);
-  CHECK(read_request(line + std::string(kRequestBytesMax, 'a') + "\r\n\r\n") ==
+  CHECK(read_request(line + std::string(http::kHeadBytesMax, 'a')) == RequestKind::kTooLarge);
+  CHECK(read_request(line + std::string(http::kHeadBytesMax, 'a') + "\r\n\r\n") ==
         RequestKind::kTooLarge);
 }
 

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// What a listener for plain HTTP does with a request: names that have a route are redirected to
+// HTTPS, challenges of a certificate authority go to whoever answers them. Takes nothing of the
+// request into a response that is not checked. Pure; any thread.
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <variant>
+
+#include "http/request_head.hpp"
+#include "tls/host_name.hpp"
+
+namespace mc::http {
+
+/// An HTTP-01 challenge (RFC 8555 section 8.3) for any name, as a name without a route may be about
+/// to get its certificate.
+struct Challenge {
+  tls::HostName host;
+  /// What follows the challenges' path, without the query; part of the request's bytes. Printing
+  /// ASCII, perhaps empty; whether it is a token is not checked.
+  std::string_view token;
+};
+
+/// To be answered with status kPermanentRedirect and this Location: an absolute URI of https, in
+/// characters of RFC 3986.
+struct Redirect {
+  std::string location;
+};
+
+/// No name, an IP address, or a name without a route: to be answered with status kNotFound.
+struct NotFound {};
+
+using RedirectDecision = std::variant<Challenge, Redirect, NotFound, Malformed>;
+
+/// Whether TLS clients that ask for this name have a route.
+using HasRoute = std::function<bool(const tls::HostName&)>;
+
+/// Decides on a request of any method. `tls_port` is where clients reach the TLS listener; it is in
+/// the Location unless it is 443.
+[[nodiscard]] RedirectDecision decide_redirect(const RequestHead& head, std::uint16_t tls_port,
+                                               const HasRoute& has_route);
+
+}  // namespace mc::http
