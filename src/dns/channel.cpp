@@ -129,6 +129,11 @@ class Channel::Library {
     options.sock_state_cb_data = this;
     int given = ARES_OPT_FLAGS | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_EDNSPSZ |
                 ARES_OPT_LOOKUPS | ARES_OPT_RESOLVCONF | ARES_OPT_SOCK_STATE_CB;
+#ifdef ARES_OPT_MAXTIMEOUTMS
+    options.tries = kTriesWithLatency;
+    options.maxtimeout = options.timeout;
+    given |= ARES_OPT_MAXTIMEOUTMS;
+#endif
 #ifdef ARES_OPT_QUERY_CACHE
     given |= ARES_OPT_QUERY_CACHE;  // a qcache_max_ttl of 0: off, as the schedule is ours
 #endif

@@ -48,6 +48,7 @@ struct Host {
   Rcode rcode = Rcode::kNoError;
   std::optional<Rcode> rcode_aaaa;  // empty: as for A
   bool is_silent = false;
+  std::chrono::milliseconds first_delay{0};  // of the first reply
 };
 
 class NameServer {
@@ -180,6 +181,9 @@ class NameServer {
     changed_.notify_all();
     const auto found = hosts_.find(name);
     const Host host = found != hosts_.end() ? found->second : Host{.rcode = Rcode::kNxDomain};
+    if (found != hosts_.end()) found->second.first_delay = {};
+    pollfd stop{.fd = stop_.get(), .events = POLLIN, .revents = 0};
+    ::poll(&stop, 1, static_cast<int>(host.first_delay.count()));
     if (host.is_silent) return {};
     Bytes reply(query.begin(), query.begin() + static_cast<std::ptrdiff_t>(end));
     const Rcode rcode = type == kTypeAaaa ? host.rcode_aaaa.value_or(host.rcode) : host.rcode;
