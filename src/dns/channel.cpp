@@ -8,7 +8,7 @@
 #include <sys/time.h>
 
 #include <algorithm>
-#include <optional>
+#include <cstddef>
 #include <string_view>
 #include <utility>
 
@@ -29,8 +29,23 @@ bool is_localhost(std::string_view name) {
   return name == "localhost" || name.ends_with(".localhost");
 }
 
+/// Search domains are for other names.
+bool is_absolute(std::string_view name) { return name.contains('.'); }
+
 /// The name as c-ares shall ask for it. ARES_FLAG_NOSEARCH would not do: 1.18 ignores it here.
-std::string asked_name(const std::string& name) { return name.contains('.') ? name + "." : name; }
+std::string asked_name(const std::string& name) { return is_absolute(name) ? name + "." : name; }
+
+int family_number(Family family) {
+  switch (family) {
+    case Family::kAny:
+      return AF_UNSPEC;
+    case Family::kIpv4:
+      return AF_INET;
+    case Family::kIpv6:
+      return AF_INET6;
+  }
+  std::unreachable();
+}
 
 ares_addrinfo_hints hints_of(int family) {
   // Unsorted: c-ares would sort by what connect(2) says of each address.
@@ -167,10 +182,10 @@ class Channel::Library {
 struct Channel::Asked {
   Query query;
   Replies replies;
-  int awaited = 0;  // questions
+  std::size_t awaited = 0;  // questions
 };
 
-/// One family of it. c-ares holds it while the question is under way.
+/// One question of it: for a family, or AF_UNSPEC. c-ares holds it while it is under way.
 struct Channel::Question {
   Channel& channel;
   std::shared_ptr<Asked> asked;
@@ -179,7 +194,7 @@ struct Channel::Question {
 };
 
 Channel::Channel(Family family)
-    : family_(family),
+    : family_(family_number(family)),
       hosts_(std::make_unique<Library>()),
       servers_(std::make_unique<Library>()),
       unchecked_(std::make_unique<Library>()) {}
@@ -200,32 +215,33 @@ Result<std::unique_ptr<Channel>> Channel::open(const Settings& settings) {
 
 void Channel::ask(Query query) {
   Replies replies;
-  const ares_addrinfo_hints any = hints_of(family_ == Family::kAny    ? AF_UNSPEC
-                                           : family_ == Family::kIpv4 ? AF_INET
-                                                                      : AF_INET6);
+  const ares_addrinfo_hints any = hints_of(family_);
   ares_getaddrinfo(hosts_->get(), query.name.c_str(), nullptr, &any, &keep_found, &replies);
   if (failure_of(replies).has_value() && is_localhost(query.name)) {
-    if (asks_for(AF_INET)) replies.ipv4 = loopback(IpAddress::v4(INADDR_LOOPBACK));
-    if (asks_for(AF_INET6)) replies.ipv6 = loopback(*IpAddress::parse("::1"));
+    if (family_ != AF_INET6) replies.ipv4 = loopback(IpAddress::v4(INADDR_LOOPBACK));
+    if (family_ != AF_INET) replies.ipv6 = loopback(*IpAddress::parse("::1"));
   }
   if (!failure_of(replies).has_value()) {
     finished_.push_back({.query = std::move(query), .replies = std::move(replies)});
     return;
   }
-  const auto asked = std::make_shared<Asked>(Asked{.query = std::move(query), .replies = {}});
   ++under_way_;
-  asked->awaited = asks_for(AF_INET) + asks_for(AF_INET6);
-  for (const int family : {AF_INET, AF_INET6}) {
-    if (!asks_for(family)) continue;
+  const auto families = families_asked_for(query.name);
+  const auto asked = std::make_shared<Asked>(
+      Asked{.query = std::move(query), .replies = {}, .awaited = families.size()});
+  for (const int family : families) {
     ask_servers(*servers_, std::make_unique<Question>(Question{*this, asked, family}));
   }
 }
 
-bool Channel::asks_for(int family) const {
-  return family_ == Family::kAny || (family_ == Family::kIpv4) == (family == AF_INET);
+// Apart, because of both together c-ares would call it a success if one got no reply. But a name
+// that is searched for could then get its IPv4 addresses from one domain and its IPv6 addresses
+// from another.
+std::vector<int> Channel::families_asked_for(const std::string& name) const {
+  if (family_ != AF_UNSPEC || !is_absolute(name)) return {family_};
+  return {AF_INET, AF_INET6};
 }
 
-// One family at a time: of both together c-ares would call it a success if one got no reply.
 void Channel::ask_servers(Library& library, std::unique_ptr<Question> question) {
   const std::string name = asked_name(question->asked->query.name);
   const ares_addrinfo_hints hints = hints_of(question->family);
@@ -243,13 +259,13 @@ void Channel::on_reply(void* argument, int status, int /*timeouts*/, ares_addrin
   if (status == ARES_ECONNREFUSED && !std::exchange(question->is_second, true)) {
     return channel.ask_servers(*channel.unchecked_, std::move(question));
   }
-  const int family = question->family;
-  channel.end(std::move(question), reply_of(status, found, family));
+  channel.end(*question, status, found);
 }
 
-void Channel::end(std::unique_ptr<Question> question, Reply reply) {
-  Asked& asked = *question->asked;
-  (question->family == AF_INET ? asked.replies.ipv4 : asked.replies.ipv6) = std::move(reply);
+void Channel::end(const Question& question, int status, const ares_addrinfo* found) {
+  Asked& asked = *question.asked;
+  if (question.family != AF_INET6) asked.replies.ipv4 = reply_of(status, found, AF_INET);
+  if (question.family != AF_INET) asked.replies.ipv6 = reply_of(status, found, AF_INET6);
   if (--asked.awaited > 0) return;
   --under_way_;
   finished_.push_back({.query = std::move(asked.query), .replies = std::move(asked.replies)});

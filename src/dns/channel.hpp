@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 // The way to the name servers: c-ares (1.18 or newer), with its sockets polled by us. A query asks
-// the hosts file first, then the name servers for each family apart. Belongs to one thread at a
+// the hosts file first, then the name servers. Belongs to one thread at a
 // time. Never calls bind(2), and writes no file. A TCP connection that breaks raises SIGPIPE, which
 // the process must ignore.
 
@@ -61,12 +61,12 @@ class Channel {
 
   explicit Channel(Family family);
 
-  bool asks_for(int family) const;
+  [[nodiscard]] std::vector<int> families_asked_for(const std::string& name) const;
   void ask_servers(Library& library, std::unique_ptr<Question> question);
-  void end(std::unique_ptr<Question> question, Reply reply);
+  void end(const Question& question, int status, const ares_addrinfo* found);
   static void on_reply(void* argument, int status, int timeouts, ares_addrinfo* found);
 
-  const Family family_;
+  const int family_;  // AF_INET, AF_INET6 or AF_UNSPEC
   std::size_t under_way_ = 0;
   std::vector<Finished> finished_;
   // Last: they end their questions when they are destroyed.

@@ -298,8 +298,9 @@ TEST_CASE("search domains are for names without a dot") {
   NameServer server;
   const test::TempDir directory;
   const std::string path = directory.file("resolv.conf");
-  test::write_file(path, "search corp.example\n");
+  test::write_file(path, "search corp.example other.example\n");
   server.set("app.corp.example", {.addresses = ips({"10.0.0.1"})});
+  server.set("app.other.example", {.addresses = ips({"2001:db8::1"})});  // of another machine
   Settings settings = slow(server);
   settings.resolv_conf = path;
   Resolving resolving(settings);
