@@ -26,13 +26,6 @@ Words words(const ConnectionFilterText& text) {
            {"pool", &text.pool}}};
 }
 
-Result<IpPrefix> parse_source(const std::string& text) {
-  if (text.contains('/')) return IpPrefix::parse(text);
-  const auto address = IpAddress::parse(text);
-  if (!address.has_value()) return std::unexpected(address.error());
-  return IpPrefix::only(*address);
-}
-
 Result<traffic::ConnectionId> parse_id(const std::string& text) {
   const auto id = traffic::ConnectionId::parse(text);
   if (id.has_value()) return *id;
@@ -73,14 +66,14 @@ control::Outcome<traffic::ConnectionFilter> read_filter(const ConnectionFilterTe
   };
   traffic::ConnectionFilter filter;
   read("sni", text.sni, policy::parse_hostname, filter.sni);
-  read("source", text.source, parse_source, filter.source);
-  read("backend", text.backend, policy::parse_backend, filter.backend);
+  read("source", text.source, IpPrefix::parse_block_or_address, filter.source);
+  read("backend", text.backend, policy::parse_pool_address, filter.backend);
   read("id", text.id, parse_id, filter.id);
   read("pool", text.pool, policy::parse_pool_name, filter.pool);
   if (!refusal.violations.empty()) return std::unexpected(std::move(refusal));
   // A session stores its backend's interface by number, or by name if there was no number.
   const auto resolved = filter.backend.has_value() ? filter.backend->resolve() : std::nullopt;
-  if (resolved.has_value()) filter.backend = *resolved;
+  if (resolved.has_value() && !resolved->is_unix()) filter.backend = resolved->ip_address();
   if (!text.listener.empty()) {
     filter.listener = listeners.find(text.listener);
     if (!filter.listener.has_value()) {

@@ -50,8 +50,10 @@ inline constexpr int kThreadsMax = 48;
 inline constexpr std::size_t kCallBytesMax = 4 * std::size_t{rpc::kMessageBytesMax};
 
 /// Routes and rules on one page: with the longest names (253 bytes and a backend's 50; a rule's 45)
-/// they fit into the 4 MiB that gRPC clients take by default.
+/// they fit into the 4 MiB that gRPC clients take by default. Routes with a match are longer, up to
+/// 4 KB, so a page also ends after these bytes of their messages.
 inline constexpr std::size_t kRoutesPerPageMax = 10'000;
+inline constexpr std::size_t kRoutePageBytes = 3'600'000;
 inline constexpr std::size_t kRulesPerPageMax = 50'000;
 
 /// Pools on one page, and the bytes of their messages after which it ends. The largest pool, of

@@ -32,11 +32,13 @@ struct Busy {
   [[nodiscard]] bool before(const Busy& other) const {
     if (active != other.active) return active > other.active;
     if (connections != other.connections) return connections > other.connections;
-    return route->spec.pattern < other.route->spec.pattern;
+    return key_of(route->spec) < key_of(other.route->spec);
   }
 };
 
-void fill_busiest(const policy::RouteTable& table, std::size_t most, api::ListenerStatus& out) {
+// At most this many, and none beyond `bytes_max` of their messages.
+void fill_busiest(const policy::RouteTable& table, std::size_t most, std::size_t bytes_max,
+                  api::ListenerStatus& out) {
   if (most == 0) return;
   std::vector<Busy> routes;
   routes.reserve(table.size());
@@ -47,7 +49,9 @@ void fill_busiest(const policy::RouteTable& table, std::size_t most, api::Listen
   const auto shown = static_cast<std::ptrdiff_t>(std::min(most, routes.size()));
   std::ranges::partial_sort(routes, routes.begin() + shown,
                             [](const Busy& a, const Busy& b) { return a.before(b); });
+  std::size_t bytes = 0;
   for (const Busy& busy : std::span(routes.begin(), routes.begin() + shown)) {
+    if (bytes >= bytes_max) break;
     auto& told = *out.add_routes();
     to_api(busy.route->spec, *told.mutable_route());
     told.set_active_connections(busy.active);
@@ -56,6 +60,7 @@ void fill_busiest(const policy::RouteTable& table, std::size_t most, api::Listen
     told.set_dial_failures(counts.dial_failures.load(std::memory_order_relaxed));
     told.set_bytes_up(counts.bytes_up.load(std::memory_order_relaxed));
     told.set_bytes_down(counts.bytes_down.load(std::memory_order_relaxed));
+    bytes += told.ByteSizeLong();
   }
 }
 
@@ -90,16 +95,21 @@ bool is_unavailable(const policy::LiveBackend& backend, Instant now) {
   return backend.spec.state != policy::AdminState::kReady || !backend.state->is_alive(now);
 }
 
-void fill_backends(const policy::LivePools& pools, api::GetStatusResponse& out) {
+void fill_backends(const policy::LivePools& pools, const control::NameFailures& failures,
+                   api::GetStatusResponse& out) {
   const Moment at;
   std::size_t backends = 0;
   std::uint32_t unavailable = 0;
   for (const auto& [name, pool] : pools) {
-    backends += pool->backends().size();
+    backends += pool->backends().size() + pool->unresolved().size();
     for (const policy::LiveBackend& backend : pool->backends()) {
       if (!is_unavailable(backend, at.now)) continue;
       if (++unavailable > kUnavailableShownMax) continue;
       to_api(*pool, backend, at, *out.add_unavailable_backends());
+    }
+    for (const std::size_t place : pool->unresolved()) {
+      if (++unavailable > kUnavailableShownMax) continue;
+      to_api_unresolved(*pool, place, failures, *out.add_unavailable_backends());
     }
   }
   out.set_pool_count(static_cast<std::uint32_t>(pools.size()));
@@ -115,6 +125,22 @@ control::Refusal no_pool(const policy::LivePools& pools, std::string_view name) 
   std::string message = fmt::format("there is no pool {}", quote(name));
   if (!meant.empty()) message += fmt::format("; did you mean {}?", quote(meant));
   return {.kind = control::RefusalKind::kNotFound, .message = std::move(message)};
+}
+
+// Connections have addresses as backends.
+std::vector<traffic::ConnectionFilter> with_addresses(const traffic::ConnectionFilter& filter,
+                                                      const policy::ResolvedNames& resolved) {
+  if (!filter.backend.has_value() || filter.backend->kind() != BackendAddress::Kind::kName) {
+    return {filter};
+  }
+  std::vector<traffic::ConnectionFilter> filters;
+  const auto answer = resolved.find(filter.backend->host());
+  if (answer == resolved.end()) return filters;
+  for (const IpAddress& ip : answer->second) {
+    filters.push_back(filter);
+    filters.back().backend = SocketAddress(ip, filter.backend->port());
+  }
+  return filters;
 }
 
 bool has_listener(const DrainingServers& draining, const std::string& name) {
@@ -154,14 +180,15 @@ void Overview::status(std::size_t routes_max, api::GetStatusResponse& out) const
   for (std::size_t i = 0; i < control_.listeners().size(); ++i) {
     auto& listener = *out.add_listeners();
     listener.set_addr(control_.listeners().name(i));
+    listener.set_only_redirects(control_.listeners().only_redirects(i));
     listener.set_route_count(static_cast<std::uint32_t>(state->routes[i].size()));
     listener.set_active_connections(totals.listeners[i].active);
     listener.set_accepted_connections(totals.listeners[i].accepted);
-    fill_busiest(state->routes[i], shown, listener);
+    fill_busiest(state->routes[i], shown, kRoutePageBytes / control_.listeners().size(), listener);
   }
   if (const auto& geoip = state->firewall.geoip()) to_api(*geoip, *out.mutable_geoip());
   out.set_state(state_of(control_, traffic_));
-  fill_backends(*state->pools, out);
+  fill_backends(*state->pools, control_.name_failures(), out);
   const std::vector<std::string> warnings = control_.warnings().texts();
   out.mutable_warnings()->Add(warnings.begin(), warnings.end());
   if (draining_ != nullptr) add_draining(draining_->look(), out);
@@ -176,7 +203,7 @@ control::Outcome<void> Overview::pools(const api::ListPoolsRequest& request,
   if (!request.name().empty()) {
     const auto found = pools.find(request.name());
     if (found == pools.end()) return std::unexpected(no_pool(pools, request.name()));
-    to_api(*found->second, at, *out.add_pools());
+    to_api(*found->second, at, control_.name_failures(), *out.add_pools());
     return {};
   }
   const std::size_t most = request.page_size() == 0
@@ -188,7 +215,7 @@ control::Outcome<void> Overview::pools(const api::ListPoolsRequest& request,
   for (std::size_t shown = 0; next != pools.end() && shown < most; ++next, ++shown) {
     if (bytes >= kPoolPageBytes) break;
     api::PoolStatus& told = *out.add_pools();
-    to_api(*next->second, at, told);
+    to_api(*next->second, at, control_.name_failures(), told);
     bytes += told.ByteSizeLong();
   }
   if (next != pools.end()) out.set_next_page_token(std::prev(next)->first);
@@ -198,7 +225,7 @@ control::Outcome<void> Overview::pools(const api::ListPoolsRequest& request,
 control::Outcome<Overview::Choice> Overview::choose(const ConnectionFilterText& text) const {
   if (draining_ != nullptr && is_of_draining_server(text.id)) return Choice{};
   auto filter = read_filter(text, control_.listeners());
-  if (filter.has_value()) return Choice{.own = *std::move(filter)};
+  if (filter.has_value()) return Choice{with_addresses(*filter, *control_.state()->resolved)};
   const bool is_unknown = filter.error().kind == control::RefusalKind::kNotFound;
   if (is_unknown && draining_ != nullptr && has_listener(*draining_, text.listener)) {
     return Choice{};
@@ -223,7 +250,9 @@ bool Overview::list(const api::ListConnectionsRequest& request, const Choice& ch
     }
     return goes_on;
   };
-  if (chosen.own.has_value()) traffic_.list(*chosen.own, take_own);
+  for (const traffic::ConnectionFilter& filter : chosen.own) {
+    if (goes_on) traffic_.list(filter, take_own);
+  }
   if (goes_on && draining_ != nullptr) {
     draining_->list(request, [&](const api::ListConnectionsResponse& message) {
       goes_on = take(message);
@@ -236,9 +265,9 @@ bool Overview::list(const api::ListConnectionsRequest& request, const Choice& ch
 Overview::Closed Overview::close(const api::CloseConnectionsRequest& request, const Choice& chosen,
                                  const traffic::LiveTraffic::Wanted& wanted) const {
   Closed closed;
-  if (chosen.own.has_value()) {
-    closed.own = request.dry_run() ? traffic_.count(*chosen.own, wanted)
-                                   : traffic_.close(*chosen.own, wanted);
+  for (const traffic::ConnectionFilter& filter : chosen.own) {
+    closed.own +=
+        request.dry_run() ? traffic_.count(filter, wanted) : traffic_.close(filter, wanted);
   }
   if (draining_ != nullptr) closed.of_draining = draining_->close(request);
   return closed;

@@ -9,8 +9,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
-#include <optional>
 #include <string>
+#include <vector>
 
 #include "admin/connection_filter.hpp"
 #include "admin/draining_servers.hpp"
@@ -34,9 +34,10 @@ class Overview {
 
   /// The connections that a filter selects.
   struct Choice {
-    /// Of this server. Nothing: none, because the filter has an id of a draining server's
-    /// connection, or a listener that only a draining server has.
-    std::optional<traffic::ConnectionFilter> own;
+    /// Of this server: those that one of these selects; for a backend that is a name, one for each
+    /// of its addresses. Empty: none, because the filter has an id of a draining server's
+    /// connection, a listener that only a draining server has, or a name without addresses.
+    std::vector<traffic::ConnectionFilter> own;
   };
   [[nodiscard]] control::Outcome<Choice> choose(const ConnectionFilterText& text) const;
 

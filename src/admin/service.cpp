@@ -11,7 +11,10 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <iterator>
 #include <span>
+#include <string_view>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -31,6 +34,34 @@ namespace {
 // 0, or more than the maximum, means the maximum (AIP-158).
 std::size_t page_size(std::uint32_t asked, std::size_t most) {
   return asked == 0 ? most : std::min<std::size_t>(asked, most);
+}
+
+// A route's place in a listing.
+struct RoutePlace {
+  std::string hostname;
+  policy::RouteMatch match;
+};
+
+using RouteOrder = std::tuple<std::string_view, const policy::RouteMatch&>;
+
+// As a page token: "app.example.com alpn=h2".
+std::string token_of(const policy::Route& route) {
+  const std::string match = to_words(to_text(route.match));
+  return fmt::format("{}{}{}", route.pattern.text(), match.empty() ? "" : " ", match);
+}
+
+// A token need not be the name of a route that is still there, so every name is one.
+std::optional<RoutePlace> route_place_of(std::string_view token) {
+  RoutePlace place{.hostname = std::string(token.substr(0, token.find(' '))), .match = {}};
+  policy::RouteMatchText match;
+  for (auto at = token.find(' '); at != token.npos; at = token.find(' ', at + 1)) {
+    const auto word = token.substr(at + 1, token.find(' ', at + 1) - (at + 1));
+    if (!policy::read_word(word, match).has_value()) return std::nullopt;
+  }
+  auto parsed = policy::parse_match(match);
+  if (!parsed.has_value()) return std::nullopt;
+  place.match = *std::move(parsed);
+  return place;
 }
 
 // A rule's place in a listing, as a page token: "cidr 198.51.100.0/24".
@@ -219,19 +250,25 @@ grpc::Status Service::ListRoutes(grpc::ServerContext*, const api::ListRoutesRequ
   }
   const auto state = control_.state();
   const auto routes = state->routes[*listener].sorted();
-  const auto begin =
-      request->page_token().empty()
-          ? routes.begin()
-          : std::ranges::upper_bound(routes, std::string_view(request->page_token()), {},
-                                     [](const policy::LiveRoute* route) {
-                                       return std::string_view(route->spec.pattern.text());
-                                     });
-  const auto size = std::min<std::size_t>(page_size(request->page_size(), kRoutesPerPageMax),
-                                          static_cast<std::size_t>(routes.end() - begin));
-  const auto page = std::span(begin, size);
-  for (const policy::LiveRoute* const route : page) to_api(route->spec, *response->add_routes());
-  if (begin + static_cast<std::ptrdiff_t>(size) != routes.end() && !page.empty()) {
-    response->set_next_page_token(page.back()->spec.pattern.text());
+  auto next = routes.begin();
+  if (!request->page_token().empty()) {
+    const auto last = route_place_of(request->page_token());
+    if (!last.has_value()) return unknown_token(request->page_token());
+    next = std::ranges::upper_bound(
+        routes, RouteOrder(last->hostname, last->match), {}, [](const policy::LiveRoute* route) {
+          return RouteOrder(route->spec.pattern.text(), route->spec.match);
+        });
+  }
+  const std::size_t most = page_size(request->page_size(), kRoutesPerPageMax);
+  std::size_t bytes = 0;
+  for (std::size_t shown = 0; next != routes.end() && shown < most; ++next, ++shown) {
+    if (bytes >= kRoutePageBytes) break;
+    api::Route& told = *response->add_routes();
+    to_api((*next)->spec, told);
+    bytes += told.ByteSizeLong();
+  }
+  if (next != routes.begin() && next != routes.end()) {
+    response->set_next_page_token(token_of((*std::prev(next))->spec));
   }
   response->set_revision(state->revision);
   return grpc::Status::OK;
@@ -246,8 +283,9 @@ grpc::Status Service::AddRoute(grpc::ServerContext* context, const api::AddRoute
 grpc::Status Service::RemoveRoute(grpc::ServerContext* context,
                                   const api::RemoveRouteRequest* request,
                                   api::RemoveRouteResponse* response) {
-  return apply_one(control::RemoveRoute{request->listener_addr(), request->hostname()},
-                   options(*context, *request, "remove_route"), *response);
+  return apply_one(
+      control::RemoveRoute{request->listener_addr(), request->hostname(), match_of(*request)},
+      options(*context, *request, "remove_route"), *response);
 }
 
 grpc::Status Service::ReplaceRoutes(grpc::ServerContext* context,
@@ -467,7 +505,7 @@ std::uint64_t Service::close_connections(const grpc::ServerContext& context,
                                          const ConnectionFilterText& text) {
   const auto wanted = [&context] { return !context.IsCancelled(); };
   const auto closed = overview_.close(request, chosen, wanted);
-  if (!request.dry_run() && chosen.own.has_value()) {
+  if (!request.dry_run() && !chosen.own.empty()) {
     log_.info("connections closed",
               {{"filter", text.describe()}, {"closed", closed.own}, {"by", who(context)}});
   }

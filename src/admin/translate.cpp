@@ -109,7 +109,10 @@ grpc::Status with_details(const std::string& message, const google::rpc::BadRequ
 }  // namespace
 
 policy::RouteText to_control(const api::Route& route) {
-  return {.hostname = route.hostname(), .backend = route.backend(), .pool = route.pool()};
+  return {.hostname = route.hostname(),
+          .backend = route.backend(),
+          .pool = route.pool(),
+          .match = match_of(route)};
 }
 
 control::RuleText to_control(const api::FirewallRule& rule) {
@@ -126,7 +129,8 @@ control::Change to_control(const api::Change& change) {
                                to_control(change.put_route().route())};
     case api::Change::kRemoveRoute:
       return control::RemoveRoute{change.remove_route().listener_addr(),
-                                  change.remove_route().hostname()};
+                                  change.remove_route().hostname(),
+                                  match_of(change.remove_route())};
     case api::Change::kAddFirewallRule:
       return control::AddRule{to_control(change.add_firewall_rule())};
     case api::Change::kPutFirewallRule:
@@ -143,6 +147,8 @@ void to_api(const policy::Route& route, api::Route& out) {
   out.set_hostname(text.hostname);
   out.set_backend(text.backend);
   out.set_pool(text.pool);
+  out.set_alpn(text.match.alpn);
+  out.mutable_sources()->Assign(text.match.sources.begin(), text.match.sources.end());
 }
 
 void to_api(const control::Rule& rule, api::FirewallRule& out) {
@@ -205,6 +211,7 @@ void to_api(const traffic::Connection& connection, const control::Listeners& lis
   if (connection.id.number != 0) out.set_id(connection.id.to_string());
   out.set_listener_addr(listeners.name(connection.listener));
   out.set_client(connection.client.to_string());
+  if (connection.via.has_value()) out.set_via(connection.via->to_string());
   out.set_sni(connection.sni);
   if (connection.backend.has_value()) out.set_backend(connection.backend->to_string());
   out.set_route(connection.route);

@@ -22,6 +22,11 @@
 namespace mc::admin {
 
 policy::RouteText to_control(const mc_proxy::v1::Route& route);
+/// The match of a Route, or of a message that names one: a ListenerHostname, a RemoveRouteRequest.
+template <class Message>
+policy::RouteMatchText match_of(const Message& message) {
+  return {.alpn = message.alpn(), .sources = {message.sources().begin(), message.sources().end()}};
+}
 control::RuleText to_control(const mc_proxy::v1::FirewallRule& rule);
 control::Change to_control(const mc_proxy::v1::Change& change);
 

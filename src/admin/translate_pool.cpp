@@ -52,6 +52,17 @@ constexpr auto kCheckKinds = std::to_array<Pairs<policy::CheckKind, api::CheckKi
     {policy::CheckKind::kTls, api::CHECK_KIND_TLS},
 });
 
+constexpr auto kSendProxies = std::to_array<Pairs<policy::SendProxy, api::SendProxy>>({
+    {policy::SendProxy::kNone, api::SEND_PROXY_NONE},
+    {policy::SendProxy::kV1, api::SEND_PROXY_V1},
+    {policy::SendProxy::kV2, api::SEND_PROXY_V2},
+});
+constexpr auto kTlvs = std::to_array<Pairs<bool policy::ProxyTlvs::*, api::SendProxyTlv>>({
+    {&policy::ProxyTlvs::authority, api::SEND_PROXY_TLV_AUTHORITY},
+    {&policy::ProxyTlvs::unique_id, api::SEND_PROXY_TLV_UNIQUE_ID},
+    {&policy::ProxyTlvs::crc32c, api::SEND_PROXY_TLV_CRC32C},
+});
+
 template <class Ours, class Theirs, std::size_t n>
 Theirs theirs(Ours value, const std::array<Pairs<Ours, Theirs>, n>& pairs) {
   for (const auto& [our, their] : pairs) {
@@ -98,6 +109,21 @@ void read_check(const api::Check& check, policy::Check& into) {
   if (check.fall() != 0) into.fall = check.fall();
 }
 
+void read_send_proxy(const api::Pool& pool, policy::PoolSettings& into) {
+  read(pool.send_proxy(), kSendProxies, into.send_proxy);
+  for (const int value : pool.send_proxy_tlvs()) {
+    const auto tlv = ours(static_cast<api::SendProxyTlv>(value), kTlvs);
+    if (tlv.has_value()) into.send_proxy_tlvs.*(*tlv) = true;
+  }
+}
+
+void write_send_proxy(const policy::PoolSettings& settings, api::Pool& out) {
+  out.set_send_proxy(theirs(settings.send_proxy, kSendProxies));
+  for (const auto& [tlv, value] : kTlvs) {
+    if (settings.send_proxy_tlvs.*tlv) out.add_send_proxy_tlvs(value);
+  }
+}
+
 void write_check(const policy::Check& check, api::Check& out) {
   out.set_kind(theirs(check.kind, kCheckKinds));
   out.set_name(check.name);
@@ -133,6 +159,16 @@ std::optional<UnknownValue> find_unknown(std::string field, int value,
                                                     values->name(), names_of(*values))};
 }
 
+// Unlike others, an element of a list has no default.
+std::optional<UnknownValue> find_unknown_tlv(std::string field, int value) {
+  const auto* const values = api::SendProxyTlv_descriptor();
+  if (value != api::SEND_PROXY_TLV_UNSPECIFIED) {
+    return find_unknown(std::move(field), value, values);
+  }
+  return UnknownValue{std::move(field),
+                      fmt::format("it says nothing; write one of {}", names_of(*values))};
+}
+
 std::optional<UnknownValue> within(const std::string& path, std::optional<UnknownValue> found) {
   if (found.has_value()) found->field = path + "." + found->field;
   return found;
@@ -160,6 +196,7 @@ policy::PoolText to_control(const api::Pool& pool) {
   if (pool.has_slow_start()) settings.slow_start = to_milliseconds(pool.slow_start());
   read(pool.all_down(), kAllDowns, settings.all_down);
   read(pool.on_down(), kOnDowns, settings.on_down);
+  read_send_proxy(pool, settings);
   read_check(pool.check(), settings.check);
   text.backends.reserve(static_cast<std::size_t>(pool.backends_size()));
   for (const api::Backend& backend : pool.backends()) text.backends.push_back(to_control(backend));
@@ -208,6 +245,7 @@ void to_api(const policy::Pool& pool, api::Pool& out) {
   *out.mutable_slow_start() = to_duration(settings.slow_start);
   out.set_all_down(theirs(settings.all_down, kAllDowns));
   out.set_on_down(theirs(settings.on_down, kOnDowns));
+  write_send_proxy(settings, out);
   write_check(settings.check, *out.mutable_check());
   for (const policy::Backend& backend : pool.backends) {
     write_backend(backend, *out.add_backends());
@@ -233,6 +271,8 @@ void to_api(const policy::LivePool& pool, const policy::LiveBackend& backend, co
   const policy::ConnectionCounts& counts = backend.state->counts;
   out.set_pool(pool.spec().name);
   out.set_address(backend.spec.address.to_string());
+  const BackendAddress& configured = pool.spec().backends[backend.configured].address;
+  if (configured != backend.spec.address) out.set_resolved_from(configured.to_string());
   out.set_state(theirs(backend.spec.state, kStates));
   out.set_health(to_api(shown.health, shown.is_ejected));
   if (shown.since != Instant())
@@ -248,11 +288,35 @@ void to_api(const policy::LivePool& pool, const policy::LiveBackend& backend, co
   out.set_max_connections(static_cast<std::uint64_t>(backend.spec.max_connections));
 }
 
-void to_api(const policy::LivePool& pool, const Moment& at, api::PoolStatus& out) {
+void to_api_unresolved(const policy::LivePool& pool, std::size_t place,
+                       const control::NameFailures& failures, api::BackendStatus& out) {
+  const policy::Backend& backend = pool.spec().backends[place];
+  const std::string why = failures.why(backend.address.host());
+  out.set_pool(pool.spec().name);
+  out.set_address(backend.address.to_string());
+  out.set_resolved_from(out.address());
+  out.set_state(theirs(backend.state, kStates));
+  out.set_health(api::BACKEND_HEALTH_DOWN);
+  out.set_reason(why.empty() ? "not resolved yet" : "not resolved: " + why);
+  out.set_weight(static_cast<std::uint32_t>(backend.weight));
+  out.set_backup(backend.backup);
+  out.set_max_connections(static_cast<std::uint64_t>(backend.max_connections));
+}
+
+void to_api(const policy::LivePool& pool, const Moment& at, const control::NameFailures& failures,
+            api::PoolStatus& out) {
   to_api(pool.spec(), *out.mutable_pool());
+  auto unresolved = pool.unresolved();
+  const auto add_unresolved = [&](std::size_t before) {
+    for (; !unresolved.empty() && unresolved.front() < before; unresolved = unresolved.subspan(1)) {
+      to_api_unresolved(pool, unresolved.front(), failures, *out.add_backends());
+    }
+  };
   for (const policy::LiveBackend& backend : pool.backends()) {
+    add_unresolved(backend.configured);
     to_api(pool, backend, at, *out.add_backends());
   }
+  add_unresolved(pool.spec().backends.size());
 }
 
 // ---- values of newer clients
@@ -272,6 +336,10 @@ std::optional<UnknownValue> find_unknown(const api::Pool& pool) {
   auto found = find_unknown("balance", pool.balance(), api::Balance_descriptor());
   if (!found) found = find_unknown("all_down", pool.all_down(), api::AllDown_descriptor());
   if (!found) found = find_unknown("on_down", pool.on_down(), api::OnDown_descriptor());
+  if (!found) found = find_unknown("send_proxy", pool.send_proxy(), api::SendProxy_descriptor());
+  for (int i = 0; i < pool.send_proxy_tlvs_size() && !found; ++i) {
+    found = find_unknown_tlv(fmt::format("send_proxy_tlvs[{}]", i), pool.send_proxy_tlvs(i));
+  }
   if (!found) {
     found = find_unknown("check.kind", pool.check().kind(), api::CheckKind_descriptor());
   }

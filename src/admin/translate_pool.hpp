@@ -11,6 +11,7 @@
 
 #include "base/clock.hpp"
 #include "control/change.hpp"
+#include "control/name_failures.hpp"
 #include "policy/live_pool.hpp"
 #include "policy/pool.hpp"
 
@@ -37,7 +38,13 @@ struct Moment {
 };
 void to_api(const policy::LivePool& pool, const policy::LiveBackend& backend, const Moment& at,
             mc_proxy::v1::BackendStatus& out);
-void to_api(const policy::LivePool& pool, const Moment& at, mc_proxy::v1::PoolStatus& out);
+/// A name without addresses, which has the given place in the specification. It is down: it can get
+/// no connections.
+void to_api_unresolved(const policy::LivePool& pool, std::size_t place,
+                       const control::NameFailures& failures, mc_proxy::v1::BackendStatus& out);
+/// All backends in the order of the specification.
+void to_api(const policy::LivePool& pool, const Moment& at, const control::NameFailures& failures,
+            mc_proxy::v1::PoolStatus& out);
 
 /// A field with a value of its enumeration that this server does not know, such as one of a newer
 /// client. A default in its place would do something else than the client asked for.

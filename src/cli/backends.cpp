@@ -20,7 +20,7 @@
 #include "cli/pool_client.hpp"
 #include "cli/print_json.hpp"
 #include "policy/limits.hpp"
-#include "policy/route.hpp"
+#include "policy/pool.hpp"
 
 namespace mc::cli {
 
@@ -40,6 +40,12 @@ struct BackendWords {
   ChangeWords change;
 };
 
+// "10.0.0.1:443 (app.internal:443)": an address with the name that it was resolved from.
+std::string address_of(const api::BackendStatus& one) {
+  if (one.resolved_from().empty() || one.resolved_from() == one.address()) return one.address();
+  return fmt::format("{} ({})", one.address(), one.resolved_from());
+}
+
 std::string or_dash(const std::string& text) { return text.empty() ? "-" : text; }
 
 void print_table(const api::ListPoolsResponse& all) {
@@ -49,7 +55,7 @@ void print_table(const api::ListPoolsResponse& all) {
   const auto now = std::chrono::system_clock::now();
   for (const api::PoolStatus& pool : all.pools()) {
     for (const api::BackendStatus& one : pool.backends()) {
-      rows.push_back({one.pool(), one.address(), word_of(one.state()), word_of(one.health()),
+      rows.push_back({one.pool(), address_of(one), word_of(one.state()), word_of(one.health()),
                       or_dash(time_since(one, now)),
                       fmt::format("{}{}", one.backup() ? "backup " : "", one.weight()),
                       fmt::to_string(one.active_connections()),
@@ -141,7 +147,7 @@ int set_state(Client& client, const ClientOptions& options, const BackendWords& 
 // Puts the backend with what was given changed. False: the pool does not have it.
 bool edit_backend(const BackendWords& words, const api::Pool& pool, api::Change& change) {
   // The server writes addresses in one form, a person perhaps in another.
-  const auto address = policy::parse_backend(words.address);
+  const auto address = policy::parse_pool_address(words.address);
   const std::string wanted = address.has_value() ? address->to_string() : words.address;
   for (const api::Backend& backend : pool.backends()) {
     if (backend.address() != wanted) continue;
@@ -199,7 +205,8 @@ int set_backend(const ClientOptions& options, const BackendWords& words) {
 
 CLI::App& with_names(CLI::App& command, BackendWords& words) {
   command.add_option("pool", words.pool, "As in `pools list`")->required();
-  command.add_option("address", words.address, "ip:port or [ipv6]:port")->required();
+  command.add_option("address", words.address, "ip:port, [ipv6]:port, name:port or unix:/path")
+      ->required();
   return command;
 }
 

@@ -137,11 +137,13 @@ std::expected<std::string, int> Client::listener_or_only(const std::string& list
   mc_proxy::v1::GetStatusResponse status;
   const grpc::Status asked = call(&Stub::GetStatus, mc_proxy::v1::GetStatusRequest(), status);
   if (!asked.ok()) return std::unexpected(fail(asked));
-  if (status.listeners_size() == 1) return status.listeners(0).addr();
-  std::string names;
+  std::vector<std::string> routed;
   for (const auto& one : status.listeners()) {
-    names += (names.empty() ? "" : ", ") + quote(one.addr());
+    if (!one.only_redirects()) routed.push_back(one.addr());
   }
+  if (routed.size() == 1) return routed.front();
+  std::string names;
+  for (const std::string& name : routed) names += (names.empty() ? "" : ", ") + quote(name);
   complain(
       fmt::format("mc-proxy: which listener? The server has {}; name one with --listener", names));
   return std::unexpected(int{kUsage});

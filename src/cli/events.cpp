@@ -50,6 +50,7 @@ class Line {
     return add("id", connection.id())
         .add("listener", connection.listener_addr())
         .add("client", connection.client())
+        .add("via", connection.via())
         .add("sni", connection.sni())
         .add("backend", connection.backend())
         .add("route", connection.route())

@@ -10,7 +10,6 @@
 #include "base/quote.hpp"
 #include "cli/format.hpp"
 #include "cli/print_json.hpp"
-#include "policy/route.hpp"
 
 namespace mc::cli {
 
@@ -140,6 +139,7 @@ std::string name_of_field(const std::string& field, const api::Change& change) {
     const api::Pool& pool = change.has_add_pool() ? change.add_pool() : change.put_pool();
     if (const auto backend = name_of_backend(*setting, pool)) return *backend;
     if (*setting == "name" || *setting == "backends") return *setting;
+    if (setting->starts_with("send_proxy_tlvs")) return "--send-proxy-tlv";
     std::string option = "--" + *setting;
     std::ranges::replace_if(option, [](char c) { return c == '.' || c == '_'; }, '-');
     return option == "--check-kind" ? "--check" : option;
@@ -151,9 +151,12 @@ std::string name_of_field(const std::string& field, const api::Change& change) {
   return option;
 }
 
-std::string target_of(const api::Route& route) {
-  return policy::target_of(policy::RouteText{
-      .hostname = route.hostname(), .backend = route.backend(), .pool = route.pool()});
+policy::RouteText text_of(const api::Route& route) {
+  return {
+      .hostname = route.hostname(),
+      .backend = route.backend(),
+      .pool = route.pool(),
+      .match = {.alpn = route.alpn(), .sources = {route.sources().begin(), route.sources().end()}}};
 }
 
 bool is_out_of_reach(const api::BackendStatus& backend) {

@@ -15,6 +15,7 @@
 
 #include "cli/client.hpp"
 #include "cli/command_line.hpp"
+#include "policy/route.hpp"
 
 namespace mc::cli {
 
@@ -53,8 +54,8 @@ void print_change(const mc_proxy::v1::ApplyChangesResponse& response, const Clie
 /// address.
 std::string name_of_field(const std::string& field, const mc_proxy::v1::Change& change);
 
-/// "10.0.0.1:443", or "pool=app".
-std::string target_of(const mc_proxy::v1::Route& route);
+/// The route as policy/route.hpp knows it.
+policy::RouteText text_of(const mc_proxy::v1::Route& route);
 
 /// Whether checks or dials have found so; else an operator has taken it out, or it is available.
 bool is_out_of_reach(const mc_proxy::v1::BackendStatus& backend);

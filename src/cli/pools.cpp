@@ -31,6 +31,8 @@ struct PoolWords {
   std::optional<std::string> balance, all_down, on_down;
   std::optional<std::uint32_t> retries, hash_prefix_v4, hash_prefix_v6;
   std::optional<std::chrono::milliseconds> dial_budget, slow_start;
+  std::optional<std::string> send_proxy;
+  std::vector<std::string> send_proxy_tlvs;
   std::optional<std::string> check, check_name;
   std::optional<std::chrono::milliseconds> check_interval, check_fast_interval, check_timeout;
   std::optional<std::uint32_t> check_rise, check_fall;
@@ -77,6 +79,15 @@ void write_check(const PoolWords& words, api::Check& check) {
   if (words.check_fall) check.set_fall(*words.check_fall);
 }
 
+// A header has the TLVs that are given with it, and no earlier ones.
+void write_send_proxy(const PoolWords& words, api::Pool& pool) {
+  if (words.send_proxy) pool.set_send_proxy(value_of<api::SendProxy>(*words.send_proxy));
+  if (words.send_proxy || !words.send_proxy_tlvs.empty()) pool.clear_send_proxy_tlvs();
+  for (const std::string& tlv : words.send_proxy_tlvs) {
+    pool.add_send_proxy_tlvs(value_of<api::SendProxyTlv>(tlv));
+  }
+}
+
 void write(const PoolWords& words, api::Pool& pool) {
   if (words.balance) pool.set_balance(value_of<api::Balance>(*words.balance));
   if (words.hash_prefix_v4) pool.set_hash_prefix_v4(*words.hash_prefix_v4);
@@ -86,6 +97,7 @@ void write(const PoolWords& words, api::Pool& pool) {
   if (words.slow_start) *pool.mutable_slow_start() = to_api(*words.slow_start);
   if (words.all_down) pool.set_all_down(value_of<api::AllDown>(*words.all_down));
   if (words.on_down) pool.set_on_down(value_of<api::OnDown>(*words.on_down));
+  write_send_proxy(words, pool);
   write_check(words, *pool.mutable_check());
 }
 
@@ -122,6 +134,16 @@ void print_settings(const api::Pool& pool) {
   fmt::print("retries: {}\ndial_budget: {}\nslow_start: {}\n", pool.retries(),
              time(pool.dial_budget()), time(pool.slow_start()));
   fmt::print("all_down: {}\non_down: {}\n", word_of(pool.all_down()), word_of(pool.on_down()));
+  if (pool.send_proxy() != api::SEND_PROXY_NONE && pool.send_proxy() != 0) {
+    fmt::print("send_proxy: {}\n", word_of(pool.send_proxy()));
+  }
+  if (pool.send_proxy_tlvs_size() > 0) {
+    std::string tlvs;
+    for (const int tlv : pool.send_proxy_tlvs()) {
+      tlvs += " " + word_of(static_cast<api::SendProxyTlv>(tlv));
+    }
+    fmt::print("send_proxy_tlvs:{}\n", tlvs);
+  }
   const api::Check& check = pool.check();
   fmt::print("check: {}", word_of(check.kind()));
   if (!check.name().empty()) fmt::print(" name={}", check.name());
@@ -267,6 +289,13 @@ void with_settings(CLI::App& command, PoolWords& words) {
             "What becomes of a connection while no backend is alive");
   with_word(command, "--on-down", words.on_down, words_of<api::OnDown>(),
             "What becomes of a backend's connections when its check takes it down");
+  with_word(command, "--send-proxy", words.send_proxy, words_of<api::SendProxy>(),
+            "The PROXY header that tells backends who the client is");
+  command
+      .add_option("--send-proxy-tlv", words.send_proxy_tlvs,
+                  "What a header v2 says besides; may be given several times")
+      ->check(CLI::IsMember(words_of<api::SendProxyTlv>()))
+      ->allow_extra_args(false);
   with_check(command, words);
 }
 
@@ -280,7 +309,9 @@ void add_add(CommandLine& line, CLI::App& pools) {
          "name", [words](const std::string& name) { words->pool.set_name(name); },
          "Of the pool, such as app")
       ->required();
-  add.add_option("address", words->addresses, "Backends: ip:port or [ipv6]:port")->required();
+  add.add_option("address", words->addresses,
+                 "Backends: ip:port, [ipv6]:port, name:port or unix:/path")
+      ->required();
   with_settings(add, words->settings);
   add.add_flag("--replace", words->replace,
                "If there is a pool of that name, replace it, backends included");

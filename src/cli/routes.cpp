@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <cstring>
@@ -36,12 +37,12 @@ struct RouteOptions {
   std::string listener;
   policy::RouteText text;
   std::string target;    // "ip:port" or "pool=app"; empty: text.pool
-  bool replace = false;  // a route that is there for the host name is changed
+  bool replace = false;  // a route that is there for the host name and match is changed
 };
 
 struct ReplaceOptions {
   std::string listener;
-  std::string file;  // "-": stdin. Lines of a host name and a target; '#' begins a comment
+  std::string file;  // "-": stdin. Lines of a host name, a target and a match; '#' begins a comment
   bool dry_run = false;
   bool allow_empty = false;  // a file without routes is intended
   std::optional<std::uint64_t> if_revision;
@@ -82,11 +83,19 @@ struct RouteFile {
   std::vector<std::size_t> lines;  // of each route, from 1
 };
 
+// The fields of a Route, or of a message that names one.
+template <class Message>
+void set_match(const policy::RouteMatchText& match, Message& message) {
+  message.set_alpn(match.alpn);
+  message.mutable_sources()->Assign(match.sources.begin(), match.sources.end());
+}
+
 api::Route to_api(const policy::RouteText& text) {
   api::Route route;
   route.set_hostname(text.hostname);
   route.set_backend(text.backend);
   route.set_pool(text.pool);
+  set_match(text.match, route);
   return route;
 }
 
@@ -99,27 +108,35 @@ class RouteReader {
     if (number_ == 1 && line.starts_with(kByteOrderMark)) line.remove_prefix(kByteOrderMark.size());
     std::istringstream words{std::string(line.substr(0, line.find('#')))};
     policy::RouteText text;
-    std::string target, more;
+    std::string target;
     if (!(words >> text.hostname)) return;
-    if (!(words >> target) || words >> more) {
+    if (!(words >> target)) {
       complain_of(
           "write a host name and a backend or a pool, such as `app.example.com 127.0.0.1:18443` or "
           "`app.example.com pool=app`");
       return;
     }
     policy::read_target(target, text);
+    for (std::string word; words >> word;) {
+      if (auto read = policy::read_word(word, text.match); !read.has_value()) {
+        complain_of(read.error().message);
+        return;
+      }
+    }
     // The server applies the same rules, but its answer has no room for the faults of all lines.
     const auto route = policy::parse_route(text);
     if (!route.has_value()) {
-      for (const auto& [field, problem] : route.error()) {
-        complain_of(fmt::format("{}: {}", field, problem));
+      for (const policy::RouteError& error : route.error()) {
+        complain_of(fmt::format("{}: {}", error.field, error.message));
       }
       return;
     }
-    const auto [first, is_new] = line_of_.try_emplace(route->pattern.text(), number_);
+    const auto [first, is_new] =
+        line_of_.try_emplace({route->pattern.text(), route->match}, number_);
     if (!is_new) {
-      complain_of(fmt::format("hostname: {}: the same host name as in line {}; leave one out",
-                              quote(text.hostname), first->second));
+      complain_of(fmt::format("hostname: {}: the same host name{} as in line {}; leave one out",
+                              quote(text.hostname),
+                              route->match.empty() ? "" : ", alpn and sources", first->second));
       return;
     }
     file_.routes.push_back(to_api(text));
@@ -139,7 +156,7 @@ class RouteReader {
 
   RouteFile file_;
   std::vector<std::string> problems_;
-  std::map<std::string, std::size_t> line_of_;  // of each host name, in normal form
+  std::map<std::pair<std::string, policy::RouteMatch>, std::size_t> line_of_;  // of each route
   std::size_t number_ = 0;
 };
 
@@ -187,8 +204,8 @@ void print_added(const policy::RouteText& route, const std::string& listener,
                  const api::ApplyChangesResponse& response) {
   const api::ChangeEffect effect =
       response.effects_size() == 1 ? response.effects(0) : api::ChangeEffect();
-  const std::string added =
-      fmt::format("{} -> {} at {}", route.hostname, target_of(route), listener);
+  const std::string added = fmt::format(
+      "{} -> {} at {}", policy::named(route.hostname, route.match), target_of(route), listener);
   switch (effect.result()) {
     case api::CHANGE_RESULT_CHANGED:
       fmt::print("changed {}, was {}, revision {}\n", added, effect.previous_backend(),
@@ -200,6 +217,12 @@ void print_added(const policy::RouteText& route, const std::string& listener,
     default:
       fmt::print("added {}, revision {}\n", added, response.revision());
   }
+}
+
+bool is_ascii_match(const policy::RouteMatchText& match) {
+  return all_ascii({match.alpn}) &&
+         std::ranges::all_of(match.sources,
+                             [](const std::string& source) { return all_ascii({source}); });
 }
 
 // The command line's name for "changes[0].add_route.route.backend": "backend".
@@ -220,7 +243,9 @@ int list_routes(const ClientOptions& options, const std::string& listener) {
   }
   fmt::print("# listener {}, revision {}\n", *name, response.revision());
   for (const api::Route& route : response.routes()) {
-    fmt::print("{} {}\n", route.hostname(), target_of(route));
+    const policy::RouteText text = text_of(route);
+    const std::string match = to_words(text.match);
+    fmt::print("{} {}{}{}\n", text.hostname, target_of(text), match.empty() ? "" : " ", match);
   }
   return kDone;
 }
@@ -235,6 +260,7 @@ int add_route(const ClientOptions& options, const RouteOptions& words) {
   policy::RouteText text = words.text;
   if (text.pool.empty()) policy::read_target(words.target, text);
   if (!all_ascii({words.listener, text.hostname, text.backend, text.pool})) return kFailed;
+  if (!is_ascii_match(text.match)) return kFailed;
   auto client = Client::connect(options);
   if (!client.has_value()) return client.error();
   const auto name = client->listener_or_only(words.listener);
@@ -257,22 +283,24 @@ int add_route(const ClientOptions& options, const RouteOptions& words) {
 }
 
 int remove_route(const ClientOptions& options, const std::string& listener,
-                 const std::string& hostname) {
-  if (!all_ascii({listener, hostname})) return kFailed;
+                 const policy::RouteText& route) {
+  if (!all_ascii({listener, route.hostname}) || !is_ascii_match(route.match)) return kFailed;
   auto client = Client::connect(options);
   if (!client.has_value()) return client.error();
   const auto name = client->listener_or_only(listener);
   if (!name.has_value()) return name.error();
   api::RemoveRouteRequest request;
   request.set_listener_addr(*name);
-  request.set_hostname(hostname);
+  request.set_hostname(route.hostname);
+  set_match(route.match, request);
   api::RemoveRouteResponse response;
   const grpc::Status asked = client->call(&Client::Stub::RemoveRoute, request, response);
   if (!asked.ok()) return client->fail(asked);
   if (options.json) {
     print_json(response);
   } else {
-    fmt::print("removed {} at {}, revision {}\n", hostname, *name, response.revision());
+    fmt::print("removed {} at {}, revision {}\n", policy::named(route.hostname, route.match), *name,
+               response.revision());
   }
   return kDone;
 }
@@ -345,6 +373,19 @@ void with_listener(CLI::App& command, std::string& listener) {
                      "Listener as configured, such as :443; not needed if there is only one");
 }
 
+void with_match(CLI::App& command, policy::RouteMatchText& match) {
+  command
+      .add_option("--alpn", match.alpn,
+                  "Only clients that offer this protocol (ALPN), such as acme-tls/1")
+      ->check([](const std::string& protocol) {
+        return std::string(protocol.empty() ? "\"\": write a protocol such as acme-tls/1" : "");
+      });
+  command
+      .add_option("--source", match.sources,
+                  "Only clients with these addresses, such as 10.0.0.0/8; may be repeated")
+      ->allow_extra_args(false);
+}
+
 void add_list_add_remove(CommandLine& line, CLI::App& routes) {
   const auto words = std::make_shared<RouteOptions>();
   CLI::App& list = line.with_server(line.add(
@@ -361,14 +402,17 @@ void add_list_add_remove(CommandLine& line, CLI::App& routes) {
   add.add_option("target", words->target,
                  "A backend: ip:port or [ipv6]:port; or a pool: pool=NAME");
   add.add_option("--pool", words->text.pool, "The pool, instead of a target");
-  add.add_flag("--replace", words->replace, "If the host name has a route, change its target");
+  with_match(add, words->text.match);
+  add.add_flag("--replace", words->replace,
+               "If there is such a route for the host name, change its target");
 
   CLI::App& remove =
       line.with_server(line.add(routes, "remove", "Remove a route", [words](const auto& options) {
-        return remove_route(options, words->listener, words->text.hostname);
+        return remove_route(options, words->listener, words->text);
       }));
   with_listener(remove, words->listener);
   remove.add_option("hostname", words->text.hostname, "As in `routes list`")->required();
+  with_match(remove, words->text.match);
 }
 
 void add_replace(CommandLine& line, CLI::App& routes) {
@@ -378,8 +422,9 @@ void add_replace(CommandLine& line, CLI::App& routes) {
                [words](const ClientOptions& options) { return replace_routes(options, *words); }));
   with_listener(command, words->listener);
   command
-      .add_option("file", words->file,
-                  "Lines of a host name and a target, as `routes list` prints them; -: stdin")
+      .add_option(
+          "file", words->file,
+          "Lines of a host name, a target and a match, as `routes list` prints them; -: stdin")
       ->required();
   command.add_flag("--dry-run", words->dry_run, "Only print what would change");
   command.add_flag("--allow-empty", words->allow_empty,
@@ -397,8 +442,9 @@ void add_move(CommandLine& line, CLI::App& routes) {
       ->required();
   command.add_option("to", words->to, "Listener, configured or not, such as :443")->required();
   command.add_flag("--keep", words->keep, "Copy the routes: the first listener keeps them too");
-  command.add_flag("--replace", words->replace,
-                   "Replace routes of the other listener that have the same host names");
+  command.add_flag(
+      "--replace", words->replace,
+      "Replace routes of the other listener that have the same host names and matches");
   command.add_flag("--dry-run", words->dry_run, "Only print how many would be moved");
   command.add_option("--if-revision", words->if_revision,
                      "Refuse if anything was changed since this revision");

@@ -16,6 +16,7 @@
 #include "cli/format.hpp"
 #include "cli/pool_client.hpp"
 #include "cli/print_json.hpp"
+#include "policy/route.hpp"
 
 namespace mc::cli {
 
@@ -59,10 +60,11 @@ void print(const api::GetStatusResponse& status) {
     fmt::print("{} routes={} active={}\n", listener.addr(), listener.route_count(),
                listener.active_connections());
     for (const api::RouteStatus& route : listener.routes()) {
+      const policy::RouteText text = text_of(route.route());
       fmt::print("  {} -> {} active={} connections={} dial_failures={} bytes_up={} bytes_down={}\n",
-                 route.route().hostname(), target_of(route.route()), route.active_connections(),
-                 route.total_connections(), route.dial_failures(), format_bytes(route.bytes_up()),
-                 format_bytes(route.bytes_down()));
+                 policy::named(text.hostname, text.match), target_of(text),
+                 route.active_connections(), route.total_connections(), route.dial_failures(),
+                 format_bytes(route.bytes_up()), format_bytes(route.bytes_down()));
     }
   }
   print_pools(status);

@@ -7,55 +7,43 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <cstddef>
 #include <cstring>
-#include <iterator>
 #include <map>
 #include <set>
+#include <span>
 #include <utility>
 
 #include "base/fd.hpp"
 #include "base/quote.hpp"
+#include "config/dns.hpp"
 #include "config/limits.hpp"
+#include "config/listener_settings.hpp"
 #include "config/pools.hpp"
+#include "config/read_tree.hpp"
+#include "config/routes.hpp"
 #include "config/rules.hpp"
 #include "config/section.hpp"
 #include "config/toml.hpp"
+#include "config/values.hpp"
 
 namespace mc::config {
 namespace {
 
 using namespace std::chrono_literals;
 
-constexpr std::string_view kRootKeys[] = {"listeners", "pools", "database", "grpc",
-                                          "firewall",  "proxy", "log",      "metrics"};
-constexpr std::string_view kListenerKeys[] = {"addr", "freebind", "routes"};
-constexpr auto kRouteKeys = [] {
-  std::array<std::string_view, std::size(policy::kRouteFields)> names;
-  std::ranges::transform(policy::kRouteFields, names.begin(), &policy::RouteField::name);
-  return names;
-}();
+constexpr std::string_view kRootKeys[] = {"listeners", "redirects", "pools", "dns", "database",
+                                          "grpc",      "firewall",  "proxy", "log", "metrics"};
 constexpr std::string_view kDatabaseKeys[] = {"path"};
 constexpr std::string_view kGrpcKeys[] = {"addr", "tls_cert", "tls_key", "client_ca", "socket"};
 constexpr std::string_view kFirewallKeys[] = {"geoip_db", "blocked_ips", "blocked_cidrs",
                                               "blocked_countries", "cut_established"};
 constexpr std::string_view kProxyKeys[] = {
-    "workers",      "pin_workers",      "splice",        "hello_timeout",  "connect_timeout",
-    "idle_timeout", "shutdown_timeout", "drain_timeout", "max_connections"};
+    "workers",      "pin_workers",      "splice",        "hello_timeout",   "connect_timeout",
+    "idle_timeout", "shutdown_timeout", "drain_timeout", "max_connections", "sources"};
 constexpr std::string_view kLogKeys[] = {"level", "format"};
 constexpr std::string_view kMetricsKeys[] = {"addr", "routes_max"};
-
-/// The value of a text, or nothing and a problem.
-template <class T>
-std::optional<T> parse_with(Result<T> (*parse)(std::string_view), const Node& place,
-                            Problems& problems) {
-  auto value = parse(place.value->text);
-  if (value) return *std::move(value);
-  problems.add(*place.value, place.path, value.error());
-  return std::nullopt;
-}
 
 /// Why the file cannot be read, or nothing if it can.
 std::optional<std::string> unreadable(const std::string& path) {
@@ -74,13 +62,14 @@ class Reader {
 
   Config read(const TomlValue& tree) {
     const Section root(tree, "", kRootKeys, problems_);
+    read_proxy(root);
     pools_ = read_pools(root, problems_);
     read_listeners(root);
     finish_pools();
+    config_.dns = read_dns(root, problems_);
     read_database(root);
     read_grpc(root);
     read_firewall(root);
-    read_proxy(root);
     read_log(root);
     read_metrics(root);
     return std::move(config_);
@@ -88,14 +77,13 @@ class Reader {
 
  private:
   void read_listeners(const Section& root);
+  void read_settings(const std::vector<Section>& sections, std::size_t listeners);
   void read_listener_addr(const Section& section);
   void read_routes(const Section& section, Listener& listener);
-  /// The positions of a route's fields, by name; only of those that are present.
-  using RoutePlaces = std::map<std::string_view, Node>;
-  policy::RouteText read_route_text(const Node& table, RoutePlaces& places);
-  std::optional<policy::Route> read_route(const policy::RouteText& text, const RoutePlaces& places);
   /// Adds a problem if connections to the backend would reach a listener. Returns whether they do.
   bool refuse_loop(const BackendAddress& backend, const Node& place);
+  /// Adds a problem if the file has no such pool.
+  void require_pool(std::string_view name, const Node& place);
   /// Notes that the route leads to its pool; a problem if there is no such pool.
   void use_pool(const policy::RouteText& text, const Node& place);
   void finish_pools();
@@ -112,10 +100,6 @@ class Reader {
                                 std::string_view example, std::string& target);
   /// Adds a problem if the file that the value names cannot be read, with NamedFiles::kRequired.
   void check_readable(const Node& place, std::string_view purpose);
-  /// The array's strings as values, without duplicates.
-  template <class T>
-  std::vector<T> read_set(const Section& section, std::string_view key, std::string_view example,
-                          Result<T> (*parse)(std::string_view));
   /// Adds a problem if one of the listeners read so far satisfies the predicate.
   template <class Predicate>
   void refuse_taken(const Node& place, Predicate is_taken_by);
@@ -131,25 +115,45 @@ class Reader {
 
 void Reader::read_listeners(const Section& root) {
   const std::size_t problems_before = problems_.size();
-  const std::vector<Node> tables = root.tables("listeners");
-  if (tables.empty() && problems_.size() == problems_before) {
+  const std::vector<Node> listeners = root.tables("listeners");
+  if (listeners.empty() && problems_.size() == problems_before) {
     problems_.add(
         kWholeFile, "listeners",
         "at least one listener is required; write [[listeners]] and under it addr = \":443\"");
   }
-  if (tables.size() > kListenersMax) {
-    problems_.add(tables[kListenersMax].value->position, "listeners",
-                  fmt::format("listeners: there are {}, but at most {} are possible", tables.size(),
-                              kListenersMax));
+  const std::vector<Node> redirects = root.tables("redirects");
+  std::vector<Section> sections;
+  sections.reserve(listeners.size() + redirects.size());
+  for (const Node& table : listeners) {
+    sections.emplace_back(*table.value, table.path, kListenerKeys, problems_);
+  }
+  for (const Node& table : redirects) {
+    sections.emplace_back(*table.value, table.path, kRedirectKeys, problems_);
+  }
+  if (sections.size() > kListenersMax) {
+    problems_.add(sections[kListenersMax].position(), "listeners",
+                  fmt::format("listeners: with redirects there are {}, but at most {} are possible",
+                              sections.size(), kListenersMax));
     return;
   }
   // All addresses first: a route may lead back to a listener that comes after it.
-  std::vector<Section> sections;
-  sections.reserve(tables.size());
-  for (const Node& table : tables) {
-    read_listener_addr(sections.emplace_back(*table.value, table.path, kListenerKeys, problems_));
+  for (const Section& section : sections) read_listener_addr(section);
+  read_settings(sections, listeners.size());
+  for (std::size_t i = 0; i < listeners.size(); ++i) read_routes(sections[i], config_.listeners[i]);
+}
+
+/// The first of the sections are those of [[listeners]].
+void Reader::read_settings(const std::vector<Section>& sections, std::size_t listeners) {
+  std::vector<Node> pools;
+  const std::span<const Listener> routed(config_.listeners.data(), listeners);
+  for (std::size_t i = 0; i < sections.size(); ++i) {
+    Listener& listener = config_.listeners[i];
+    listener.settings = i < listeners
+                            ? read_listener_settings(sections[i], config_.proxy, pools, problems_)
+                            : read_redirect_settings(sections[i], config_.proxy, listener.addr,
+                                                     routed, pools, problems_);
   }
-  for (std::size_t i = 0; i < sections.size(); ++i) read_routes(sections[i], config_.listeners[i]);
+  for (const Node& place : pools) require_pool(place.value->text, place);
 }
 
 void Reader::read_listener_addr(const Section& section) {
@@ -182,66 +186,23 @@ void Reader::refuse_taken(const Node& place, Predicate is_taken_by) {
 }
 
 void Reader::read_routes(const Section& section, Listener& listener) {
-  std::map<policy::HostPattern, Position> seen;
+  RoutesSeen seen;
   for (const Node& table : section.tables("routes")) {
-    RoutePlaces places;
-    const policy::RouteText text = read_route_text(table, places);
-    auto route = read_route(text, places);
-    if (const auto pool = places.find("pool"); pool != places.end()) use_pool(text, pool->second);
+    const RouteInFile read = read_route(table, problems_);
+    auto route = finish_route(read, problems_);
+    const BackendAddress* const backend = route ? route->backend() : nullptr;
+    if (backend != nullptr && refuse_loop(*backend, read.places.at("backend"))) route.reset();
+    if (const auto pool = read.places.find("pool"); pool != read.places.end()) {
+      use_pool(read.text, pool->second);
+    }
     // Also where another field of the route is wrong.
-    const auto pattern = policy::parse_hostname(text.hostname);
-    if (!pattern) continue;
-    const Node& place = places.at("hostname");
-    const auto [first, is_new] = seen.try_emplace(*pattern, place.value->position);
-    if (!is_new) {
-      problems_.add(*place.value, place.path,
-                    fmt::format("this listener has a route for {} already, on line {}; remove one",
-                                quote(pattern->text()), first->second.line));
-    } else if (route) {
-      listener.routes.push_back(*std::move(route));
-    }
+    if (seen.admit(read, problems_) && route) listener.routes.push_back(*std::move(route));
   }
-}
-
-policy::RouteText Reader::read_route_text(const Node& table, RoutePlaces& places) {
-  const Section section(*table.value, table.path, kRouteKeys, problems_);
-  policy::RouteText text;
-  for (const policy::RouteField& field : policy::kRouteFields) {
-    const std::string example = quote(field.example);
-    const auto place = field.is_required ? section.require(field.name, TomlType::kString, example)
-                                         : section.get(field.name, TomlType::kString, example);
-    if (!place) continue;
-    text.*field.text = place->value->text;
-    places.emplace(field.name, *place);
-  }
-  if (!section.has("backend") && !section.has("pool")) {
-    problems_.add(section.position(), table.path,
-                  fmt::format("{}: the route has neither a backend nor a pool; write backend = "
-                              "\"127.0.0.1:18443\" or pool = \"app\"",
-                              table.path));
-  }
-  return text;
-}
-
-std::optional<policy::Route> Reader::read_route(const policy::RouteText& text,
-                                                const RoutePlaces& places) {
-  auto route = policy::parse_route(text);
-  if (!route) {
-    for (const policy::RouteError& error : route.error()) {
-      const auto place = places.find(error.field);
-      if (place == places.end()) continue;  // a missing key is reported already
-      problems_.add(*place->second.value, place->second.path, Error{error.message});
-    }
-    return std::nullopt;
-  }
-  const BackendAddress* const backend = route->backend();
-  if (backend != nullptr && refuse_loop(*backend, places.at("backend"))) return std::nullopt;
-  return *std::move(route);
 }
 
 bool Reader::refuse_loop(const BackendAddress& backend, const Node& place) {
   for (std::size_t i = 0; i < config_.listeners.size(); ++i) {
-    if (!leads_back(backend.address(), config_.listeners[i].addr)) continue;
+    if (!leads_back(backend, config_.listeners[i].addr)) continue;
     problems_.add(*place.value, place.path,
                   fmt::format("this is the listener on line {}: the proxy would connect to itself "
                               "without end; write where the service listens",
@@ -251,6 +212,15 @@ bool Reader::refuse_loop(const BackendAddress& backend, const Node& place) {
   return false;
 }
 
+void Reader::require_pool(std::string_view name, const Node& place) {
+  const bool is_there =
+      std::ranges::any_of(pools_, [&](const PoolInFile& pool) { return pool.text.name == name; });
+  if (is_there) return;
+  problems_.add(*place.value, place.path,
+                fmt::format("the file has no such pool; write [[pools]] and under it name = {}",
+                            quote(name)));
+}
+
 void Reader::use_pool(const policy::RouteText& text, const Node& place) {
   const auto name = policy::parse_pool_name(text.pool);
   if (!name) {
@@ -258,13 +228,7 @@ void Reader::use_pool(const policy::RouteText& text, const Node& place) {
     if (text.pool.empty()) problems_.add(*place.value, place.path, name.error());
     return;
   }
-  const bool is_there =
-      std::ranges::any_of(pools_, [&](const PoolInFile& pool) { return pool.text.name == *name; });
-  if (!is_there) {
-    problems_.add(*place.value, place.path,
-                  fmt::format("the file has no such pool; write [[pools]] and under it name = {}",
-                              quote(*name)));
-  }
+  require_pool(*name, place);
   const auto pattern = policy::parse_hostname(text.hostname);
   if (!pattern || pattern->kind() != policy::PatternKind::kExact) return;
   hostnames_of_[*name].insert(pattern->text());
@@ -391,36 +355,17 @@ void Reader::read_grpc_addr(const Section& section, const Node& place, Grpc& grp
   }
 }
 
-template <class T>
-std::vector<T> Reader::read_set(const Section& section, std::string_view key,
-                                std::string_view example, Result<T> (*parse)(std::string_view)) {
-  std::vector<T> values;
-  std::map<T, Node> seen;
-  for (const Node& place : section.strings(key, example)) {
-    const auto value = parse_with(parse, place, problems_);
-    if (!value) continue;
-    const auto [first, is_new] = seen.try_emplace(*value, place);
-    if (is_new) {
-      values.push_back(*value);
-    } else {
-      problems_.add(*place.value, place.path,
-                    fmt::format("the same as {} on line {}; remove one", first->second.path,
-                                first->second.value->position.line));
-    }
-  }
-  return values;
-}
-
 void Reader::read_firewall(const Section& root) {
   const auto table = root.table("firewall");
   if (!table) return;
   const Section section(*table->value, table->path, kFirewallKeys, problems_);
   Firewall& firewall = config_.firewall;
-  firewall.blocked_ips = read_set(section, "blocked_ips", "\"203.0.113.50\"", parse_blocked_ip);
+  firewall.blocked_ips =
+      read_set(section, "blocked_ips", "\"203.0.113.50\"", parse_blocked_ip, problems_);
   firewall.blocked_cidrs =
-      read_set(section, "blocked_cidrs", "\"198.51.100.0/24\"", parse_blocked_cidr);
+      read_set(section, "blocked_cidrs", "\"198.51.100.0/24\"", parse_blocked_cidr, problems_);
   firewall.blocked_countries =
-      read_set(section, "blocked_countries", "\"RU\"", parse_blocked_country);
+      read_set(section, "blocked_countries", "\"RU\"", parse_blocked_country, problems_);
   section.read_boolean("cut_established", firewall.cut_established);
 
   constexpr std::string_view kExample = "\"/srv/mc-proxy/GeoLite2-Country.mmdb\"";
@@ -452,6 +397,12 @@ void Reader::read_proxy(const Section& root) {
   section.read_duration("shutdown_timeout", 1ms, kTimeoutMax, proxy.shutdown_timeout);
   section.read_duration("drain_timeout", 0ms, kTimeoutMax, proxy.drain_timeout);
   section.read_integer("max_connections", 0, kConnectionsMax, proxy.max_connections);
+  proxy.sources = read_set(section, "sources", "\"192.0.2.1\"", parse_source, problems_);
+  if (proxy.sources.size() > kSourcesMax) {
+    problems_.add(section.position(), section.path_of("sources"),
+                  fmt::format("{}: there are {}, but at most {} are possible",
+                              section.path_of("sources"), proxy.sources.size(), kSourcesMax));
+  }
 }
 
 void Reader::read_log(const Section& root) {
@@ -486,95 +437,10 @@ void Reader::read_metrics(const Section& root) {
   config_.metrics = metrics;
 }
 
-/// The whole file, or why not.
-Result<std::string> read_file(const std::string& path) {
-  const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!fd && errno == ENOENT) return fail("there is no such file; name the configuration with -c");
-  if (!fd && errno == EACCES) {
-    return fail(
-        "the file cannot be read: Permission denied; the user that mc-proxy runs as needs read "
-        "permission");
-  }
-  if (!fd) return fail(fmt::format("the file cannot be opened: {}", std::strerror(errno)));
-  std::string text;
-  char buffer[16384];
-  while (text.size() <= kConfigBytesMax) {
-    const ssize_t size = ::read(fd.get(), buffer, sizeof(buffer));
-    if (size == 0) return text;
-    if (size < 0 && errno == EINTR) continue;
-    if (size < 0 && errno == EISDIR)
-      return fail("this is a directory; write the path of the file in it");
-    if (size < 0) return fail(fmt::format("the file cannot be read: {}", std::strerror(errno)));
-    text.append(buffer, static_cast<std::size_t>(size));
-  }
-  return fail(
-      fmt::format("the file is larger than {} bytes, the most that a configuration may have; "
-                  "add routes and rules at run time instead",
-                  kConfigBytesMax));
-}
-
 }  // namespace
 
-Parsed load(const std::string& path, NamedFiles files) {
-  const auto text = read_file(path);
-  if (text) return load_from_text(*text, path, files);
-  Problems problems(path);
-  problems.add(kWholeFile, "", text.error().message);
-  return std::unexpected(std::move(problems).sorted());
-}
-
-namespace {
-
-/// The text under `key` in the table [table], from a file that is not valid TOML: from the first
-/// line that has one.
-std::string scan(std::string_view text, std::string_view table, std::string_view key) {
-  std::string_view current;
-  while (!text.empty()) {
-    std::string_view line = text.substr(0, text.find('\n'));
-    text.remove_prefix(std::min(line.size() + 1, text.size()));
-    const auto trim = [](std::string_view word) {
-      while (!word.empty() && (word.front() == ' ' || word.front() == '\t')) word.remove_prefix(1);
-      while (!word.empty() && (word.back() == ' ' || word.back() == '\t' || word.back() == '\r')) {
-        word.remove_suffix(1);
-      }
-      return word;
-    };
-    line = trim(line);
-    if (line.starts_with('[')) {
-      const auto end = line.find(']');
-      current = trim(line.substr(1, end == line.npos ? line.npos : end - 1));
-    }
-    const auto equals = line.find('=');
-    if (current != table || equals == line.npos || trim(line.substr(0, equals)) != key) continue;
-    const std::string_view value = trim(line.substr(equals + 1));
-    const auto close = value.starts_with('"') ? value.find('"', 1) : value.npos;
-    if (close != value.npos) return std::string(value.substr(1, close - 1));
-  }
-  return {};
-}
-
-}  // namespace
-
-Whereabouts locate_server(const std::string& path) {
-  Problems problems(path);
-  const auto text = read_file(path);
-  if (!text) {
-    problems.add(kWholeFile, "", text.error().message);
-    return {.grpc = {}, .database_path = {}, .problems = std::move(problems).sorted()};
-  }
-  Whereabouts found;
-  if (const auto tree = parse_toml(*text)) {
-    Config config = Reader(NamedFiles::kIgnored, problems).read(*tree);
-    found.grpc = std::move(config.grpc);
-    found.database_path = std::move(config.database.path);
-  } else {
-    problems.add(tree.error().position, "", tree.error().message);
-    found.database_path = scan(*text, "database", "path");
-    const std::string socket = scan(*text, "grpc", "socket");
-    if (!socket.empty()) found.grpc.emplace().socket = socket;
-  }
-  found.problems = std::move(problems).sorted();
-  return found;
+Config read_tree(const TomlValue& tree, NamedFiles files, Problems& problems) {
+  return Reader(files, problems).read(tree);
 }
 
 Parsed load_from_text(std::string_view text, const std::string& name, NamedFiles files) {
@@ -588,7 +454,7 @@ Parsed load_from_text(std::string_view text, const std::string& name, NamedFiles
         "the file holds no settings; database.path is required, and at least one listener: "
         "see mc-proxy.toml.example");
   } else {
-    Config config = Reader(files, problems).read(*tree);
+    Config config = read_tree(*tree, files, problems);
     if (problems.size() == 0) return config;
   }
   return std::unexpected(std::move(problems).sorted());

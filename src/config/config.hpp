@@ -17,6 +17,7 @@
 #include "config/problem.hpp"
 #include "net/ip.hpp"
 #include "net/socket_address.hpp"
+#include "policy/listener_settings.hpp"
 #include "policy/pool.hpp"
 #include "policy/route.hpp"
 
@@ -28,7 +29,21 @@ struct Listener {
   SocketAddress addr;
   /// Whether the listener starts although no interface has its address.
   bool freebind = false;
+  policy::ListenerSettings settings;
+  /// None where the listener only redirects.
   std::vector<policy::Route> routes;
+};
+
+/// Which addresses of a backend's name are taken.
+enum class DnsFamily : std::uint8_t { kAny, kIpv4, kIpv6 };
+
+/// How the names of backends are resolved.
+struct Dns {
+  /// Empty: those of /etc/resolv.conf.
+  std::vector<SocketAddress> servers;
+  std::chrono::milliseconds ttl_min = std::chrono::seconds(5);
+  std::chrono::milliseconds ttl_max = std::chrono::minutes(5);
+  DnsFamily family = DnsFamily::kAny;
 };
 
 struct Database {
@@ -75,6 +90,9 @@ struct Proxy {
   std::chrono::milliseconds drain_timeout{0};
   /// 0: as many as RLIMIT_NOFILE allows.
   std::int64_t max_connections = 0;
+  /// The local addresses that backends are dialled from, in turn; none: the kernel chooses. Without
+  /// any, the process may not call bind(2) once it has started.
+  std::vector<IpAddress> sources;
 };
 
 /// Where Prometheus fetches metrics.
@@ -90,10 +108,12 @@ struct Logging {
 };
 
 struct Config {
-  /// At least one.
+  /// [[listeners]], at least one, then [[redirects]].
   std::vector<Listener> listeners;
-  /// In the order of the file; each name once. Every pool that a route leads to is there.
+  /// In the order of the file; each name once. Every pool that a route or a listener names is
+  /// there.
   std::vector<policy::Pool> pools;
+  Dns dns;
   Database database;
   /// Nothing: no admin API.
   std::optional<Grpc> grpc;

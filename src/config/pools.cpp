@@ -16,9 +16,9 @@
 namespace mc::config {
 namespace {
 
-constexpr std::string_view kPoolKeys[] = {"name",        "balance",    "hash_prefix", "retries",
-                                          "dial_budget", "slow_start", "all_down",    "on_down",
-                                          "check",       "backends"};
+constexpr std::string_view kPoolKeys[] = {
+    "name",     "balance", "hash_prefix", "retries",         "dial_budget", "slow_start",
+    "all_down", "on_down", "send_proxy",  "send_proxy_tlvs", "check",       "backends"};
 constexpr std::string_view kHashPrefixKeys[] = {"v4", "v6"};
 constexpr std::string_view kCheckKeys[] = {"kind",    "name", "interval", "fast_interval",
                                            "timeout", "rise", "fall"};
@@ -91,6 +91,24 @@ void read_balance(const Section& pool, PoolInFile& read, Problems& problems) {
   values.integer("v6", read.text.settings.hash_prefix_v6);
 }
 
+void read_send_proxy(const Section& pool, PoolInFile& read, Problems& problems) {
+  policy::PoolSettings& settings = read.text.settings;
+  pool.read_choice("send_proxy", policy::kSendProxyWords, settings.send_proxy);
+  for (const Node& place : pool.strings("send_proxy_tlvs", "\"authority\"")) {
+    read.places.emplace("send_proxy_tlvs", place);
+    const std::string& word = place.value->text;
+    const auto* const tlv = std::ranges::find(policy::kProxyTlvs, word, &policy::ProxyTlv::word);
+    if (tlv != policy::kProxyTlvs.end()) {
+      settings.send_proxy_tlvs.*tlv->is_sent = true;
+      continue;
+    }
+    problems.add(*place.value, place.path,
+                 Error{fmt::format("{}: no such TLV; write \"authority\", \"unique_id\" or "
+                                   "\"crc32c\"",
+                                   quote(word))});
+  }
+}
+
 void read_check(const Section& pool, PoolInFile& read, Problems& problems) {
   const auto table = pool.table("check");
   if (!table) return;
@@ -137,6 +155,7 @@ PoolInFile read_pool(const Node& table, Problems& problems) {
   values.duration("slow_start", settings.slow_start);
   section.read_choice("all_down", policy::kAllDownWords, settings.all_down);
   section.read_choice("on_down", policy::kOnDownWords, settings.on_down);
+  read_send_proxy(section, read, problems);
   read_check(section, read, problems);
   for (const Node& backend : section.tables("backends")) read_backend(backend, read, problems);
   return read;

@@ -40,13 +40,33 @@ Result<std::string> parse_blocked_country(std::string_view text) {
   return fail(fmt::format("{}: ISO 3166-1 assigns this code to no country", quote(text)));
 }
 
+Result<IpAddress> parse_source(std::string_view text) {
+  auto address = IpAddress::parse(text);
+  if (!address.has_value()) return address;
+  if (address->is_unspecified() || address->is_multicast()) {
+    return fail(
+        fmt::format("{}: no interface has this address; write one of this machine's, or "
+                    "leave out sources for that which the kernel chooses",
+                    quote(text)));
+  }
+  if (address->is_link_local()) {
+    return fail(
+        fmt::format("{}: each interface has its own link-local addresses; write another "
+                    "address of this machine",
+                    quote(text)));
+  }
+  return address;
+}
+
 bool collide(const SocketAddress& a, const SocketAddress& b) {
   if (a.port() != b.port() || a.port() == 0) return false;
   return a == b || (a.ip().is_unspecified() && b.ip().is_unspecified());
 }
 
-bool leads_back(const SocketAddress& backend, const SocketAddress& listener) {
-  return backend == listener || (backend.ip().is_loopback() && listener.takes(backend));
+bool leads_back(const BackendAddress& backend, const SocketAddress& listener) {
+  if (backend.kind() != BackendAddress::Kind::kIp) return false;
+  const SocketAddress& address = backend.address();
+  return address == listener || (address.ip().is_loopback() && listener.takes(address));
 }
 
 }  // namespace mc::config

@@ -15,8 +15,9 @@ Assignment assign(const std::vector<store::RouteRecord>& records, const Listener
     assignment.record_names.push_back(listeners.name(i));
   }
   std::vector<bool> has_records;
-  for (const std::string& name : assignment.record_names) {
-    has_records.push_back(left.erase(name) > 0);
+  for (std::size_t i = 0; i < listeners.size(); ++i) {
+    // What only redirects takes no routes.
+    has_records.push_back(listeners.only_redirects(i) || left.erase(listeners.name(i)) > 0);
   }
   for (std::size_t i = 0; i < listeners.size(); ++i) {
     if (has_records[i]) continue;

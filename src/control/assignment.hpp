@@ -17,7 +17,8 @@ namespace mc::control {
 struct Assignment {
   /// By listener: the name that its records have.
   std::vector<std::string> record_names;
-  /// Names that no listener has, with the number of their routes: kept, but not in force.
+  /// Names that no listener with routes has, with the number of their routes: kept, but not in
+  /// force.
   std::map<std::string, std::size_t> left_behind;
 };
 

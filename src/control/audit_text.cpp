@@ -21,7 +21,8 @@ std::string text_of(const Difference::RouteChange& change, const Listeners& list
     return route.has_value() ? policy::target_of(*route) : "none";
   };
   return fmt::format("{} {} {} -> {}", listeners.name(change.key.listener),
-                     change.key.pattern.text(), target(change.before), target(change.after));
+                     policy::named(change.key.pattern.text(), to_text(change.key.match)),
+                     target(change.before), target(change.after));
 }
 
 struct Aside {

@@ -37,6 +37,7 @@ struct PutRoute {
 struct RemoveRoute {
   std::string listener;
   std::string hostname;
+  policy::RouteMatchText match = {};
 };
 struct AddRule {
   RuleText rule;

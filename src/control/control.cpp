@@ -186,6 +186,9 @@ Outcome<Applied> Control::finish(const State& base, const Draft& draft,
   if (auto exist = draft.require_pools(); !exist.has_value()) {
     return std::unexpected(std::move(exist.error()));
   }
+  if (auto few = draft.require_few_matches(); !few.has_value()) {
+    return std::unexpected(std::move(few.error()));
+  }
   const Difference difference = draft.difference();
   Applied applied = summary(difference, base.revision);
   State next = base;
@@ -237,9 +240,14 @@ Outcome<void> Control::commit(const Difference& difference, const ChangeOptions&
 void Control::publish(std::shared_ptr<const State> next,
                       std::unique_ptr<const policy::Policy> policy) {
   published_.publish(std::move(policy));
-  enforcer_.published(next->pools);
-  const std::lock_guard lock(state_lock_);
-  state_.swap(next);  // the old one is destroyed after the lock
+  const auto pools = next->pools;
+  {
+    const std::lock_guard lock(state_lock_);
+    state_.swap(next);  // the old one is destroyed after the lock
+  }
+  // After the swap: a name may fail at once, and must be known then.
+  enforcer_.published(pools);
+  if (next->pools != pools) forget_failures(*pools);
 }
 
 // Only for the rules of the request: connections that earlier rules spared stay open.

@@ -27,6 +27,7 @@
 #include "control/database.hpp"
 #include "control/draft.hpp"
 #include "control/enforcer.hpp"
+#include "control/name_failures.hpp"
 #include "control/state.hpp"
 #include "control/warnings.hpp"
 #include "policy/geoip.hpp"
@@ -72,7 +73,7 @@ struct Move {
   std::string from;
   std::string to;
   bool keep = false;     // the routes stay at `from` too
-  bool replace = false;  // routes of `to` with the same host name get these backends
+  bool replace = false;  // routes of `to` with the same host name and match get these backends
 };
 struct Moved {
   store::Revision revision = 0;
@@ -116,6 +117,14 @@ class Control {
   Outcome<Moved> move_routes(const Move& move, const ChangeOptions& options);
   /// Reads the GeoIP database again. On an error the one in force stays.
   Outcome<std::shared_ptr<const policy::GeoIp>> reload_geoip(std::string_view who);
+  /// Other addresses of names, as DNS answered; those that nobody has as a backend are ignored.
+  /// Publishes a policy of the same revision, and keeps the answers for the next start. Does not
+  /// wait: false if a change is under way; then call again.
+  bool take_answers(const policy::ResolvedNames& answers);
+  /// A name is resolved, which may have failed before; its addresses follow with take_answers().
+  void take_success(const std::string& name);
+  /// A name cannot be resolved, for this reason ("SERVFAIL"). Its last addresses stay in use.
+  void take_failure(const std::string& name, std::string why);
   /// To be called about once a second. Runs the database's checkpoint, for which no change should
   /// wait.
   void tick();
@@ -132,6 +141,7 @@ class Control {
   [[nodiscard]] bool stopping() const { return stopping_; }
   [[nodiscard]] Warnings& warnings() { return warnings_; }
   [[nodiscard]] const Warnings& warnings() const { return warnings_; }
+  [[nodiscard]] const NameFailures& name_failures() const { return name_failures_; }
   [[nodiscard]] ChangeCounts changes() const { return {changes_made_, changes_failed_}; }
   [[nodiscard]] const std::string& database_path() const { return database_.path(); }
 
@@ -155,6 +165,8 @@ class Control {
   /// Makes the first state: of the contents, or of the configuration if they are new.
   Result<Assignment> load(const config::Config& config, store::Contents contents);
   Result<void> make_state(const Specification& specification, store::Revision revision);
+  /// Of pools that listeners name and the database does not have.
+  void warn_of_missing_pools() const;
   void warn_of_loop(std::size_t listener, const policy::Route& route) const;
   void warn_of_loop(const policy::Pool& pool) const;
   [[nodiscard]] Result<std::shared_ptr<const policy::GeoIp>> open_geoip(const RuleSet& rules) const;
@@ -171,6 +183,9 @@ class Control {
   Outcome<void> commit(const Difference& difference, const ChangeOptions& options,
                        store::Revision revision, const std::string& detail);
   void publish(std::shared_ptr<const State> next, std::unique_ptr<const policy::Policy> policy);
+  void forget_failures(const policy::LivePools& pools);
+
+  void warn_of_names();
 
   const std::string geoip_path_;  // empty: none is configured
   const bool cut_established_;
@@ -183,6 +198,8 @@ class Control {
   std::atomic<std::size_t> waiting_{0};  // requests that have the writer's lock or wait for it
   mutable std::mutex writer_;  // one change at a time; held across the commit and the publication
   Warnings warnings_;
+  NameFailures name_failures_;
+  std::mutex name_warning_;  // held from the text to the warning, so that the last one stays
   Database database_;
   std::optional<store::ChangeSet> seed_;  // of a new database, until it is committed
   std::atomic<bool> stopping_{false};

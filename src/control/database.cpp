@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/quote.hpp"
+#include "control/limits.hpp"
 
 namespace mc::control {
 
@@ -59,6 +60,7 @@ Result<std::unique_ptr<store::Store>> Database::open_again() {
 }
 
 void Database::release() {
+  if (store_ != nullptr) write_answers();
   is_released_ = true;
   store_.reset();
 }
@@ -90,6 +92,34 @@ void Database::tick() {
   if (is_released_ || !require_writable().has_value()) return;
   store_->checkpoint();
   watch_files();
+  if (Clock::now() >= answers_due_) write_answers();
+}
+
+void Database::remember(store::ResolvedChanges changes) {
+  for (const std::string& name : changes.removed) answers_[name].reset();
+  for (store::ResolvedRecord& answer : changes.put) answers_[answer.name] = std::move(answer);
+}
+
+void Database::write_answers() {
+  if (answers_.empty()) return;
+  store::ResolvedChanges changes;
+  for (const auto& [name, answer] : answers_) {
+    if (answer.has_value()) {
+      changes.put.push_back(*answer);
+    } else {
+      changes.removed.push_back(name);
+    }
+  }
+  answers_due_ = Clock::now() + kAnswersEvery;
+  const auto put = store_->put_resolved(changes);
+  if (put.has_value()) {
+    answers_.clear();
+    answers_error_.clear();
+  } else if (answers_error_ != put.error().message) {
+    answers_error_ = put.error().message;
+    log_.warn("the addresses of names are not kept for the next start, ignoring",
+              {{"error", answers_error_}});
+  }
 }
 
 // Warns before the next change fails: a file that was copied over the database is not in force.

@@ -6,11 +6,13 @@
 
 #include <cstddef>
 #include <expected>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "base/clock.hpp"
 #include "base/log.hpp"
 #include "base/result.hpp"
 #include "control/warnings.hpp"
@@ -45,6 +47,9 @@ class Database {
   /// See store::Store::volume_missed().
   [[nodiscard]] std::string volume_missed() const;
 
+  /// Keeps these answers of DNS soon, in tick(). What prevents that is logged.
+  void remember(store::ResolvedChanges changes);
+
   /// To be called about once a second. Runs the store's checkpoint, for which no change should
   /// wait, and checks whether another program has replaced the file.
   void tick();
@@ -65,6 +70,7 @@ class Database {
   /// Opens the file; an error if it was changed since this process left it.
   Result<std::unique_ptr<store::Store>> open_again();
   void watch_files();
+  void write_answers();
 
   const std::string path_;
   Warnings& warnings_;
@@ -73,6 +79,10 @@ class Database {
   store::Revision revision_ = 0;         // of the last commit
   bool is_released_ = false;
   std::optional<std::string> read_only_;  // why it is read-only; nothing if it is not
+  /// Answers that are not written yet; nothing: to be removed.
+  std::map<std::string, std::optional<store::ResolvedRecord>> answers_;
+  Instant answers_due_;        // not before
+  std::string answers_error_;  // of the last attempt
 };
 
 }  // namespace mc::control

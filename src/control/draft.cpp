@@ -4,11 +4,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <ranges>
+#include <tuple>
 #include <utility>
 
 #include "base/clock.hpp"
 #include "base/quote.hpp"
 #include "control/limits.hpp"
+#include "policy/limits.hpp"
 
 namespace mc::control {
 namespace {
@@ -40,6 +43,18 @@ class Violations {
   Refusal refusal_{RefusalKind::kInvalid, {}, {}, 0, std::nullopt};
 };
 
+// The listener whose routes are to change.
+Outcome<std::size_t> find_routed(const Listeners& listeners, const std::string& name) {
+  const auto found = listeners.find(name);
+  if (!found) return refuse(RefusalKind::kNotFound, listeners.unknown(name));
+  if (!listeners.only_redirects(*found)) return *found;
+  return refuse(RefusalKind::kFailedPrecondition, listeners.no_routes(*found));
+}
+
+std::string quoted(const RouteKey& key) {
+  return policy::quoted(key.pattern.text(), to_text(key.match));
+}
+
 // Turns the texts of changes into values, one by one.
 class Validator {
  public:
@@ -65,8 +80,12 @@ class Validator {
     const auto listener = find(change.listener);
     auto hostname =
         violations_.check(index_, kHostnameField, policy::parse_hostname(change.hostname));
-    if (!listener || !hostname) return std::nullopt;
-    return ValidRoute{ValidRoute::Op::kRemove, {*listener, *std::move(hostname)}, std::nullopt};
+    auto match = policy::parse_match(change.match);
+    if (!match) add_of_route(std::move(match.error()));
+    if (!listener || !hostname || !match) return std::nullopt;
+    return ValidRoute{ValidRoute::Op::kRemove,
+                      {*listener, *std::move(hostname), *std::move(match)},
+                      std::nullopt};
   }
   std::optional<ValidChange> operator()(const AddRule& change) {
     return rule(ValidRule::Op::kAdd, change.rule);
@@ -103,17 +122,20 @@ class Validator {
     return valid;
   }
 
-  /// The refusal (kNotFound) if a change names a listener that does not exist.
-  [[nodiscard]] const std::optional<Refusal>& unknown_listener() const { return unknown_listener_; }
+  /// The refusal if a change names a listener that does not exist (kNotFound), or that only
+  /// redirects (kFailedPrecondition).
+  [[nodiscard]] const std::optional<Refusal>& unfit_listener() const { return unfit_listener_; }
   Violations& violations() { return violations_; }
 
  private:
   std::optional<std::size_t> find(const std::string& name) {
-    const auto found = listeners_.find(name);
-    if (!found && !unknown_listener_) {
-      unknown_listener_ = Refusal{RefusalKind::kNotFound, listeners_.unknown(name), {}, 0, index_};
+    auto found = find_routed(listeners_, name);
+    if (found.has_value()) return *found;
+    if (!unfit_listener_) {
+      unfit_listener_ = std::move(found.error());
+      unfit_listener_->index = index_;
     }
-    return found;
+    return std::nullopt;
   }
 
   std::optional<ValidChange> route(ValidRoute::Op op, const std::string& listener_name,
@@ -121,16 +143,20 @@ class Validator {
     const auto listener = find(listener_name);
     auto route = policy::parse_route(text);
     if (!route) {
-      for (policy::RouteError& error : route.error()) {
-        violations_.add(index_, {Field::Of::kRoute, error.field}, std::move(error.message));
-      }
+      add_of_route(std::move(route.error()));
       return std::nullopt;
     }
     const BackendAddress* const address = route->backend();
     if (address != nullptr && leads_back(*address, kBackendField)) return std::nullopt;
     if (!listener) return std::nullopt;
-    RouteKey key{*listener, route->pattern};
+    RouteKey key{*listener, route->pattern, route->match};
     return ValidRoute{op, std::move(key), *std::move(route)};
+  }
+
+  void add_of_route(std::vector<policy::RouteError> errors) {
+    for (policy::RouteError& error : errors) {
+      violations_.add(index_, {Field::Of::kRoute, error.field}, std::move(error.message));
+    }
   }
 
   std::optional<ValidChange> rule(ValidRule::Op op, const RuleText& text) {
@@ -202,14 +228,14 @@ class Validator {
   const Listeners& listeners_;
   std::size_t index_ = 0;
   Violations violations_;
-  std::optional<Refusal> unknown_listener_;
+  std::optional<Refusal> unfit_listener_;
 };
 
 Outcome<std::vector<ValidChange>> outcome_of(Validator& validator, std::vector<ValidChange> valid) {
   if (!validator.violations().none()) {
     return std::unexpected(std::move(validator.violations()).refusal());
   }
-  if (validator.unknown_listener()) return std::unexpected(*validator.unknown_listener());
+  if (validator.unfit_listener()) return std::unexpected(*validator.unfit_listener());
   return valid;
 }
 
@@ -240,8 +266,8 @@ Outcome<std::vector<ValidChange>> validate_routes(const std::string& listener,
                   fmt::format("{} routes; one request takes at most {}: use ApplyChanges, in parts",
                               routes.size(), kChangesMax));
   }
-  if (!listeners.find(listener)) {
-    return refuse(RefusalKind::kNotFound, listeners.unknown(listener));
+  if (const auto found = find_routed(listeners, listener); !found.has_value()) {
+    return std::unexpected(found.error());
   }
   Validator validator(listeners);
   std::vector<ValidChange> valid;
@@ -253,9 +279,12 @@ Outcome<std::vector<ValidChange>> validate_routes(const std::string& listener,
     if (!change) continue;
     const auto [first, is_new] = first_place.try_emplace(std::get<ValidRoute>(*change).key, i);
     if (!is_new) {
-      validator.violations().add(i, kHostnameField,
-                                 fmt::format("{}: the same host name as routes[{}]; leave one out",
-                                             quote(routes[i].hostname), first->second));
+      const bool is_plain = first->first.match.empty();
+      validator.violations().add(
+          i, kHostnameField,
+          fmt::format("{}: the same host name{} as routes[{}]; leave one out",
+                      quote(routes[i].hostname), is_plain ? "" : ", alpn and sources",
+                      first->second));
     }
     valid.push_back(*std::move(change));
   }
@@ -277,14 +306,9 @@ Outcome<Effect> Draft::apply(const ValidRoute& change) {
     return refuse(
         RefusalKind::kAlreadyExists,
         fmt::format("listener {} has a route for {} already, to {}; remove it first, or replace it",
-                    quote(listeners_.name(key.listener)), quote(key.pattern.text()),
-                    policy::target_of(*now)));
+                    quote(listeners_.name(key.listener)), quoted(key), policy::target_of(*now)));
   }
-  if (change.op == ValidRoute::Op::kRemove && !now.has_value()) {
-    return refuse(RefusalKind::kNotFound,
-                  fmt::format("listener {} has no route for {}",
-                              quote(listeners_.name(key.listener)), quote(key.pattern.text())));
-  }
+  if (change.op == ValidRoute::Op::kRemove && !now.has_value()) return refuse_missing(key);
   if (change.op == ValidRoute::Op::kRemove) {
     routes_.insert_or_assign(key, Touched{std::nullopt, index_});
     return Effect{Effect::Result::kRemoved, std::nullopt};
@@ -325,14 +349,67 @@ Outcome<Effect> Draft::apply(const ValidRule& change) {
 
 void Draft::clear_routes(std::size_t listener) {
   base_.routes[listener].for_each([&](const policy::LiveRoute& route) {
-    routes_.insert_or_assign({listener, route.spec.pattern}, Touched{std::nullopt, std::nullopt});
+    routes_.insert_or_assign({listener, route.spec.pattern, route.spec.match},
+                             Touched{std::nullopt, std::nullopt});
   });
 }
 
 std::optional<policy::Route> Draft::before(const RouteKey& key) const {
-  const policy::LiveRoute* const route = base_.routes[key.listener].by_pattern(key.pattern);
+  const policy::LiveRoute* const route = base_.routes[key.listener].by_key(key.pattern, key.match);
   if (route == nullptr) return std::nullopt;
   return route->spec;
+}
+
+std::set<policy::RouteMatch> Draft::matches_of(std::size_t listener,
+                                               const policy::HostPattern& pattern) const {
+  std::set<policy::RouteMatch> matches;
+  if (const auto* const routes = base_.routes[listener].by_pattern(pattern)) {
+    routes->for_each([&](const policy::LiveRoute& route) { matches.insert(route.spec.match); });
+  }
+  // The plain route's key is the first of its pattern.
+  for (auto touched = routes_.lower_bound({listener, pattern});
+       touched != routes_.end() && touched->first.listener == listener &&
+       touched->first.pattern == pattern;
+       ++touched) {
+    if (touched->second.now.has_value()) {
+      matches.insert(touched->first.match);
+    } else {
+      matches.erase(touched->first.match);
+    }
+  }
+  return matches;
+}
+
+std::unexpected<Refusal> Draft::refuse_missing(const RouteKey& key) const {
+  std::string text = fmt::format("listener {} has no route for {}",
+                                 quote(listeners_.name(key.listener)), quoted(key));
+  const auto others = matches_of(key.listener, key.pattern);
+  std::string_view separator = "; it has: ";
+  for (const policy::RouteMatch& match : others | std::views::take(kMatchesNamed)) {
+    text += fmt::format("{}{}", separator, quoted(RouteKey{key.listener, key.pattern, match}));
+    separator = ", ";
+  }
+  if (others.size() > kMatchesNamed) {
+    text += fmt::format(" and {} more", others.size() - kMatchesNamed);
+  }
+  return refuse(RefusalKind::kNotFound, std::move(text));
+}
+
+Outcome<void> Draft::require_few_matches() const {
+  for (const auto& [key, touched] : routes_) {
+    if (key.match.empty() || !touched.now.has_value()) continue;
+    const auto matches = matches_of(key.listener, key.pattern);
+    const std::size_t count = matches.size() - matches.count({});
+    if (count <= policy::kMatchesPerPatternMax) continue;
+    return refuse(
+        RefusalKind::kTooMany,
+        fmt::format("listener {} would have {} routes for {} that ask for an alpn or for sources, "
+                    "and at most {} are possible: put several networks into one route",
+                    quote(listeners_.name(key.listener)), count, quote(key.pattern.text()),
+                    policy::kMatchesPerPatternMax),
+        touched.by);
+  }
+  return {};
 }
 
 Difference Draft::difference() const {
@@ -365,7 +442,8 @@ namespace {
 
 // Shares the pools that stay as they are.
 std::shared_ptr<const policy::LivePools> changed(const policy::LivePools& base,
-                                                 const std::vector<PoolChange>& changes) {
+                                                 const std::vector<PoolChange>& changes,
+                                                 const policy::ResolvedNames& resolved) {
   auto next = std::make_shared<policy::LivePools>(base);
   const Instant now = Clock::now();
   for (const PoolChange& change : changes) {
@@ -374,7 +452,7 @@ std::shared_ptr<const policy::LivePools> changed(const policy::LivePools& base,
       continue;
     }
     std::shared_ptr<const policy::LivePool>& pool = (*next)[change.name];
-    pool = std::make_shared<const policy::LivePool>(*change.after, pool.get(), now);
+    pool = std::make_shared<const policy::LivePool>(*change.after, resolved, pool.get(), now);
   }
   return next;
 }
@@ -383,12 +461,12 @@ std::shared_ptr<const policy::LivePools> changed(const policy::LivePools& base,
 std::shared_ptr<const std::vector<store::RouteRecord>> changed(
     const std::vector<store::RouteRecord>& base, const std::vector<store::RouteRecordKey>& removed,
     const std::vector<store::RouteRecord>& put) {
-  std::map<std::pair<std::string, std::string>, store::RouteRecord> by_key;
+  std::map<std::tuple<std::string, std::string, policy::RouteMatchText>, store::RouteRecord> by_key;
   const auto put_one = [&](const store::RouteRecord& record) {
-    by_key.insert_or_assign({record.listener, record.text.hostname}, record);
+    by_key.insert_or_assign({record.listener, record.text.hostname, record.text.match}, record);
   };
   std::ranges::for_each(base, put_one);
-  for (const store::RouteRecordKey& key : removed) by_key.erase({key.listener, key.hostname});
+  for (const auto& [listener, hostname, match] : removed) by_key.erase({listener, hostname, match});
   std::ranges::for_each(put, put_one);
   auto next = std::make_shared<std::vector<store::RouteRecord>>();
   next->reserve(by_key.size());
@@ -408,12 +486,13 @@ State changed(const State& base, const Difference& difference) {
     policy::RouteTable::Edit edit(before);
     for (; change != difference.routes.end() && change->key.listener == listener; ++change) {
       if (!change->after.has_value()) {
-        edit.remove(change->key.pattern);
+        edit.remove(change->key.pattern, change->key.match);
         continue;
       }
       policy::LiveRoute route{.spec = *change->after};
       // A route with a new target keeps its counters.
-      const policy::LiveRoute* const replaced = before.by_pattern(change->key.pattern);
+      const policy::LiveRoute* const replaced =
+          before.by_key(change->key.pattern, change->key.match);
       if (replaced != nullptr) route.counts = replaced->counts;
       edit.put(std::move(route));
     }
@@ -424,7 +503,8 @@ State changed(const State& base, const Difference& difference) {
         changed(*base.rules, difference.added_rules, difference.removed_rules));
     next.firewall = changed(base.firewall, *base.rules, *next.rules);
   }
-  if (!difference.pools.empty()) next.pools = changed(*base.pools, difference.pools);
+  if (!difference.pools.empty())
+    next.pools = changed(*base.pools, difference.pools, *base.resolved);
   if (!difference.put_aside.empty() || !difference.removed_aside.empty()) {
     next.aside = changed(*base.aside, difference.removed_aside, difference.put_aside);
   }
@@ -435,7 +515,7 @@ Difference difference_from_nothing(const Specification& specification) {
   Difference difference;
   for (std::size_t listener = 0; listener < specification.routes.size(); ++listener) {
     for (const policy::Route& route : specification.routes[listener]) {
-      difference.routes.push_back({{listener, route.pattern}, std::nullopt, route});
+      difference.routes.push_back({{listener, route.pattern, route.match}, std::nullopt, route});
     }
   }
   for (std::size_t i = 0; i < specification.rules.size(); ++i) {
@@ -457,8 +537,9 @@ store::ChangeSet to_records(const Difference& difference,
     if (change.after.has_value()) {
       records.put_routes.push_back({.listener = listener, .text = to_text(*change.after)});
     } else {
-      records.removed_routes.push_back(
-          {.listener = listener, .hostname = change.key.pattern.text()});
+      records.removed_routes.push_back({.listener = listener,
+                                        .hostname = change.key.pattern.text(),
+                                        .match = to_text(change.key.match)});
     }
   }
   const auto to_record = [](const Rule& rule) {

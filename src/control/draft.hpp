@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <utility>
@@ -42,7 +43,7 @@ Outcome<std::vector<ValidChange>> validate(std::span<const Change> changes,
                                            const Listeners& listeners);
 
 /// Turns the whole list of routes for `listener` into changes that put them; or a refusal with all
-/// violations, including duplicate names.
+/// violations, including duplicates.
 Outcome<std::vector<ValidChange>> validate_routes(const std::string& listener,
                                                   std::span<const policy::RouteText> routes,
                                                   const Listeners& listeners);
@@ -73,7 +74,8 @@ class Draft {
   Draft(const State& base, const Listeners& listeners)
       : base_(base), listeners_(listeners), pools_(*base.pools) {}
 
-  /// The changes that follow have this index in the request, for require_pools().
+  /// The changes that follow have this index in the request, for require_pools() and
+  /// require_few_matches().
   void at(std::size_t index) { index_ = index; }
   /// Applies the change. Refuses to add what exists, and to remove what does not.
   Outcome<Effect> apply(const ValidChange& change);
@@ -83,9 +85,11 @@ class Draft {
   void put_aside(store::RouteRecord record) { put_aside_.push_back(std::move(record)); }
   void remove_aside(store::RouteRecordKey key) { removed_aside_.push_back(std::move(key)); }
 
-  /// To be called after the last change, so that their order does not matter: refuses if a route
-  /// leads to a pool that does not exist.
+  /// These are to be called after the last change, so that their order does not matter. The first
+  /// refuses if a route leads to a pool that does not exist, or a listener names one that is
+  /// removed; the second if a pattern has more than kMatchesPerPatternMax routes with a match.
   [[nodiscard]] Outcome<void> require_pools() const;
+  [[nodiscard]] Outcome<void> require_few_matches() const;
 
   [[nodiscard]] Difference difference() const;
   /// The rules that the request adds or puts, new or not, sorted.
@@ -104,6 +108,13 @@ class Draft {
   Outcome<Effect> apply(const ValidPool& change);
   Outcome<Effect> apply(const ValidBackend& change) { return pools_.apply(change); }
   [[nodiscard]] std::optional<policy::Route> before(const RouteKey& key) const;
+  /// Refuses if a listener's settings name one of the removed pools.
+  [[nodiscard]] Outcome<void> require_unnamed(
+      const std::map<std::string, Users, std::less<>>& removed) const;
+  /// The matches of the routes that the listener has for this pattern now, in order.
+  [[nodiscard]] std::set<policy::RouteMatch> matches_of(std::size_t listener,
+                                                        const policy::HostPattern& pattern) const;
+  [[nodiscard]] std::unexpected<Refusal> refuse_missing(const RouteKey& key) const;
   /// Adds the routes that lead to the removed pools.
   void find_users(std::map<std::string, Users, std::less<>>& removed) const;
   void find_users_aside(std::map<std::string, Users, std::less<>>& removed) const;

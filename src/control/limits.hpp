@@ -2,6 +2,7 @@
 #pragma once
 // The control plane's limits, each with its reason.
 
+#include <chrono>
 #include <cstddef>
 
 namespace mc::control {
@@ -31,6 +32,19 @@ inline constexpr std::size_t kDetailBytesMax = 900;
 /// lead to a pool that is to be removed: enough to see the mistake.
 inline constexpr std::size_t kPoolsNamed = 8;
 inline constexpr std::size_t kRoutesNamed = 3;
+
+/// The failing names of backends that the warning about them names: enough to see whether it is one
+/// name or all.
+inline constexpr std::size_t kNamesNamed = 4;
+
+/// Between two writes of answers of DNS: names with short TTLs and changing answers must not keep
+/// the disk busy. A crash or a stop loses those of that time, which a start only needs while DNS is
+/// away.
+inline constexpr std::chrono::seconds kAnswersEvery{10};
+
+/// The routes of a host name that a refusal names: about half of the largest number. With the
+/// longest texts all of them would not fit into the 8 KiB that gRPC clients take as a status.
+inline constexpr std::size_t kMatchesNamed = 8;
 
 /// The changed backends of one pool that its text in the log and the audit table names.
 inline constexpr std::size_t kBackendsNamed = 4;

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <memory>
 #include <optional>
+#include <ranges>
 #include <set>
 #include <string_view>
 #include <utility>
@@ -53,7 +54,7 @@ void warn_of_what_is_not_in_force(const Specification& configured, const State& 
   std::size_t rules = 0;
   for (std::size_t i = 0; i < configured.routes.size(); ++i) {
     for (const policy::Route& route : configured.routes[i]) {
-      if (state.routes[i].by_pattern(route.pattern) == nullptr) ++routes;
+      if (state.routes[i].by_key(route.pattern, route.match) == nullptr) ++routes;
     }
   }
   for (std::size_t i = 0; i < configured.rules.size(); ++i) {
@@ -71,7 +72,8 @@ void warn_of_what_is_not_in_force(const Specification& configured, const State& 
 }
 
 std::string record_of(const store::RouteRecord& route) {
-  return fmt::format("the route {} -> {} of listener {}", quote(route.text.hostname),
+  return fmt::format("the route {} -> {} of listener {}",
+                     policy::quoted(route.text.hostname, route.text.match),
                      quote(policy::target_of(route.text)), quote(route.listener));
 }
 
@@ -114,7 +116,21 @@ Result<std::vector<policy::Pool>> read_pools(const std::string& path,
   return pools;
 }
 
-// The routes of listeners that are not configured are set aside; see assign_routes().
+// An answer that is not usable is as good as none.
+policy::ResolvedNames read_resolved(const std::vector<store::ResolvedRecord>& records) {
+  policy::ResolvedNames resolved;
+  for (const store::ResolvedRecord& record : records) {
+    std::vector<IpAddress>& addresses = resolved[record.name];
+    for (const auto part : std::views::split(record.addresses, ' ')) {
+      const auto address = IpAddress::parse(std::string_view(part));
+      if (address.has_value()) addresses.push_back(*address);
+    }
+  }
+  return resolved;
+}
+
+// The routes of listeners that are not configured, or only redirect, are set aside; see
+// assign_routes().
 Result<Specification> read_records(const std::string& path, const store::Contents& contents,
                                    const Listeners& listeners) {
   Specification specification;
@@ -125,7 +141,7 @@ Result<Specification> read_records(const std::string& path, const store::Content
   for (const policy::Pool& pool : *pools) names.insert(pool.name);
   for (const store::RouteRecord& record : contents.routes) {
     const auto listener = listeners.find_name(record.listener);
-    if (!listener.has_value()) {
+    if (!listener.has_value() || listeners.only_redirects(*listener)) {
       specification.aside.push_back(record);
       continue;
     }
@@ -140,6 +156,7 @@ Result<Specification> read_records(const std::string& path, const store::Content
     specification.routes[*listener].push_back(*std::move(route));
   }
   specification.pools = *std::move(pools);
+  specification.resolved = read_resolved(contents.resolved);
   auto rules = read_rules(path, contents.rules);
   if (!rules.has_value()) return std::unexpected(rules.error());
   specification.rules = *std::move(rules);
@@ -215,7 +232,8 @@ Assignment Control::assign_routes(store::Contents& contents) {
   record_names_ = assignment.record_names;
   for (const auto& [listener, routes] : assignment.left_behind) {
     log_.warn(
-        "the database has routes of a listener that is not configured; they are kept, unused: "
+        "the database has routes of a listener that is not configured, or only redirects; they are "
+        "kept, unused: "
         "mc-proxy routes move FROM TO gives them to another",
         {{"listener", listener}, {"routes", routes}});
   }
@@ -240,6 +258,7 @@ Result<Assignment> Control::load(const config::Config& config, store::Contents c
     return std::unexpected(made.error());
   }
   warn_of_what_is_not_in_force(configured, *state_, log_);
+  warn_of_missing_pools();
   return assignment;
 }
 
@@ -255,10 +274,12 @@ Result<void> Control::make_state(const Specification& specification, store::Revi
     }
     state->routes.push_back(policy::RouteTable::build(std::move(routes)));
   }
+  state->resolved = std::make_shared<const policy::ResolvedNames>(specification.resolved);
   policy::LivePools pools;
   for (const policy::Pool& pool : specification.pools) {
     warn_of_loop(pool);
-    pools.emplace(pool.name, std::make_shared<const policy::LivePool>(pool, nullptr, Clock::now()));
+    pools.emplace(pool.name, std::make_shared<const policy::LivePool>(pool, *state->resolved,
+                                                                      nullptr, Clock::now()));
   }
   state->pools = std::make_shared<const policy::LivePools>(std::move(pools));
   state->aside = std::make_shared<const std::vector<store::RouteRecord>>(specification.aside);
@@ -269,6 +290,18 @@ Result<void> Control::make_state(const Specification& specification, store::Revi
   state->rules = std::make_shared<const RuleSet>(rules);
   state_ = std::move(state);
   return {};
+}
+
+void Control::warn_of_missing_pools() const {
+  for (std::size_t i = 0; i < listeners_.size(); ++i) {
+    for (const PoolUse& use : listeners_.pools(i)) {
+      if (state_->pools->contains(use.pool)) continue;
+      log_.warn(
+          "a listener sends clients to a pool that the database does not have; they are refused "
+          "until it is added: mc-proxy pools add",
+          {{"listener", listeners_.name(i)}, {"pool", use.pool}, {"clients", use.clients}});
+    }
+  }
 }
 
 void Control::warn_of_loop(std::size_t listener, const policy::Route& route) const {

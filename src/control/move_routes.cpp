@@ -15,16 +15,20 @@
 namespace mc::control {
 namespace {
 
+using RouteName = std::pair<std::string, policy::RouteMatchText>;  // the host name, and the match
+
 // One end of a move.
 struct End {
   std::optional<std::size_t> listener;  // nothing: it is not configured
   std::string record_name;
-  std::map<std::string, policy::RouteText> routes;  // by host name
+  std::map<RouteName, policy::RouteText> routes;
 };
 
 Result<End> find_end(const std::string& name, const Listeners& listeners,
                      const std::vector<std::string>& record_names) {
-  if (const auto listener = listeners.find(name)) {
+  // What only redirects may have routes of an earlier configuration, which are not in force.
+  const auto listener = listeners.find(name);
+  if (listener.has_value() && !listeners.only_redirects(*listener)) {
     return End{.listener = listener, .record_name = record_names[*listener], .routes = {}};
   }
   const auto address = SocketAddress::parse_listen(name);
@@ -34,7 +38,8 @@ Result<End> find_end(const std::string& name, const Listeners& listeners,
 
 void take_routes(const std::vector<store::RouteRecord>& records, End& end) {
   for (const store::RouteRecord& record : records) {
-    if (record.listener == end.record_name) end.routes.emplace(record.text.hostname, record.text);
+    if (record.listener != end.record_name) continue;
+    end.routes.emplace(RouteName(record.text.hostname, record.text.match), record.text);
   }
 }
 
@@ -46,15 +51,15 @@ std::unexpected<Refusal> refuse_name(std::size_t place, std::string description)
 }
 
 Outcome<void> require_no_conflict(const End& from, const End& to, const std::string& to_name) {
-  for (const auto& [hostname, route] : from.routes) {
-    const auto there = to.routes.find(hostname);
+  for (const auto& [name, route] : from.routes) {
+    const auto there = to.routes.find(name);
     if (there == to.routes.end() || there->second == route) continue;
     return refuse(
         RefusalKind::kAlreadyExists,
         fmt::format("listener {} has a route for {} already, to {} and not to {}; set replace to "
                     "put the moved route in its place",
-                    quote(to_name), quote(hostname), policy::target_of(there->second),
-                    policy::target_of(route)));
+                    quote(to_name), policy::quoted(name.first, name.second),
+                    policy::target_of(there->second), policy::target_of(route)));
   }
   return {};
 }
@@ -66,21 +71,21 @@ Outcome<void> put(const End& end, const policy::RouteText& text, Draft& draft) {
   }
   auto route = policy::parse_recorded_route(text);
   if (!route.has_value()) return refuse(RefusalKind::kInvalid, route.error().message);
-  RouteKey key{*end.listener, route->pattern};
+  RouteKey key{*end.listener, route->pattern, route->match};
   const auto done =
       draft.apply(ValidChange(ValidRoute{ValidRoute::Op::kPut, std::move(key), *std::move(route)}));
   if (!done.has_value()) return std::unexpected(done.error());
   return {};
 }
 
-Outcome<void> remove(const End& end, const std::string& hostname, Draft& draft) {
+Outcome<void> remove(const End& end, const policy::RouteText& text, Draft& draft) {
   if (!end.listener.has_value()) {
-    draft.remove_aside({end.record_name, hostname});
+    draft.remove_aside({end.record_name, text.hostname, text.match});
     return {};
   }
-  auto pattern = policy::parse_hostname(hostname);
-  if (!pattern.has_value()) return refuse(RefusalKind::kInvalid, pattern.error().message);
-  RouteKey key{*end.listener, *std::move(pattern)};
+  auto route = policy::parse_recorded_route(text);
+  if (!route.has_value()) return refuse(RefusalKind::kInvalid, route.error().message);
+  RouteKey key{*end.listener, std::move(route->pattern), std::move(route->match)};
   const auto done =
       draft.apply(ValidChange(ValidRoute{ValidRoute::Op::kRemove, std::move(key), std::nullopt}));
   if (!done.has_value()) return std::unexpected(done.error());
@@ -104,6 +109,10 @@ Outcome<Moved> Control::move_routes(const Move& move, const ChangeOptions& optio
       return refuse_name(
           1, fmt::format("{} and {} are the same listener", quote(move.from), quote(move.to)));
     }
+    if (const auto target = listeners_.find(move.to);
+        target && listeners_.only_redirects(*target)) {
+      return refuse_name(1, listeners_.no_routes(*target));
+    }
     const auto contents = database_.load();
     if (!contents.has_value()) return refuse(RefusalKind::kStoreFailed, contents.error().message);
     take_routes(contents->routes, from);
@@ -116,10 +125,10 @@ Outcome<Moved> Control::move_routes(const Move& move, const ChangeOptions& optio
       if (auto free = require_no_conflict(from, to, move.to); !free.has_value()) return free;
     }
     moved.routes = static_cast<std::uint32_t>(from.routes.size());
-    for (const auto& [hostname, route] : from.routes) {
+    for (const auto& [name, route] : from.routes) {
       if (auto done = put(to, route, draft); !done.has_value()) return done;
       if (move.keep) continue;
-      if (auto done = remove(from, hostname, draft); !done.has_value()) return done;
+      if (auto done = remove(from, route, draft); !done.has_value()) return done;
     }
     return {};
   };

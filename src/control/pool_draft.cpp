@@ -75,14 +75,13 @@ Outcome<Effect> PoolDraft::apply(const ValidBackend& change) {
   if (!has(change.pool)) return refuse(RefusalKind::kNotFound, unknown(change.pool));
   policy::Pool& pool = *touch(change.pool);
   const auto place = policy::find_backend(pool, change.backend.address);
-  const std::string address = change.backend.address.to_string();
   switch (change.op) {
     case ValidBackend::Op::kAdd:
       if (!place.has_value()) return add(change.backend, pool);
       return refuse(RefusalKind::kAlreadyExists,
                     fmt::format("pool {} has the backend {} already; remove it first, or replace "
                                 "it",
-                                quote(pool.name), address));
+                                quote(pool.name), change.backend.address.to_string()));
     case ValidBackend::Op::kPut:
       if (!place.has_value()) return add(change.backend, pool);
       return replace(change.backend, pool.backends[*place]);
@@ -95,8 +94,21 @@ Outcome<Effect> PoolDraft::apply(const ValidBackend& change) {
       backend.state = change.backend.state;
       return replace(backend, pool.backends[*place]);
   }
-  return refuse(RefusalKind::kNotFound,
-                fmt::format("pool {} has no backend {}", quote(pool.name), address));
+  return refuse(RefusalKind::kNotFound, no_backend(pool.name, change.backend.address));
+}
+
+std::string PoolDraft::no_backend(std::string_view pool, const BackendAddress& address) const {
+  const std::string text = address.to_string();
+  const auto found = base_.find(pool);
+  if (found != base_.end()) {
+    for (const policy::LiveBackend& live : found->second->backends()) {
+      const policy::Backend& configured = found->second->spec().backends[live.configured];
+      if (live.spec.address != address || configured.address == address) continue;
+      return fmt::format("{} of pool {} is an address of the backend {}; write that name", text,
+                         quote(pool), configured.address.to_string());
+    }
+  }
+  return fmt::format("pool {} has no backend {}", quote(pool), text);
 }
 
 bool PoolDraft::has(std::string_view name) const {

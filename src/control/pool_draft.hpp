@@ -63,6 +63,9 @@ class PoolDraft {
   /// The error text for a name that no pool has. It lists the existing ones if they are few.
   [[nodiscard]] std::string unknown(std::string_view name) const;
 
+  /// The error text for an address that no backend of the pool has, unless a name stands for it.
+  [[nodiscard]] std::string no_backend(std::string_view pool, const BackendAddress& address) const;
+
   const policy::LivePools& base_;
   std::size_t count_;  // of the pools now
   /// The touched ones, as they are now.

@@ -26,7 +26,11 @@ bool is_of_this_machine(const SocketAddress& address) {
 
 Listeners::Listeners(const std::vector<config::Listener>& configured) {
   for (const config::Listener& listener : configured) {
-    listeners_.push_back({listener.name, listener.addr});
+    const policy::ListenerSettings& settings = listener.settings;
+    listeners_.push_back({.name = listener.name,
+                          .addr = listener.addr,
+                          .only_redirects = settings.redirect.has_value(),
+                          .pools = pools_named_by(settings)});
   }
 }
 
@@ -55,9 +59,15 @@ std::string Listeners::unknown(std::string_view name) const {
   return fmt::format("no listener {}; there are {}", quote(name), names);
 }
 
+std::string Listeners::no_routes(std::size_t index) const {
+  return fmt::format("the listener {} only redirects, it has no routes; name one of [[listeners]]",
+                     quote(name(index)));
+}
+
 std::optional<std::size_t> Listeners::reached_by(const BackendAddress& backend) const {
+  if (backend.kind() != BackendAddress::Kind::kIp) return std::nullopt;
   for (std::size_t i = 0; i < listeners_.size(); ++i) {
-    if (config::leads_back(backend.address(), listeners_[i].addr)) return i;
+    if (config::leads_back(backend, listeners_[i].addr)) return i;
     if (listeners_[i].addr.takes(backend.address()) && is_of_this_machine(backend.address())) {
       return i;
     }

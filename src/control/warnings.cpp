@@ -15,6 +15,8 @@ std::string_view to_string(WarningKind kind) {
       return "database_read_only";
     case WarningKind::kGeoIpNotReloaded:
       return "geoip_not_reloaded";
+    case WarningKind::kNamesNotResolved:
+      return "names_not_resolved";
   }
   std::unreachable();
 }

@@ -19,9 +19,10 @@ enum class WarningKind : std::uint8_t {
   kDatabaseChanged,   // changes are refused: the file was replaced, or written to
   kDatabaseReadOnly,  // changes are refused: its file system is full or read-only since the start
   kGeoIpNotReloaded,  // the database's file cannot be used; the data read before are in force
+  kNamesNotResolved,  // DNS fails for names of backends; their last addresses are in use
 };
 
-inline constexpr std::size_t kWarningKinds = 4;
+inline constexpr std::size_t kWarningKinds = 5;
 
 /// "take_over_failed", ...: the label in the metrics.
 std::string_view to_string(WarningKind kind);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 // The way to the name servers: c-ares (1.18 or newer), with its sockets polled by us. A query asks
-// the hosts file first, then the name servers. Belongs to one thread at a
-// time. Never calls bind(2), and writes no file. A TCP connection that breaks raises SIGPIPE, which
-// the process must ignore.
+// the hosts file first, then the name servers. Belongs to one thread at a time. Never calls
+// bind(2), and writes no file. A TCP connection that breaks raises SIGPIPE, which the process must
+// ignore.
 
 #include <poll.h>
 

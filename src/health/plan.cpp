@@ -9,27 +9,32 @@
 namespace mc::health {
 namespace {
 
-Target target_of(const policy::Check& check, const BackendAddress& address) {
+Target target_of(const policy::PoolSettings& settings, const BackendAddress& address) {
+  const policy::Check& check = settings.check;
   const bool has_name = check.kind == policy::CheckKind::kTls;
-  return {.address = address, .kind = check.kind, .name = has_name ? check.name : std::string()};
+  return {.address = address,
+          .kind = check.kind,
+          .name = has_name ? check.name : std::string(),
+          .send_proxy = settings.send_proxy};
 }
 
 }  // namespace
 
 std::string key_of(const Target& target) {
-  return fmt::format("{} {} {}", policy::word_of(target.kind, policy::kCheckKindWords),
-                     target.address.to_string(), target.name);
+  return fmt::format("{} {} {} {}", policy::word_of(target.kind, policy::kCheckKindWords),
+                     policy::word_of(target.send_proxy, policy::kSendProxyWords), target.name,
+                     target.address.to_string());
 }
 
 Plan plan_checks(const policy::LivePools& pools, std::size_t targets_max) {
   Plan plan;
   std::unordered_map<std::string, std::size_t> places;
   for (const auto& [name, pool] : pools) {
-    const policy::Check& check = pool->spec().settings.check;
-    if (check.kind == policy::CheckKind::kNone) continue;
+    const policy::PoolSettings& settings = pool->spec().settings;
+    if (settings.check.kind == policy::CheckKind::kNone) continue;
     for (const policy::LiveBackend& backend : pool->backends()) {
       if (backend.spec.state == policy::AdminState::kMaintenance) continue;
-      Target target = target_of(check, backend.spec.address);
+      Target target = target_of(settings, backend.spec.address);
       const std::string key = key_of(target);
       auto place = places.find(key);
       if (place == places.end()) {

@@ -19,6 +19,7 @@ struct Target {
   BackendAddress address;
   policy::CheckKind kind = policy::CheckKind::kTcp;
   std::string name;  // of a TLS check; empty for others
+  policy::SendProxy send_proxy = policy::SendProxy::kNone;
 
   bool operator==(const Target&) const = default;
 };

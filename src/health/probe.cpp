@@ -15,6 +15,7 @@
 #include "base/duration.hpp"
 #include "health/limits.hpp"
 #include "net/sockets.hpp"
+#include "proxy_protocol/write.hpp"
 #include "ring/operations.hpp"
 #include "tls/check_hello.hpp"
 
@@ -53,31 +54,29 @@ std::string no_reply_within(std::chrono::milliseconds timeout) {
 
 ring::Task<Outcome> Probe::run() {
   Outcome outcome = co_await connect();
-  if (outcome.verdict != Verdict::kPassed || target_.kind != policy::CheckKind::kTls) {
-    co_return outcome;
-  }
+  if (outcome.verdict != Verdict::kPassed) co_return outcome;
+  if (const int error = send_opening(); error != 0) co_return outcome_of(error);
+  if (target_.kind != policy::CheckKind::kTls) co_return outcome;
   co_return co_await ask();
 }
 
 ring::Task<Outcome> Probe::connect() {
-  const auto address = target_.address.resolve();
-  if (!address.has_value()) {
+  address_ = target_.address.resolve();
+  if (!address_.has_value()) {
     co_return failed(fmt::format("no interface {}", target_.address.interface()));
   }
-  address_ = *address;
-  socket_ = net::open_backend_socket(address_);
+  socket_ = net::open_backend_socket(*address_);
   if (!socket_) co_return outcome_of(errno);
   net::reset_on_close(socket_.get());
   deadline_ = loop_.now() + timeout_;
   loop_.timers().arm(*this, deadline_);
-  ring::Connect connect(loop_, socket_.get(), address_);
+  ring::Connect connect(loop_, socket_.get(), *address_);
   const int result = co_await unless_over(connect);
   if (result != 0) co_return outcome_of(-result);
   co_return has_met_itself() ? outcome_of(ECONNREFUSED) : passed("connected");
 }
 
 ring::Task<Outcome> Probe::ask() {
-  if (const int error = send_hello(); error != 0) co_return outcome_of(error);
   std::array<std::uint8_t, tls::kReplyBytesMax> bytes;
   std::size_t size = 0;
   for (;;) {
@@ -92,18 +91,42 @@ ring::Task<Outcome> Probe::ask() {
   }
 }
 
-// Returns 0 or an errno. A plain send(2): the buffer of a new socket takes a hello at once, so that
-// there is nothing to wait for, and the ring needs no right to send.
-int Probe::send_hello() {
-  const std::vector<std::uint8_t> hello = tls::check_hello(target_.name, new_randoms());
-  const auto sent = ::send(socket_.get(), hello.data(), hello.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+// Sends what a client of this target begins with. Returns 0 or an errno. A plain send(2): the
+// buffer of a new socket takes it at once, so that there is nothing to wait for, and the ring needs
+// no right to send.
+int Probe::send_opening() {
+  std::string bytes = proxy_header();
+  if (target_.kind == policy::CheckKind::kTls) {
+    const std::vector<std::uint8_t> hello = tls::check_hello(target_.name, new_randoms());
+    bytes.append(hello.begin(), hello.end());
+  }
+  if (bytes.empty()) return 0;
+  const auto sent = ::send(socket_.get(), bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
   if (sent < 0) return errno == EAGAIN ? ENOBUFS : errno;
-  return static_cast<std::size_t>(sent) == hello.size() ? 0 : ENOBUFS;
+  return static_cast<std::size_t>(sent) == bytes.size() ? 0 : ENOBUFS;
+}
+
+// Version 2 can say that the connection is the proxy's own (LOCAL). Version 1 cannot: servers that
+// require addresses get those of this connection, which are the truth.
+std::string Probe::proxy_header() const {
+  switch (target_.send_proxy) {
+    case policy::SendProxy::kNone:
+      return {};
+    case policy::SendProxy::kV1:
+      if (address_->is_unix()) return proxy_protocol::v1(std::nullopt);
+      return proxy_protocol::v1(proxy_protocol::Addresses{
+          .source = net::bound_address(socket_.get()), .destination = address_->ip_address()});
+    case policy::SendProxy::kV2:
+      return proxy_protocol::v2(std::nullopt, {});
+  }
+  std::unreachable();
 }
 
 // Nothing listens at a port of this machine, and the kernel picks that port as the local one: TCP
 // connects the socket to itself (RFC 9293, section 3.5: a simultaneous open).
-bool Probe::has_met_itself() const { return net::bound_address(socket_.get()) == address_; }
+bool Probe::has_met_itself() const {
+  return !address_->is_unix() && net::bound_address(socket_.get()) == address_->ip_address();
+}
 
 Outcome Probe::outcome_of(int error) const {
   if (error == ECANCELED && end_ == End::kDeadline) return failed(no_reply_within(timeout_));

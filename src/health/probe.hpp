@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// One check: connects to a target, and asks it for TLS if it is to have TLS. Touches no health and
-// no schedule. Its ring's thread only.
+// One check: connects to a target, sends the PROXY header that its pool sends, and asks it for TLS
+// if it is to have TLS. Touches no health and no schedule. Its ring's thread only.
 
 #include <chrono>
 #include <coroutine>
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "base/fd.hpp"
 #include "health/plan.hpp"
-#include "net/socket_address.hpp"
+#include "net/connect_address.hpp"
 #include "ring/interruptible.hpp"
 #include "ring/loop.hpp"
 #include "ring/task.hpp"
@@ -51,7 +52,8 @@ class Probe final : private ring::Timer {
 
   ring::Task<Outcome> connect();
   ring::Task<Outcome> ask();
-  int send_hello();
+  int send_opening();
+  [[nodiscard]] std::string proxy_header() const;
   [[nodiscard]] bool has_met_itself() const;
   [[nodiscard]] Outcome outcome_of(int error) const;
   [[nodiscard]] static Outcome judge(const tls::ServerReply& reply);
@@ -86,7 +88,7 @@ class Probe final : private ring::Timer {
   const Target& target_;
   std::chrono::milliseconds timeout_;
   Instant deadline_;
-  SocketAddress address_;
+  std::optional<ConnectAddress> address_;
   Fd socket_;
   ring::Interruptible* waiting_for_ = nullptr;
   End end_ = End::kNotYet;

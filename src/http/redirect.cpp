@@ -44,15 +44,21 @@ std::expected<MaybeName, Malformed> read_authority(std::string_view authority) {
   return std::unexpected(Malformed{});
 }
 
-// Whether all characters are those of a path with a query, and each '%' begins an escape.
-bool is_path_and_query(std::string_view text) {
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    if (!is_path_or_query_character(text[i])) return false;
-    const std::string_view escape = text.substr(i + 1, 2);
+// The path and query in characters of RFC 3986: browsers send others, too, such as "[" and "|". A
+// '%' stays where it begins an escape.
+std::string escaped(std::string_view path_and_query) {
+  std::string text;
+  for (std::size_t i = 0; i < path_and_query.size(); ++i) {
+    const char c = path_and_query[i];
+    const std::string_view escape = path_and_query.substr(i + 1, 2);
     const bool is_escape = escape.size() == 2 && std::ranges::all_of(escape, is_hex_digit);
-    if (text[i] == '%' && !is_escape) return false;
+    if (is_path_or_query_character(c) && (c != '%' || is_escape)) {
+      text += c;
+    } else {
+      text += fmt::format("%{:02X}", static_cast<unsigned char>(c));
+    }
   }
-  return true;
+  return text;
 }
 
 bool is_absolute(std::string_view target) {
@@ -88,23 +94,21 @@ std::expected<Destination, Malformed> read_destination(const RequestHead& head) 
 std::string location(const Destination& to, std::uint16_t tls_port) {
   const std::string port = tls_port == kHttpsPort ? "" : fmt::format(":{}", tls_port);
   const std::string_view root = to.path_and_query.starts_with('/') ? "" : "/";
-  return fmt::format("https://{}{}{}{}", to.name->view(), port, root, to.path_and_query);
+  return fmt::format("https://{}{}{}{}", to.name->view(), port, root, escaped(to.path_and_query));
 }
 
 }  // namespace
 
-RedirectDecision decide_redirect(const RequestHead& head, std::uint16_t tls_port,
-                                 const HasRoute& has_route) {
+RedirectDecision decide_redirect(const RequestHead& head, const RedirectRules& rules) {
   const auto to = read_destination(head);
   if (!to.has_value()) return to.error();
-  if (!is_path_and_query(to->path_and_query)) return Malformed{};
   if (!to->name.has_value()) return NotFound{};
   const std::string_view path = to->path_and_query.substr(0, to->path_and_query.find('?'));
-  if (path.starts_with(kChallenges)) {
+  if (rules.takes_challenges && path.starts_with(kChallenges)) {
     return Challenge{.host = *to->name, .token = path.substr(kChallenges.size())};
   }
-  if (!has_route(*to->name)) return NotFound{};
-  return Redirect{.location = location(*to, tls_port)};
+  if (!rules.has_route(*to->name)) return NotFound{};
+  return Redirect{.location = location(*to, rules.tls_port)};
 }
 
 }  // namespace mc::http

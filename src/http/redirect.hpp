@@ -35,12 +35,18 @@ struct NotFound {};
 
 using RedirectDecision = std::variant<Challenge, Redirect, NotFound, Malformed>;
 
-/// Whether TLS clients that ask for this name have a route.
-using HasRoute = std::function<bool(const tls::HostName&)>;
+/// What a decision depends on, besides the request.
+struct RedirectRules {
+  /// Where clients reach the TLS listener; in the Location unless it is 443.
+  std::uint16_t tls_port = 443;
+  /// Whether somebody answers challenges here; else they are redirected like other requests, which
+  /// a certificate authority follows.
+  bool takes_challenges = false;
+  /// Whether TLS clients that ask for this name have a route.
+  std::function<bool(const tls::HostName&)> has_route;
+};
 
-/// Decides on a request of any method. `tls_port` is where clients reach the TLS listener; it is in
-/// the Location unless it is 443.
-[[nodiscard]] RedirectDecision decide_redirect(const RequestHead& head, std::uint16_t tls_port,
-                                               const HasRoute& has_route);
+/// Decides on a request of any method.
+[[nodiscard]] RedirectDecision decide_redirect(const RequestHead& head, const RedirectRules& rules);
 
 }  // namespace mc::http

@@ -23,6 +23,7 @@
 #include <utility>
 
 #include "base/fd.hpp"
+#include "base/result.hpp"
 #include "base/sanitized.hpp"
 
 namespace mc::lifecycle {
@@ -34,6 +35,9 @@ namespace {
 // the rings, whose memory Linux 6.14 and newer count against all of a user's processes.
 constexpr std::uint32_t kOfRoot =
     (1U << CAP_CHOWN) | (1U << CAP_DAC_OVERRIDE) | (1U << CAP_FOWNER) | (1U << CAP_IPC_LOCK);
+
+// What systemd gave, where it does not let a process give it up.
+constexpr std::string_view kLowPorts = "net_bind_service";
 
 // ---- Landlock: landlock(7)
 
@@ -95,8 +99,6 @@ constexpr auto kNeverCalled = std::to_array<std::string_view>({
     "kcmp",
     "move_pages",
     "migrate_pages",
-    // new entrances; all sockets are bound
-    "bind",
     // who this process is
     "setuid",
     "setgid",
@@ -163,6 +165,9 @@ constexpr auto kNeverCalled = std::to_array<std::string_view>({
     "request_key",
     "io_uring_setup",
 });
+// New entrances: all sockets that listen are bound. A source address needs the same call, and a
+// filter cannot see which address it is given.
+constexpr auto kNeverCalledWithoutSources = std::to_array<std::string_view>({"bind"});
 constexpr auto kNeverCalledUnlessSanitized =
     std::to_array<std::string_view>({"execve", "execveat", "ptrace", "fork", "vfork"});
 
@@ -190,20 +195,37 @@ bool refuse_new_processes(scmp_filter_ctx filter) {
          ::seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0) == 0;
 }
 
-std::string load_filter() {
-  const Filter filter(::seccomp_init(SCMP_ACT_ALLOW));
-  if (filter == nullptr) return "no memory for a filter";
-  int refused = refuse_all(filter.get(), kNeverCalled);
+// A filter that is not in force yet, and what it does, in words.
+struct Planned {
+  Filter filter;
+  std::string text;
+};
+
+Result<Planned> plan_filter(const ConfinementNeeds& needs) {
+  Planned planned{.filter = Filter(::seccomp_init(SCMP_ACT_ALLOW)), .text = {}};
+  if (planned.filter == nullptr) return fail("no memory for a filter");
+  const scmp_filter_ctx filter = planned.filter.get();
+  int refused = refuse_all(filter, kNeverCalled);
+  if (!needs.source_addresses) refused += refuse_all(filter, kNeverCalledWithoutSources);
   if (!kSanitized) {
-    refused += refuse_all(filter.get(), kNeverCalledUnlessSanitized);
-    if (!refuse_new_processes(filter.get())) return "the filter cannot be made";
+    refused += refuse_all(filter, kNeverCalledUnlessSanitized);
+    if (!refuse_new_processes(filter)) return fail("the filter cannot be made");
   }
+  planned.text = fmt::format("{} system calls refused{}", refused,
+                             needs.source_addresses ? ", bind(2) allowed for [proxy] sources" : "");
+  return planned;
+}
+
+Result<std::string> load_filter(const ConfinementNeeds& needs) {
+  auto planned = plan_filter(needs);
+  if (!planned.has_value()) return std::unexpected(planned.error());
   // All existing threads, not only this one.
-  static_cast<void>(::seccomp_attr_set(filter.get(), SCMP_FLTATR_CTL_TSYNC, 1));
-  if (const int result = ::seccomp_load(filter.get()); result != 0) {
-    return fmt::format("refused ({})", std::strerror(-result));
+  const scmp_filter_ctx filter = planned->filter.get();
+  static_cast<void>(::seccomp_attr_set(filter, SCMP_FLTATR_CTL_TSYNC, 1));
+  if (const int result = ::seccomp_load(filter); result != 0) {
+    return fail(fmt::format("refused ({})", std::strerror(-result)));
   }
-  return fmt::format("{} system calls refused", refused);
+  return std::move(planned->text);
 }
 
 // By number, as in <linux/capability.h>.
@@ -273,7 +295,7 @@ std::string give_up_capabilities() {
   sets[1] = {};
   if (::syscall(SYS_capset, &header, sets.data()) != 0) {
     return before[0].permitted == 1U << CAP_NET_BIND_SERVICE && before[1].permitted == 0
-               ? "net_bind_service, and bind(2) is refused"
+               ? std::string(kLowPorts)
                : std::strerror(errno);
   }
   return kept != 0 ? "of root, those for files and locked memory" : "none";
@@ -292,7 +314,19 @@ int landlock_abi() {
       ::syscall(SYS_landlock_create_ruleset, nullptr, 0, LANDLOCK_CREATE_RULESET_VERSION));
 }
 
-void confine_late(Confinement& so_far) { so_far.seccomp = load_filter(); }
+void confine_late(Confinement& so_far, const ConfinementNeeds& needs) {
+  auto loaded = load_filter(needs);
+  if (loaded.has_value() && so_far.capabilities == kLowPorts) {
+    so_far.capabilities +=
+        needs.source_addresses ? ", and bind(2) is allowed" : ", and bind(2) is refused";
+  }
+  so_far.seccomp = loaded.has_value() ? *std::move(loaded) : std::move(loaded).error().message;
+}
+
+std::string refused_calls(const ConfinementNeeds& needs) {
+  auto planned = plan_filter(needs);
+  return planned.has_value() ? std::move(planned->text) : std::move(planned).error().message;
+}
 
 std::string confinement_of(int pid) {
   std::ifstream file(fmt::format("/proc/{}/status", pid));

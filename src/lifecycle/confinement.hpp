@@ -14,8 +14,13 @@ namespace mc::lifecycle {
 struct Confinement {
   std::string capabilities;  // "none", "cap_dac_override" ... or why they are kept
   std::string landlock;      // "abi 7" or why not
-  std::string seccomp;       // "80 system calls refused" or why not
+  std::string seccomp;       // as refused_calls(), or why not
   std::string rings;         // "7 operations allowed"; set by the caller, who makes the rings
+};
+
+/// What this server's configuration needs besides what every server does. The rest is refused.
+struct ConfinementNeeds {
+  bool source_addresses = false;  // [proxy] sources: bind(2) before a backend is dialled
 };
 
 /// Gives up all capabilities; root keeps those for other users' files and the memory of rings. For
@@ -28,7 +33,11 @@ Confinement confine_early(const std::vector<std::string>& writable_directories);
 
 /// Refuses, on all threads, the system calls that a running server does not make. Call it after the
 /// rings are made.
-void confine_late(Confinement& so_far);
+void confine_late(Confinement& so_far, const ConfinementNeeds& needs);
+
+/// What confine_late() would put in force: "73 system calls refused", or "72 system calls refused,
+/// bind(2) allowed for [proxy] sources". Refuses nothing itself.
+std::string refused_calls(const ConfinementNeeds& needs);
 
 /// The version of Landlock that the kernel offers; 0 or less: none.
 int landlock_abi();

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "metrics/collector.hpp"
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <prometheus/text_serializer.h>
 
 #include <algorithm>
@@ -31,7 +33,7 @@ MetricFamily single(MetricType type, std::string name, std::string help, double 
   return made;
 }
 
-/// The first `most` routes by name. The choice depends on the names only.
+/// The first `most` routes by what identifies them. The choice depends on nothing else.
 std::vector<const policy::LiveRoute*> first_routes(const policy::RouteTable& table,
                                                    std::size_t most) {
   std::vector<const policy::LiveRoute*> routes;
@@ -39,11 +41,20 @@ std::vector<const policy::LiveRoute*> first_routes(const policy::RouteTable& tab
   table.for_each([&routes](const policy::LiveRoute& route) { routes.push_back(&route); });
   const std::size_t shown = std::min(most, routes.size());
   std::ranges::partial_sort(routes, routes.begin() + static_cast<std::ptrdiff_t>(shown), {},
-                            [](const policy::LiveRoute* route) -> const policy::HostPattern& {
-                              return route->spec.pattern;
-                            });
+                            [](const policy::LiveRoute* route) { return key_of(route->spec); });
   routes.resize(shown);
   return routes;
+}
+
+/// A label that is empty is the same as none, for Prometheus too.
+Labels labels_of(const std::string& listener, const policy::Route& route) {
+  Labels labels{{"listener", listener}, {"route", route.pattern.text()}};
+  const policy::RouteMatchText match = to_text(route.match);
+  if (!match.alpn.empty()) labels.push_back({"alpn", match.alpn});
+  if (!match.sources.empty()) {
+    labels.push_back({"source", fmt::format("{}", fmt::join(match.sources, ","))});
+  }
+  return labels;
 }
 
 }  // namespace
@@ -226,7 +237,7 @@ void Collector::collect_routes(Families& families, const control::State& state) 
     add(left_out, number(state.routes[i].size() - shown.size()), {{"listener", name}});
     for (const policy::LiveRoute* const route : shown) {
       const policy::ConnectionCounts& counts = *route->counts;
-      const Labels labels{{"listener", name}, {"route", route->spec.pattern.text()}};
+      const Labels labels = labels_of(name, route->spec);
       add(connections, number(counts.connections), labels);
       add(active, number(counts.active), labels);
       add(failures, number(counts.dial_failures), labels);
@@ -244,6 +255,9 @@ void Collector::collect_pools(Families& families, const control::State& state) c
     families.push_back(std::move(made));
   }
   for (MetricFamily& made : collect_checks(sources_.checks())) families.push_back(std::move(made));
+  for (MetricFamily& made : collect_names(sources_.names(), kNamesMax)) {
+    families.push_back(std::move(made));
+  }
 }
 
 }  // namespace mc::metrics

@@ -16,6 +16,7 @@
 #include "base/log.hpp"
 #include "control/control.hpp"
 #include "metrics/checks.hpp"
+#include "metrics/names.hpp"
 #include "metrics/process.hpp"
 #include "traffic/live_traffic.hpp"
 
@@ -41,6 +42,7 @@ struct Sources {
   std::function<std::optional<std::chrono::sys_seconds>()> certificate_expiry;
   std::function<DrainingTotals()> draining;
   std::function<CheckTotals()> checks;
+  std::function<NameTotals()> names;
 };
 
 class Collector final : public prometheus::Collectable {

@@ -27,4 +27,7 @@ inline constexpr std::chrono::milliseconds kAcceptPause{100};
 /// the listing of the admin API.
 inline constexpr std::size_t kBackendsMax = 10'000;
 
+/// Names of backends with a series of their own, likewise: some 100 bytes each.
+inline constexpr std::size_t kNamesMax = 10'000;
+
 }  // namespace mc::metrics

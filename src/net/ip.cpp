@@ -107,6 +107,13 @@ Result<IpPrefix> IpPrefix::parse(std::string_view text) {
   return prefix;
 }
 
+Result<IpPrefix> IpPrefix::parse_block_or_address(std::string_view text) {
+  if (text.contains('/')) return parse(text);
+  const auto address = IpAddress::parse(text);
+  if (!address.has_value()) return std::unexpected(address.error());
+  return only(*address);
+}
+
 IpPrefix IpPrefix::around(const IpAddress& address, int length) {
   return {masked(address, address.is_v4() ? 96 + length : length), length};
 }

@@ -64,6 +64,8 @@ class IpPrefix {
   /// that was probably meant. A bare address is an error too (a rule for one address is of another
   /// type). A block of IPv4-mapped addresses is IPv4: "::ffff:10.0.0.0/104" is 10.0.0.0/8.
   static Result<IpPrefix> parse(std::string_view text);
+  /// Reads a block, or an address as the block that holds it alone.
+  static Result<IpPrefix> parse_block_or_address(std::string_view text);
   /// The block of this length, in the family's own space, that the address is in.
   static IpPrefix around(const IpAddress& address, int length);
   /// The block that holds this address alone.

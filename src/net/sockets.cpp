@@ -211,9 +211,9 @@ Result<Fd> open_alone(const ListenAddress& where, int backlog) {
   return fd;
 }
 
-Fd open_backend_socket(const SocketAddress& address) {
+Fd open_backend_socket(const ConnectAddress& address) {
   Fd fd(::socket(address.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-  if (fd && !set_stream_options(fd.get())) fd.reset();
+  if (fd && !address.is_unix() && !set_stream_options(fd.get())) fd.reset();
   return fd;
 }
 
@@ -221,6 +221,15 @@ SocketAddress bound_address(int fd) {
   SocketAddress address;
   socklen_t size = SocketAddress::kCapacity;
   return ::getsockname(fd, address.data(), &size) == 0 ? address : SocketAddress();
+}
+
+// For an address of its own the kernel takes the same one as the local one, except that for all of
+// 127.0.0.0/8 it takes 127.0.0.1. To connect a datagram socket sends nothing.
+bool leads_here(const SocketAddress& address) {
+  if (address.ip().is_loopback()) return true;
+  const Fd fd(::socket(address.family(), SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  return fd && ::connect(fd.get(), address.data(), address.size()) == 0 &&
+         bound_address(fd.get()).ip() == address.ip();
 }
 
 void set_receive_low_water(int fd, std::size_t bytes) {
@@ -233,6 +242,39 @@ void set_receive_low_water(int fd, std::size_t bytes) {
   }
   // A failure leaves the mark as it was: the session then reads the hello more often than needed.
   static_cast<void>(set_option(fd, SOL_SOCKET, SO_RCVLOWAT, static_cast<int>(bytes)));
+}
+
+namespace {
+
+// recv(2) where an urgent byte may be next. There Linux returns EAGAIN while a signal is pending (a
+// process that is stopped and continued; tcp_recvmsg_locked()), although the byte has come. None is
+// pending any more when the call has returned, so the second attempt says what is.
+ssize_t receive_at_mark(int fd, std::span<std::uint8_t> buffer, int flags) {
+  const ssize_t received = ::recv(fd, buffer.data(), buffer.size(), flags | MSG_DONTWAIT);
+  if (received >= 0 || errno != EAGAIN) return received;
+  return ::recv(fd, buffer.data(), buffer.size(), flags | MSG_DONTWAIT);
+}
+
+}  // namespace
+
+ssize_t peek_queued(int fd, std::span<std::uint8_t> buffer) {
+  return receive_at_mark(fd, buffer, MSG_PEEK);
+}
+
+// MSG_TRUNC: TCP drops the bytes without copying them (tcp(7)); a Unix socket copies them.
+bool drop_queued(int fd, std::size_t bytes, std::span<std::uint8_t> scratch) {
+  while (bytes > 0) {  // a receive stops at the urgent mark, so it may take two
+    const ssize_t dropped = receive_at_mark(fd, scratch.first(bytes), MSG_TRUNC);
+    if (dropped <= 0) return false;
+    bytes -= static_cast<std::size_t>(dropped);
+  }
+  return true;
+}
+
+bool bind_source(int fd, const IpAddress& source) {
+  const SocketAddress address(source, 0);
+  return set_option(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1) &&
+         ::bind(fd, address.data(), address.size()) == 0;
 }
 
 void keep_alive(int fd) { static_cast<void>(set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1)); }

@@ -3,13 +3,17 @@
 // TCP sockets, with their options in one place. Options set on a listening socket are inherited by
 // what it accepts, so a client costs no setsockopt(2).
 
+#include <sys/types.h>
+
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "base/fd.hpp"
 #include "base/result.hpp"
+#include "net/connect_address.hpp"
 #include "net/socket_address.hpp"
 
 namespace mc::net {
@@ -47,10 +51,13 @@ Result<Fd> open_alone(const ListenAddress& where, int backlog);
 
 /// An unconnected socket of the address's family, non-blocking; nothing, with errno, if there is
 /// none to be had.
-Fd open_backend_socket(const SocketAddress& address);
+Fd open_backend_socket(const ConnectAddress& address);
 
 /// The local address of the socket (getsockname(2)); unspecified if it has none.
 SocketAddress bound_address(int fd);
+
+/// Whether a connection to this address stays on this machine.
+bool leads_here(const SocketAddress& address);
 
 /// The number of received bytes below which the socket does not poll readable (SO_RCVLOWAT).
 void set_receive_low_water(int fd, std::size_t bytes);
@@ -58,6 +65,17 @@ void set_receive_low_water(int fd, std::size_t bytes);
 /// Makes the kernel check, after every two hours of silence, whether the peer is still there
 /// (SO_KEEPALIVE, tcp(7)).
 void keep_alive(int fd);
+
+/// What is queued in the socket, as much as the buffer holds, an urgent byte too; it stays queued.
+/// Does not wait. Returns as recv(2) does.
+ssize_t peek_queued(int fd, std::span<std::uint8_t> buffer);
+/// Takes this many bytes, which were peeked, from the queue. `scratch` has at least as many, and
+/// gets what it may. False, with errno: they are not all there.
+bool drop_queued(int fd, std::size_t bytes, std::span<std::uint8_t> scratch);
+
+/// Binds the socket to this local address, without a port: the kernel chooses one at the connect,
+/// which may be in use towards other peers (IP_BIND_ADDRESS_NO_PORT, ip(7)). False, with errno.
+bool bind_source(int fd, const IpAddress& source);
 
 /// Bytes written to the socket that its peer has not acknowledged yet (SIOCOUTQ, tcp(7)).
 std::uint32_t send_queue_bytes(int fd);

@@ -18,7 +18,7 @@ namespace mc::policy {
 enum class PatternKind : std::uint8_t {
   kExact,     // "app.example.com"
   kWildcard,  // "*.example.com": every name below example.com at any depth, but not that itself
-  kFallback,  // "*": every name. A client that names no host has no route at all
+  kFallback,  // "*": every name. A client without a name has no route; its listener may have no_sni
 };
 
 /// Valid and in normal form (lower case, no trailing dot). Ordered as its text is. A value; any

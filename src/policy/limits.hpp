@@ -16,11 +16,28 @@ inline constexpr std::size_t kGeoIpBytesMax = std::size_t{1} << 30;
 // kind. A country database has one within some dozens of nodes.
 inline constexpr std::size_t kGeoIpProbeNodesMax = 100'000;
 
+// A protocol's name (RFC 7301 section 3.1: its length is one byte).
+inline constexpr std::size_t kAlpnBytesMax = 255;
+
+// Sources of one route: the networks of an office or of a provider, as people write them. They are
+// searched one by one for each connection to the name.
+inline constexpr std::size_t kRouteSourcesMax = 64;
+
+// The first sources of a route that a message names.
+inline constexpr std::size_t kRouteSourcesNamed = 4;
+
+// Routes of one pattern that ask for more than the name. With all of their sources a connection
+// costs 1,024 comparisons, a few microseconds.
+inline constexpr std::size_t kMatchesPerPatternMax = 16;
+
 // Pools. Each change of one copies the list of all, which takes about 1 ms for this many.
 inline constexpr std::size_t kPoolsMax = 10'000;
 
 // Backends of one pool: least_connections and the hashes visit each of them for each connection.
 inline constexpr std::size_t kPoolBackendsMax = 1'024;
+
+// Addresses of one name that stand as backends: more than these would be a service of another kind.
+inline constexpr std::size_t kNameAddressesMax = 64;
 
 inline constexpr std::size_t kPoolNameBytesMax = 64;
 

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <numeric>
+#include <set>
+#include <unordered_set>
 #include <utility>
 
 #include "base/assert.hpp"
@@ -33,6 +35,12 @@ void finish(Tier& tier, std::span<const LiveBackend> backends) {
   tier.step = tier.has_equal_weights ? 1 : step_for(sum);
 }
 
+// As parse_backend() requires it of an operator's address. Blocking name servers answer with the
+// unspecified address, which would be this machine.
+bool can_be_backend(const IpAddress& ip) {
+  return !ip.is_unspecified() && !ip.is_link_local() && !ip.is_multicast();
+}
+
 }  // namespace
 
 // ---- a backend
@@ -60,31 +68,78 @@ BackendState::Shown BackendState::shown(Instant now) const {
 
 // ---- a pool
 
-LivePool::LivePool(Pool spec, const LivePool* before, Instant now)
+LivePool::LivePool(Pool spec, const ResolvedNames& resolved, const LivePool* before, Instant now)
     : spec_(std::move(spec)),
       shared_(before != nullptr ? before->shared_ : std::make_shared<Shared>()) {
-  std::map<std::string, const LiveBackend*> known;
+  expand(resolved);
+  keep_states(before, now);
+  make_tiers();
+}
+
+void LivePool::expand(const ResolvedNames& resolved) {
+  // An address that the operator wrote counts before the same one of a name.
+  std::unordered_set<std::string> written, seen;
+  for (const Backend& backend : spec_.backends) {
+    if (backend.address.kind() != BackendAddress::Kind::kName) {
+      written.insert(backend.address.to_string());
+    }
+  }
+  const auto add_once = [&](std::size_t configured, const BackendAddress& address) {
+    if (seen.insert(address.to_string()).second) add(configured, address);
+  };
+  for (std::size_t i = 0; i < spec_.backends.size(); ++i) {
+    const BackendAddress& address = spec_.backends[i].address;
+    if (address.kind() != BackendAddress::Kind::kName) {
+      add_once(i, address);
+      continue;
+    }
+    std::size_t usable = 0;
+    const auto answer = resolved.find(address.host());
+    if (answer != resolved.end()) {
+      for (const IpAddress& ip : answer->second) {
+        if (!can_be_backend(ip) || usable == kNameAddressesMax) continue;
+        ++usable;
+        const BackendAddress found = SocketAddress(ip, address.port());
+        if (!written.contains(found.to_string())) add_once(i, found);
+      }
+    }
+    if (usable == 0) unresolved_.push_back(i);
+  }
+}
+
+void LivePool::add(std::size_t configured, const BackendAddress& address) {
+  Backend spec = spec_.backends[configured];
+  spec.address = address;
+  const std::int64_t weight = std::max<std::int64_t>(spec.weight, 1);
+  backends_.push_back({.spec = std::move(spec),
+                       .configured = configured,
+                       .state = {},
+                       .seed = hash64(address.to_string()),
+                       .inverse_weight = 1.0 / static_cast<double>(weight)});
+}
+
+void LivePool::keep_states(const LivePool* before, Instant now) {
+  std::unordered_set<const BackendState*> out;  // those that were not ready
   if (before != nullptr) {
     for (const LiveBackend& backend : before->backends_) {
-      known.emplace(backend.spec.address.to_string(), &backend);
+      if (backend.spec.state != AdminState::kReady) out.insert(backend.state.get());
     }
   }
-  for (const Backend& backend : spec_.backends) {
-    const std::string address = backend.address.to_string();
-    LiveBackend live{
-        .spec = backend,
-        .state = {},
-        .seed = hash64(address),
-        .inverse_weight = 1.0 / static_cast<double>(std::max<std::int64_t>(backend.weight, 1))};
-    if (const auto there = known.find(address); there != known.end()) {
-      live.state = there->second->state;
-      const bool was_out = there->second->spec.state != AdminState::kReady;
-      if (was_out && backend.state == AdminState::kReady) live.state->set_returned(now);
-    } else {
-      live.state = std::make_shared<BackendState>(spec_.name, backend.address);
+  auto& states = shared_->states;
+  std::erase_if(states, [](const auto& known) { return known.second.expired(); });
+  for (LiveBackend& backend : backends_) {
+    std::weak_ptr<BackendState>& known = states[backend.spec.address.to_string()];
+    backend.state = known.lock();
+    if (backend.state == nullptr) {
+      backend.state = std::make_shared<BackendState>(spec_.name, backend.spec.address);
+      known = backend.state;
+    } else if (backend.spec.state == AdminState::kReady && out.contains(backend.state.get())) {
+      backend.state->set_returned(now);
     }
-    backends_.push_back(std::move(live));
   }
+}
+
+void LivePool::make_tiers() {
   Tier weighted, backups, without_weight;
   for (std::size_t i = 0; i < backends_.size(); ++i) {
     const Backend& backend = backends_[i].spec;
@@ -111,6 +166,42 @@ std::uint32_t LivePool::weight_of(const LiveBackend& backend, Instant now) const
   const auto part = static_cast<std::uint64_t>(weight) * static_cast<std::uint64_t>(since.count()) /
                     static_cast<std::uint64_t>(slow_start.count());
   return std::max(static_cast<std::uint32_t>(part), weight == 0 ? 0U : 1U);
+}
+
+// ---- all pools
+
+namespace {
+
+bool has_one_of(const Pool& pool, std::span<const std::string> names) {
+  return std::ranges::any_of(pool.backends, [&](const Backend& backend) {
+    return backend.address.kind() == BackendAddress::Kind::kName &&
+           std::ranges::find(names, backend.address.host()) != names.end();
+  });
+}
+
+}  // namespace
+
+std::vector<std::string> names_of(const LivePools& pools) {
+  std::set<std::string> names;
+  for (const auto& [name, pool] : pools) {
+    for (const Backend& backend : pool->spec().backends) {
+      if (backend.address.kind() != BackendAddress::Kind::kName) continue;
+      names.insert(backend.address.host());
+    }
+  }
+  return {names.begin(), names.end()};
+}
+
+std::shared_ptr<const LivePools> with_resolved(const LivePools& pools,
+                                               std::span<const std::string> changed,
+                                               const ResolvedNames& resolved, Instant now) {
+  std::shared_ptr<LivePools> next;
+  for (const auto& [name, pool] : pools) {
+    if (!has_one_of(pool->spec(), changed)) continue;
+    if (next == nullptr) next = std::make_shared<LivePools>(pools);
+    (*next)[name] = std::make_shared<const LivePool>(pool->spec(), resolved, pool.get(), now);
+  }
+  return next;
 }
 
 }  // namespace mc::policy

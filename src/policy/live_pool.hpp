@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 // A pool in force: its specification, and for each backend what changes while it runs. A change of
-// a pool makes another LivePool, in which backends that stay keep their state. What changes without
-// an operator (health, ejection, counts) is in shared atomics: it publishes no policy.
+// a pool makes another LivePool, in which backends that stay keep their state. A backend that is a
+// name stands here as each of its addresses, so another answer of DNS makes another LivePool, too.
+// What changes without both (health, ejection, counts) is in shared atomics: it publishes no
+// policy.
 
 #include <atomic>
 #include <cstddef>
@@ -18,6 +20,7 @@
 #include <vector>
 
 #include "base/clock.hpp"
+#include "net/ip.hpp"
 #include "policy/connection_counts.hpp"
 #include "policy/pool.hpp"
 
@@ -94,8 +97,14 @@ class BackendState {
   Instant health_since_, ejected_at_;
 };
 
+/// The last good answer of DNS for each name that backends have, sorted. Never changed once it is
+/// shared.
+using ResolvedNames = std::map<std::string, std::vector<IpAddress>, std::less<>>;
+
+/// A backend to connect to: as it is configured, or one address of a name.
 struct LiveBackend {
-  Backend spec;
+  Backend spec;                         // of a name: with this address in its place
+  std::size_t configured = 0;           // its place in the pool's specification
   std::shared_ptr<BackendState> state;  // never null
   std::uint64_t seed = 0;               // of its address, for hashes: the same on every proxy
   double inverse_weight = 1;
@@ -112,13 +121,18 @@ struct Tier {
 /// Immutable but for the states; any thread.
 class LivePool {
  public:
-  /// Backends that `before` (or null) has keep their state; one that was not ready and is now
-  /// returns at `now`.
-  LivePool(Pool spec, const LivePool* before, Instant now);
+  /// Backends that `before` (or null) has keep their state, as do addresses that return while open
+  /// connections still have it; one that was not ready and is now returns at `now`. One thread at
+  /// a time makes the versions of a pool.
+  LivePool(Pool spec, const ResolvedNames& resolved, const LivePool* before, Instant now);
 
   [[nodiscard]] const Pool& spec() const { return spec_; }
-  /// In the order of the specification.
+  /// In the order of the specification; of a name, its addresses in order, at most
+  /// kNameAddressesMax. An address that stands twice counts once: the one that is written before
+  /// one of a name, else the first.
   [[nodiscard]] std::span<const LiveBackend> backends() const { return backends_; }
+  /// The places, in the specification, of names that have no address.
+  [[nodiscard]] std::span<const std::size_t> unresolved() const { return unresolved_; }
   /// Those that are ready: with a weight; backups; of weight 0. Only tiers that have members.
   [[nodiscard]] std::span<const Tier> tiers() const { return tiers_; }
   /// How many backends are in them.
@@ -136,19 +150,36 @@ class LivePool {
                                                  Instant now) const;
 
  private:
+  void expand(const ResolvedNames& resolved);
+  void add(std::size_t configured, const BackendAddress& address);
+  void keep_states(const LivePool* before, Instant now);
+  void make_tiers();
+
   Pool spec_;
   std::vector<LiveBackend> backends_;
+  std::vector<std::size_t> unresolved_;
   std::vector<Tier> tiers_;
   std::size_t ready_count_ = 0;
   // Of all versions of this pool.
   struct Shared {
     std::atomic<std::uint64_t> turns{0};
     std::mutex ejecting;  // so that two threads do not eject one too many
+    // By address; only the constructor uses it.
+    std::map<std::string, std::weak_ptr<BackendState>> states;
   };
   std::shared_ptr<Shared> shared_;
 };
 
 /// All pools in force, by name. Never changed once it is shared.
 using LivePools = std::map<std::string, std::shared_ptr<const LivePool>, std::less<>>;
+
+/// The names that backends of these pools have, sorted, each once.
+std::vector<std::string> names_of(const LivePools& pools);
+
+/// The next version of all pools: those that have one of the `changed` names get their addresses
+/// in `resolved`, the others are shared. Null: none has one of them.
+std::shared_ptr<const LivePools> with_resolved(const LivePools& pools,
+                                               std::span<const std::string> changed,
+                                               const ResolvedNames& resolved, Instant now);
 
 }  // namespace mc::policy

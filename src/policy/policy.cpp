@@ -16,9 +16,14 @@ Policy::Policy(std::uint64_t revision, std::shared_ptr<const Firewall> firewall,
   MC_ASSERT(firewall_, "a policy without a firewall cannot decide");
 }
 
-const LiveRoute* Policy::route(std::size_t listener, std::string_view name) const {
+const LiveRoute* Policy::route(std::size_t listener, const RouteQuery& client) const {
   MC_ASSERT(listener < routes_.size(), "a listener that the policy does not know");
-  return routes_[listener].find(name);
+  return routes_[listener].find(client);
+}
+
+bool Policy::covers(std::size_t listener, std::string_view name) const {
+  MC_ASSERT(listener < routes_.size(), "a listener that the policy does not know");
+  return routes_[listener].covers(name);
 }
 
 const LivePool* Policy::pool(std::string_view name) const {

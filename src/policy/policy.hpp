@@ -31,9 +31,11 @@ class Policy {
   /// Whether a client with this address is served.
   [[nodiscard]] Verdict admit(const IpAddress& address) const { return firewall_->check(address); }
 
-  /// Where a client of this listener that asked for `name` goes (see RouteTable::find). `listener`
-  /// is its index in the configuration. nullptr: nowhere. The route lives as long as this policy.
-  [[nodiscard]] const LiveRoute* route(std::size_t listener, std::string_view name) const;
+  /// Where this client of the listener goes (see RouteTable::find). `listener` is its index in the
+  /// configuration. nullptr: nowhere. The route lives as long as this policy.
+  [[nodiscard]] const LiveRoute* route(std::size_t listener, const RouteQuery& client) const;
+  /// Whether the listener has a route for the name, for any client.
+  [[nodiscard]] bool covers(std::size_t listener, std::string_view name) const;
 
   /// The pool with this name, or nullptr. Lives as long as this policy.
   [[nodiscard]] const LivePool* pool(std::string_view name) const;

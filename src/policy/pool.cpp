@@ -11,6 +11,7 @@
 #include "base/quote.hpp"
 #include "policy/limits.hpp"
 #include "policy/route.hpp"
+#include "tls/host_name.hpp"
 
 namespace mc::policy {
 namespace {
@@ -78,19 +79,26 @@ void read_check(Check& check, Errors& errors) {
   }
 }
 
+void read_send_proxy(const PoolSettings& settings, Errors& errors) {
+  if (settings.send_proxy == SendProxy::kV2 || settings.send_proxy_tlvs == ProxyTlvs()) return;
+  errors.add("send_proxy_tlvs",
+             "only a PROXY header of version 2 has TLVs; send that (v2), or leave them out");
+}
+
 void read_settings(PoolSettings& settings, Errors& errors) {
   errors.require_range("hash_prefix_v4", settings.hash_prefix_v4, 1, 32);
   errors.require_range("hash_prefix_v6", settings.hash_prefix_v6, 1, 128);
   errors.require_range("retries", settings.retries, 0, kRetriesMax);
   errors.require_range("dial_budget", settings.dial_budget, milliseconds(1), kDialBudgetMax);
   errors.require_range("slow_start", settings.slow_start, milliseconds(0), kSlowStartMax);
+  read_send_proxy(settings, errors);
   read_check(settings.check, errors);
 }
 
 std::optional<Backend> read_backend(const BackendText& text, Errors& errors) {
   errors.require_range("weight", text.weight, 0, kWeightMax);
   errors.require_range("max_connections", text.max_connections, 0, kBackendConnectionsMax);
-  auto address = parse_backend(text.address);
+  auto address = parse_pool_address(text.address);
   if (!address.has_value()) {
     errors.add("address", std::move(address.error().message));
     return std::nullopt;
@@ -125,6 +133,50 @@ Result<std::string> parse_pool_name(std::string_view text) {
       fmt::format("{}: not a pool's name: write 1 to {} of the letters a-z and A-Z, digits, "
                   "\"_\", \"-\" and \".\", a letter or digit first, such as \"app\"",
                   quote(text), kPoolNameBytesMax));
+}
+
+namespace {
+
+// "name", "name:0": a name is meant, which needs a port.
+bool is_name_without_port(std::string_view text) {
+  const auto host = text.substr(0, text.find(':'));
+  return std::ranges::count(text, ':') <= 1 && std::ranges::any_of(host, is_letter) &&
+         tls::HostName::from(host).has_value();
+}
+
+}  // namespace
+
+Result<BackendAddress> parse_pool_address(std::string_view text) {
+  auto address = BackendAddress::parse(text);
+  if (!address && is_name_without_port(text)) {
+    return fail(fmt::format("{}: a name needs a port from 1 to 65535; write \"{}:443\"",
+                            quote(text), text.substr(0, text.find(':'))));
+  }
+  if (!address || address->kind() != BackendAddress::Kind::kName) return parse_backend(text);
+  const auto name = tls::HostName::from(address->host());
+  if (name.has_value()) return address;
+  return fail(fmt::format("{}: not a host name: {}; write one like \"app.internal:{}\"",
+                          quote(text), tls::to_string(name.error()), address->port()));
+}
+
+std::string to_string(const ProxyTlvs& tlvs) {
+  std::string words;
+  for (const ProxyTlv& tlv : kProxyTlvs) {
+    if (tlvs.*tlv.is_sent) words += (words.empty() ? "" : " ") + std::string(tlv.word);
+  }
+  return words;
+}
+
+std::optional<ProxyTlvs> parse_proxy_tlvs(std::string_view text) {
+  ProxyTlvs tlvs;
+  while (!text.empty()) {
+    const std::string_view word = text.substr(0, text.find(' '));
+    const auto* const tlv = std::ranges::find(kProxyTlvs, word, &ProxyTlv::word);
+    if (tlv == kProxyTlvs.end()) return std::nullopt;
+    tlvs.*tlv->is_sent = true;
+    text.remove_prefix(std::min(word.size() + 1, text.size()));
+  }
+  return tlvs;
 }
 
 std::expected<Pool, std::vector<PoolError>> parse_pool(const PoolText& text) {

@@ -54,6 +54,9 @@ enum class CheckKind : std::uint8_t {
   kTls,  // connects, sends a ClientHello, and waits for the reply
 };
 
+/// Whether a backend is told who the client is, by a PROXY header before the client's bytes.
+enum class SendProxy : std::uint8_t { kNone, kV1, kV2 };
+
 /// Each value of an enumeration with its word, which is the same everywhere.
 template <class T>
 using Words = std::pair<std::string_view, T>;
@@ -81,6 +84,11 @@ inline constexpr auto kCheckKindWords = std::to_array<Words<CheckKind>>({
     {"none", CheckKind::kNone},
     {"tcp", CheckKind::kTcp},
     {"tls", CheckKind::kTls},
+});
+inline constexpr auto kSendProxyWords = std::to_array<Words<SendProxy>>({
+    {"none", SendProxy::kNone},
+    {"v1", SendProxy::kV1},
+    {"v2", SendProxy::kV2},
 });
 
 template <class T, std::size_t n>
@@ -114,7 +122,32 @@ struct Check {
   bool operator==(const Check&) const = default;
 };
 
+/// What a PROXY header of version 2 says besides the addresses.
+struct ProxyTlvs {
+  bool authority = false;  // the name that the client asked for
+  bool unique_id = false;  // of the connection
+  bool crc32c = false;     // a checksum of the header
+
+  bool operator==(const ProxyTlvs&) const = default;
+};
+
+/// Each of them with its word, which is the same everywhere.
+struct ProxyTlv {
+  std::string_view word;
+  bool ProxyTlvs::* is_sent;
+};
+inline constexpr auto kProxyTlvs = std::to_array<ProxyTlv>({
+    {"authority", &ProxyTlvs::authority},
+    {"unique_id", &ProxyTlvs::unique_id},
+    {"crc32c", &ProxyTlvs::crc32c},
+});
+/// "authority crc32c": the words of those that are sent.
+std::string to_string(const ProxyTlvs& tlvs);
+/// Reads what to_string() writes; nothing if a word is none of kProxyTlvs.
+std::optional<ProxyTlvs> parse_proxy_tlvs(std::string_view text);
+
 struct Backend {
+  /// An IP address and port, a Unix socket, or a name and port that DNS resolves.
   BackendAddress address;
   /// Its share of connections, 0 to 1000. 0: only those that no other backend can take.
   std::int64_t weight = 100;
@@ -141,6 +174,8 @@ struct PoolSettings {
   std::chrono::milliseconds slow_start{0};
   AllDown all_down = AllDown::kTry;
   OnDown on_down = OnDown::kKeep;
+  SendProxy send_proxy = SendProxy::kNone;
+  ProxyTlvs send_proxy_tlvs;
   Check check;
 
   bool operator==(const PoolSettings&) const = default;
@@ -197,6 +232,10 @@ BackendText to_text(const Backend& backend);
 /// A pool's name: 1 to 64 of the letters, digits, "_", "-" and ".", the first a letter or digit.
 /// Errors name the text and the correct form.
 Result<std::string> parse_pool_name(std::string_view text);
+
+/// A pool's backend: an ip:port or a Unix socket as parse_backend() reads them, or a name and port.
+/// Errors likewise.
+Result<BackendAddress> parse_pool_address(std::string_view text);
 
 /// The place of the backend with this address; nothing if there is none.
 std::optional<std::size_t> find_backend(const Pool& pool, const BackendAddress& address);

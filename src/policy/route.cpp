@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "base/quote.hpp"
@@ -44,7 +46,14 @@ bool has_stray_star(std::string_view text) {
 
 Result<BackendAddress> parse_recorded_backend(std::string_view text) {
   auto address = BackendAddress::parse(text);
-  if (!address || !address->ip().is_unspecified()) return address;
+  if (!address || address->kind() == BackendAddress::Kind::kUnix) return address;
+  if (address->kind() == BackendAddress::Kind::kName) {
+    return fail(
+        fmt::format("{}: a name may have several addresses, and a route leads to one; make "
+                    "a pool with this backend, and write the pool's name in the route",
+                    quote(text)));
+  }
+  if (!address->ip().is_unspecified()) return address;
   return fail(fmt::format("{}: no address to connect to; write \"127.0.0.1:{}\" for this machine",
                           quote(text), address->port()));
 }
@@ -70,7 +79,7 @@ Result<HostPattern> parse_hostname(std::string_view text) {
 
 Result<BackendAddress> parse_backend(std::string_view text) {
   auto address = parse_recorded_backend(text);
-  if (!address) return address;
+  if (!address || address->kind() == BackendAddress::Kind::kUnix) return address;
   if (address->ip().is_link_local() && address->interface().empty()) {
     return fail(fmt::format("{}: a link-local address needs its interface; write \"[{}%eth0]:{}\"",
                             quote(text), address->ip().to_string(), address->port()));
@@ -126,10 +135,15 @@ std::expected<Route, std::vector<RouteError>> parse_route(const RouteText& text)
     target = fail(fmt::format("{}: the route has the backend {}, too; leave one of both out",
                               quote(text.pool), quote(text.backend)));
   }
-  if (pattern && target) return Route{.pattern = *std::move(pattern), .target = *std::move(target)};
+  auto match = parse_match(text.match);
+  if (pattern && match && target) {
+    return Route{
+        .pattern = *std::move(pattern), .match = *std::move(match), .target = *std::move(target)};
+  }
   std::vector<RouteError> errors;
   if (!pattern)
     errors.push_back({.field = "hostname", .message = std::move(pattern.error().message)});
+  if (!match) std::ranges::move(match.error(), std::back_inserter(errors));
   if (!target) {
     errors.push_back({.field = text.pool.empty() ? "backend" : "pool",
                       .message = std::move(target.error().message)});
@@ -142,11 +156,15 @@ Result<Route> parse_recorded_route(const RouteText& text) {
   if (!pattern) return std::unexpected(std::move(pattern.error()));
   auto target = parse_target(text, parse_recorded_backend);
   if (!target) return std::unexpected(std::move(target.error()));
-  return Route{.pattern = *std::move(pattern), .target = *std::move(target)};
+  auto match = parse_match(text.match);
+  if (!match) return fail(std::move(match.error().front().message));
+  return Route{
+      .pattern = *std::move(pattern), .match = *std::move(match), .target = *std::move(target)};
 }
 
 RouteText to_text(const Route& route) {
-  RouteText text{.hostname = route.pattern.text(), .backend = {}, .pool = {}};
+  RouteText text{
+      .hostname = route.pattern.text(), .backend = {}, .pool = {}, .match = to_text(route.match)};
   if (const auto* const backend = route.backend()) text.backend = backend->to_string();
   if (const auto* const pool = route.pool()) text.pool = *pool;
   return text;

@@ -29,21 +29,27 @@ struct HashedHost {
   std::uint64_t hash;
 };
 
-std::string_view host_of(const LiveRoute& route) { return route.spec.pattern.host(); }
+std::string_view host_of(const PatternRoutes& routes) { return routes.pattern().host(); }
 
 struct HashByHost {
   using is_transparent = void;
   std::size_t operator()(const HashedHost& host) const { return host.hash; }
-  std::size_t operator()(const LiveRoute& route) const { return HashedHost(host_of(route)).hash; }
+  std::size_t operator()(const PatternRoutes& routes) const {
+    return HashedHost(host_of(routes)).hash;
+  }
 };
 
 struct SameHost {
   using is_transparent = void;
-  bool operator()(const LiveRoute& a, const LiveRoute& b) const { return host_of(a) == host_of(b); }
-  bool operator()(const LiveRoute& a, const HashedHost& b) const { return host_of(a) == b.text; }
+  bool operator()(const PatternRoutes& a, const PatternRoutes& b) const {
+    return host_of(a) == host_of(b);
+  }
+  bool operator()(const PatternRoutes& a, const HashedHost& b) const {
+    return host_of(a) == b.text;
+  }
 };
 
-using Shard = absl::flat_hash_set<LiveRoute, HashByHost, SameHost>;
+using Shard = absl::flat_hash_set<PatternRoutes, HashByHost, SameHost>;
 
 }  // namespace
 
@@ -57,7 +63,7 @@ RouteSet::RouteSet() = default;
 RouteSet::RouteSet(std::shared_ptr<const Shards> shards, std::size_t size)
     : shards_(std::move(shards)), size_(size) {}
 
-const LiveRoute* RouteSet::find(std::string_view host) const {
+const PatternRoutes* RouteSet::find(std::string_view host) const {
   if (empty()) return nullptr;
   const HashedHost wanted(host);
   const Shard* shard = shards_->list[wanted.shard()].get();
@@ -70,7 +76,7 @@ void RouteSet::for_each(const std::function<void(const LiveRoute&)>& visit) cons
   if (empty()) return;
   for (const auto& shard : shards_->list) {
     if (!shard) continue;
-    for (const LiveRoute& route : *shard) visit(route);
+    for (const PatternRoutes& routes : *shard) routes.for_each(visit);
   }
 }
 
@@ -98,18 +104,31 @@ RouteSet::Edit::Copies& RouteSet::Edit::copies() {
 }
 
 void RouteSet::Edit::put(LiveRoute route) {
-  const HashedHost host(host_of(route));
+  const HashedHost host(route.spec.pattern.host());
   Shard& shard = copies().writable(base_, host.shard());
-  size_ -= shard.erase(host);
-  shard.insert(std::move(route));
-  ++size_;
+  auto found = shard.extract(host);
+  if (found.empty()) {
+    shard.insert(PatternRoutes(std::move(route)));
+    ++size_;
+    return;
+  }
+  PatternRoutes& routes = found.value();
+  size_ -= routes.size();
+  routes.put(std::move(route));
+  size_ += routes.size();
+  shard.insert(std::move(found));
 }
 
-bool RouteSet::Edit::remove(std::string_view host) {
+bool RouteSet::Edit::remove(std::string_view host, const RouteMatch& match) {
   const HashedHost wanted(host);
-  const std::size_t removed = copies().writable(base_, wanted.shard()).erase(wanted);
-  size_ -= removed;
-  return removed != 0;
+  Shard& shard = copies().writable(base_, wanted.shard());
+  const auto found = shard.find(wanted);
+  if (found == shard.end() || found->by_match(match) == nullptr) return false;
+  auto rest = found->without(match);
+  shard.erase(found);
+  if (rest) shard.insert(*std::move(rest));
+  --size_;
+  return true;
 }
 
 RouteSet RouteSet::Edit::finish() && {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// An immutable set of routes, looked up by host, of which a changed copy is cheap: the routes are
+// An immutable set of routes, looked up by host, of which a changed copy is cheap: the hosts are
 // spread over a fixed number of hash tables ("shards"), successive sets share shards, and a change
 // copies only the shards that it touches. RouteTable is made of two of these; nothing else should
 // need one.
@@ -10,11 +10,11 @@
 #include <memory>
 #include <string_view>
 
-#include "policy/live_route.hpp"
+#include "policy/pattern_routes.hpp"
 
 namespace mc::policy {
 
-/// Routes with distinct hosts. A value that copies in a few instructions; any thread.
+/// Routes of patterns with distinct hosts. A value that copies in a few instructions; any thread.
 class RouteSet {
  public:
   class Edit;
@@ -22,9 +22,11 @@ class RouteSet {
   /// The empty set.
   RouteSet();
 
-  /// The route whose pattern has this host, or nullptr. Lives as long as this set or a copy of it.
-  [[nodiscard]] const LiveRoute* find(std::string_view host) const;
+  /// The routes whose pattern has this host, or nullptr. They live as long as this set or a copy of
+  /// it.
+  [[nodiscard]] const PatternRoutes* find(std::string_view host) const;
 
+  /// The number of routes.
   [[nodiscard]] std::size_t size() const { return size_; }
   [[nodiscard]] bool empty() const { return size_ == 0; }
 
@@ -49,10 +51,10 @@ class RouteSet::Edit {
   Edit(const Edit&) = delete;
   Edit& operator=(const Edit&) = delete;
 
-  /// Adds the route; one with the same host is replaced.
+  /// Adds the route; one with the same host and match is replaced.
   void put(LiveRoute route);
-  /// Removes the route with this host. False if there was none.
-  bool remove(std::string_view host);
+  /// Removes the route with this host and match. False if there was none.
+  bool remove(std::string_view host, const RouteMatch& match);
   /// The set with all changes made so far. Ends the edit.
   [[nodiscard]] RouteSet finish() &&;
 

@@ -66,6 +66,7 @@ DataPlane::DataPlane(DataPlaneOptions options, policy::PublishedPolicy& policy, 
     : options_(std::move(options)),
       log_(log),
       policy_(policy),
+      connections_(options_.addresses.size()),
       ended_fd_(::eventfd(0, EFD_CLOEXEC)) {
   for (std::size_t i = 0; i < options_.cpus.size(); ++i) {
     slots_.push_back(std::make_unique<WorkerSlot>(i, options_.cpus[i], options_.addresses.size()));

@@ -100,7 +100,7 @@ class DataPlane final : public traffic::LiveTraffic {
   Log& log_;
   policy::PublishedPolicy& policy_;
   traffic::EventHub events_;
-  std::atomic<std::uint64_t> connections_{0};
+  OpenConnections connections_;
   std::atomic<std::size_t> running_{0};
   std::atomic<bool> open_{false};
   std::vector<ListeningSocket> sockets_;

@@ -7,22 +7,13 @@
 #include <expected>
 
 #include "base/fd.hpp"
-#include "proxy/interruption.hpp"
-#include "proxy/worker_context.hpp"
+#include "proxy/session_parts.hpp"
 #include "ring/task.hpp"
-#include "traffic/facts.hpp"
 
 namespace mc::proxy {
 
-/// What a dial works with, all of its session, which outlives it.
-struct DialParts {
-  WorkerContext& context;
-  traffic::ConnectionFacts& facts;
-  Interruption& interruption;
-};
-
 /// Returns the connected socket, or why there is none: the reason of the last try, or that of the
 /// interruption. The facts then name the backend that was tried last.
-ring::Task<std::expected<Fd, Reason>> dial(DialParts parts);
+ring::Task<std::expected<Fd, Reason>> dial(SessionParts parts);
 
 }  // namespace mc::proxy

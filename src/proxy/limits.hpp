@@ -54,6 +54,9 @@ inline constexpr std::size_t kCopyBytes = 64 * 1024;
 // lowered, too.
 inline constexpr std::uint16_t kLocalPortMin = 1024;
 
+// How long a dial waits while the queue of a Unix socket is full, before it tries again.
+inline constexpr std::chrono::milliseconds kUnixQueueRetry{10};
+
 // How long a listener waits after EMFILE and similar errors before it accepts again.
 inline constexpr std::chrono::milliseconds kAcceptPause{100};
 
@@ -89,6 +92,12 @@ inline constexpr std::chrono::hours kIdleBeforeKeepAlive{2};
 // How long a partial hello waits when the kernel reports it readable although no byte came
 // (SO_RCVLOWAT is capped by the receive buffer), so that it cannot spin.
 inline constexpr std::chrono::milliseconds kHelloRetry{20};
+
+// How long, and for how many bytes, a client that got the proxy's own reply may go on to send, so
+// that a close does not reset what it has not read yet. A client that reads an alert closes at
+// once; 64 KiB of early data (RFC 8446, section 4.2.10) may be on the way.
+inline constexpr std::chrono::milliseconds kLingerMax{1000};
+inline constexpr std::size_t kLingerBytesMax = 64 * 1024;
 
 // How often a worker past its deadline resets its sessions again: a listener may still be admitting
 // clients that it had accepted.

@@ -11,6 +11,7 @@
 #include "base/descriptor_limit.hpp"
 #include "net/sockets.hpp"
 #include "proxy/limits.hpp"
+#include "proxy/preface.hpp"
 #include "proxy/session.hpp"
 
 namespace mc::proxy {
@@ -129,7 +130,18 @@ void Listener::admit(Fd client) {
 Reason Listener::refusal(const SocketAddress& peer) const {
   const policy::Verdict verdict = context_.policy.get().admit(peer.ip());
   if (verdict != policy::Verdict::kAllowed) return traffic::reason_of(verdict);
-  if (context_.connections.load(std::memory_order_relaxed) >= context_.settings.connections_max) {
+  const policy::ListenerSettings& own = context_.settings.listeners[index_];
+  if (own.proxy_header.has_value() && !own.proxy_header->admits_others &&
+      !is_trusted_proxy(own, peer.ip())) {
+    return Reason::kProxyHeader;
+  }
+  const OpenConnections& open = context_.connections;
+  if (open.all.load(std::memory_order_relaxed) >= context_.settings.connections_max) {
+    return Reason::kConnectionLimit;
+  }
+  const auto& of_listener = open.of_listener[index_];
+  if (own.connections_max != 0 &&
+      of_listener.load(std::memory_order_relaxed) >= own.connections_max) {
     return Reason::kConnectionLimit;
   }
   return Reason::kNone;

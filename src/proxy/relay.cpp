@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "net/sockets.hpp"
 #include "proxy/limits.hpp"
 #include "proxy/relay_watch.hpp"
 
@@ -36,15 +37,6 @@ Reason end_of(const RelaySide& client, const RelaySide& backend, const RelayDire
 bool was_interrupted(std::int64_t moved) {
   constexpr int kRestartSys = 512;
   return moved == -EINTR || moved == -kRestartSys;
-}
-
-// recv(2) where an urgent byte may be next. There Linux returns EAGAIN while a signal is pending (a
-// process that is stopped and continued; tcp_recvmsg_locked()), although the byte has come. None is
-// pending any more when the call has returned, so the second attempt says what is.
-ssize_t receive_at_mark(int fd, void* buffer, std::size_t size, int flags) {
-  const ssize_t received = ::recv(fd, buffer, size, flags);
-  if (received >= 0 || errno != EAGAIN) return received;
-  return ::recv(fd, buffer, size, flags);
 }
 
 }  // namespace
@@ -234,15 +226,13 @@ RelayDirection::Step RelayDirection::flush(const RelayPath& path) {
   return Step::kBlocked;
 }
 
-// Without a pipe and without a buffer of the session's own: peek, send, then discard what was sent
-// (MSG_TRUNC on TCP drops received bytes without copying them, tcp(7)). What was not sent was never
-// taken.
+// Without a pipe and without a buffer of the session's own: peek, send, then drop what was sent.
+// What was not sent was never taken.
 RelayDirection::Step RelayDirection::copy(const RelayPath& path) {
   path.from.input = Input::kReadable;  // nothing is taken yet
   if (!path.to.is_writable()) return Step::kBlocked;
   const auto buffer = path.context.copy_buffer;
-  const ssize_t peeked =
-      receive_at_mark(path.from.fd, buffer.data(), buffer.size(), MSG_PEEK | MSG_DONTWAIT);
+  const ssize_t peeked = net::peek_queued(path.from.fd, buffer);
   if (peeked <= 0) {
     const bool nothing_yet = peeked < 0 && errno == EAGAIN;
     path.from.input = Input::kExhausted;
@@ -265,16 +255,9 @@ RelayDirection::Step RelayDirection::copy(const RelayPath& path) {
     return Step::kBlocked;
   }
   bytes_ += static_cast<std::size_t>(sent);
-  for (ssize_t left = sent; left > 0;) {  // a receive stops at the urgent mark, so it may take two
-    const ssize_t dropped = receive_at_mark(path.from.fd, nullptr, static_cast<std::size_t>(left),
-                                            MSG_TRUNC | MSG_DONTWAIT);
-    if (dropped <= 0) {
-      path.from.fail();
-      return Step::kBlocked;
-    }
-    left -= dropped;
-  }
-  return Step::kMoved;
+  if (net::drop_queued(path.from.fd, static_cast<std::size_t>(sent), buffer)) return Step::kMoved;
+  path.from.fail();
+  return Step::kBlocked;
 }
 
 RelayDirection::Step RelayDirection::end_of_stream(const RelayPath& path) {

@@ -8,6 +8,7 @@
 // What must never happen: an end of stream (FIN) forwarded before the last byte, or for a
 // connection that was reset.
 
+#include <chrono>
 #include <cstdint>
 
 #include "proxy/interruption.hpp"
@@ -26,6 +27,10 @@ struct RelayParts {
   Interruption& interruption;
   int client;  // connected sockets
   int backend;
+
+  [[nodiscard]] std::chrono::milliseconds idle_timeout() const {
+    return context.settings.listeners[facts.listener].idle_timeout;
+  }
 };
 
 /// Moves bytes both ways until both sides have ended, one has failed or the session is interrupted.

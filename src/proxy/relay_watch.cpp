@@ -9,7 +9,7 @@ namespace mc::proxy {
 // The idle timeout notices a peer that vanished. Where it comes late or never the kernel has to,
 // whose timers and option cost a connection 1.5 us.
 void RelayWatch::start() {
-  const auto timeout = parts_.context.settings.idle_timeout;
+  const auto timeout = parts_.idle_timeout();
   ring::Loop& loop = parts_.context.loop;
   if (timeout.count() > 0) loop.timers().arm(*this, loop.now() + timeout / 2);
   if (timeout.count() > 0 && timeout <= kIdleBeforeKeepAlive) return;
@@ -31,7 +31,7 @@ void RelayWatch::expired() {
     recheck_due_ = true;
     parts_.interruption.wake();
   }
-  if (parts_.context.settings.idle_timeout.count() > 0 && has_been_idle()) {
+  if (parts_.idle_timeout().count() > 0 && has_been_idle()) {
     parts_.interruption.time_out(Reason::kIdleTimeout);
   }
 }
@@ -40,7 +40,7 @@ void RelayWatch::expired() {
 // reader can make progress without a byte moved here, out of the kernel's send queue: that is
 // sampled in the middle of the time.
 bool RelayWatch::has_been_idle() {
-  const auto timeout = parts_.context.settings.idle_timeout;
+  const auto timeout = parts_.idle_timeout();
   const Instant now = parts_.context.loop.now();
   Instant& moved_at = parts_.facts.moved_at;
   ring::TimerWheel& timers = parts_.context.loop.timers();

@@ -10,8 +10,14 @@ namespace mc::proxy {
 // ---- cut
 
 Sweep::Visit CutSweep::visit(LiveConnection& connection, Instant) {
-  const IpAddress client = connection.facts().client().ip();
-  if (firewall_->check(client) == policy::Verdict::kAllowed) return Visit::kPassed;
+  const traffic::ConnectionFacts& facts = connection.facts();
+  const auto admits = [this](const SocketAddress& address) {
+    return firewall_->check(address.ip()) == policy::Verdict::kAllowed;
+  };
+  // As on its way in: the proxy that conveys a client, too.
+  if (admits(facts.client()) && (!facts.is_conveyed() || admits(facts.peer))) {
+    return Visit::kPassed;
+  }
   connection.interrupt(Reason::kFirewallCut);
   return Visit::kActed;
 }

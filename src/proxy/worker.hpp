@@ -33,7 +33,7 @@ struct WorkerParts {
   policy::PublishedPolicy::Reader& policy;
   traffic::Counters& counters;
   WorkerStatus& status;
-  std::atomic<std::uint64_t>& connections;
+  OpenConnections& connections;
   traffic::EventHub& events;
   Log& log;
   std::uint32_t log_lines_max;  // of a kind, in a second; see LineLimiter

@@ -13,7 +13,7 @@
 #include <cstdint>
 #include <span>
 
-#include "net/socket_address.hpp"
+#include "net/connect_address.hpp"
 #include "ring/buffer_group.hpp"
 #include "ring/event.hpp"
 #include "ring/interruptible.hpp"
@@ -60,7 +60,7 @@ class Awaitable : public Operation, public Interruptible {
 /// EADDRNOTAVAIL, ECANCELED are to be expected. `address` must outlive the submission.
 class Connect final : public Awaitable {
  public:
-  Connect(Loop& loop, int fd, const SocketAddress& address)
+  Connect(Loop& loop, int fd, const ConnectAddress& address)
       : Awaitable(loop), fd_(fd), address_(address) {}
 
  private:
@@ -69,7 +69,7 @@ class Connect final : public Awaitable {
   }
 
   int fd_;
-  const SocketAddress& address_;
+  const ConnectAddress& address_;
 };
 
 /// recv(2) into `buffer`, which must outlive the operation. Returns the number of bytes, 0 at the

@@ -190,14 +190,14 @@ proxy::DataPlaneOptions plane_options(const config::Config& config, std::uint64_
   proxy::DataPlaneOptions options;
   for (const config::Listener& listener : config.listeners) {
     options.settings.listener_names.push_back(listener.name);
+    options.settings.listeners.push_back(listener.settings);
     options.addresses.push_back(listener.addr);
   }
   options.settings.splice = config.proxy.splice == config::Splice::kRing
                                 ? proxy::SpliceMode::kRing
                                 : proxy::SpliceMode::kInline;
-  options.settings.hello_timeout = config.proxy.hello_timeout;
   options.settings.connect_timeout = config.proxy.connect_timeout;
-  options.settings.idle_timeout = config.proxy.idle_timeout;
+  options.settings.sources = config.proxy.sources;
   options.settings.connections_max = connections;
   options.cpus = cpus_for(static_cast<unsigned>(config.proxy.workers));
   options.pin_workers = config.proxy.pin_workers;

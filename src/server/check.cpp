@@ -36,7 +36,9 @@
 #include "ring/loop.hpp"
 #include "rpc/credentials.hpp"
 #include "server/bound_sockets.hpp"
+#include "server/check_network.hpp"
 #include "server/commands.hpp"
+#include "server/confinement_needs.hpp"
 #include "server/findings.hpp"
 #include "server/host_limits.hpp"
 
@@ -126,7 +128,7 @@ void report_confinement(Findings& findings, const lifecycle::Confinement& confin
                          "database and of the admin socket, and none is executed",
                          confinement.landlock)
            : fmt::format("Landlock: {}; it can write wherever its user may", confinement.landlock));
-  line(confinement.seccomp.ends_with(" refused"), "seccomp: " + confinement.seccomp);
+  line(confinement.seccomp.contains(" system calls refused"), "seccomp: " + confinement.seccomp);
   line(true, "io_uring: " + confinement.rings);
 }
 
@@ -178,6 +180,17 @@ void check_landlock(Findings& findings) {
                abi > 0 ? Finding::kGood : Finding::kNote);
 }
 
+// What a server with this file would be refused, and what not.
+void check_refusals(Findings& findings, const config::Config& config) {
+  const lifecycle::ConfinementNeeds needs = confinement_needs(config);
+  findings.add(
+      "confinement",
+      fmt::format(
+          "with this file: {}{}; io_uring: {}", lifecycle::refused_calls(needs),
+          needs.source_addresses ? "" : ", bind(2) among them, because [proxy] sources is not set",
+          allowed_on_rings()));
+}
+
 // ---- files
 
 // The policy that the server would start with; null if the start would fail.
@@ -201,7 +214,8 @@ std::shared_ptr<const control::State> check_database(Findings& findings,
   for (const auto& [listener, count] : rehearsed->left_behind) {
     findings.add(
         "routes",
-        fmt::format("{} of listener {}, which is not configured, would be kept, unused; "
+        fmt::format("{} of listener {}, which is not configured, or only redirects, would be kept, "
+                    "unused; "
                     "mc-proxy routes move {} TO gives them to another",
                     cli::format_items(count, "route"), printable(listener), printable(listener)),
         Finding::kNote);
@@ -294,6 +308,7 @@ class Sockets {
     options.addresses = std::move(options_.addresses);
     options.inherited = std::move(options_.inherited);
     options.settings.listener_names = std::move(options_.settings.listener_names);
+    options.settings.listeners = std::move(options_.settings.listeners);
     return options;
   }
 
@@ -310,10 +325,12 @@ class Sockets {
     }
     auto all = server::open_listeners(missing, workers_of(config_), none_, held);
     for (std::size_t i = 0; i < missing.size(); ++i) {
-      report("listener", missing[i]->name, missing[i]->addr, all[i]);
+      const bool redirects = missing[i]->settings.redirect.has_value();
+      report(redirects ? "redirect" : "listener", missing[i]->name, missing[i]->addr, all[i]);
       if (!all[i].has_value()) continue;
       options_.addresses.push_back(missing[i]->addr);
       options_.settings.listener_names.push_back(missing[i]->name);
+      options_.settings.listeners.push_back(missing[i]->settings);
       options_.inherited.push_back(*std::move(all[i]));
     }
   }
@@ -486,8 +503,12 @@ void check_all(Findings& findings, const config::Config& config,
     check_socket(findings, config.grpc->socket, running, unit);
     check_certificate(findings, *config.grpc);
   }
+  if (state != nullptr) check_named_pools(findings, config, *state);
+  check_sources(findings, config.proxy.sources);
+  check_dns(findings, config.dns);
   check_kernel(findings);
   check_landlock(findings);
+  check_refusals(findings, config);
   check_descriptors(findings, config, descriptors);
   check_pipes(findings, workers_of(config));
   check_workers(findings, config, sockets.take(connections_that_fit(config, descriptors)), state,

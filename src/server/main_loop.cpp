@@ -25,6 +25,9 @@ namespace {
 // moved, and the watchdog is fed.
 constexpr std::chrono::milliseconds kTick{1000};
 
+// Answers of DNS that come within this time are one new policy.
+constexpr std::chrono::milliseconds kNamesSettle{50};
+
 // A successor that died holds the database's lock until the kernel has ended it.
 constexpr std::chrono::milliseconds kLockMax{2000};
 constexpr std::chrono::milliseconds kLockRetry{10};
@@ -56,6 +59,7 @@ void MainLoop::run(int signal_fd) {
   while (!is_over()) {
     wait(signal_fd);
     if (reload_at_ && Clock::now() >= *reload_at_) reload();
+    if (publish_names_at_ && Clock::now() >= *publish_names_at_) publish_names();
     if (stop_after_hand_over_ && hand_over() == HandOver::kNone && !is<Stopping>()) {
       stop(*std::exchange(stop_after_hand_over_, std::nullopt));
     }
@@ -84,7 +88,8 @@ void MainLoop::wait(int signal_fd) {
       {.fd = parts_.keeper.fd(), .events = POLLIN, .revents = 0},
       {.fd = handover_ ? handover_->fd() : -1, .events = POLLIN, .revents = 0},
       {.fd = stop_watch_ ? stop_watch_->fd() : -1, .events = POLLIN, .revents = 0},
-      {.fd = ordered_.get(), .events = POLLIN, .revents = 0}};
+      {.fd = ordered_.get(), .events = POLLIN, .revents = 0},
+      {.fd = parts_.answers.fd(), .events = POLLIN, .revents = 0}};
   const int timeout = static_cast<int>(time_to_wait().count());
   if (::poll(watched, std::size(watched), timeout) <= 0) return;
   if (watched[0].revents != 0) sessions_ended_ = true;
@@ -93,10 +98,12 @@ void MainLoop::wait(int signal_fd) {
   if (watched[3].revents != 0 && handover_) handover_->turn();
   if (watched[4].revents != 0) look_for_stop();
   if (watched[5].revents != 0) apply_stop_order();
+  if (watched[6].revents != 0) publish_names_soon();
 }
 
 std::chrono::milliseconds MainLoop::time_to_wait() const {
-  const Instant next = std::min(next_tick_, reload_at_.value_or(next_tick_));
+  const Instant next = std::min(
+      {next_tick_, reload_at_.value_or(next_tick_), publish_names_at_.value_or(next_tick_)});
   const auto most = sessions_ended_ ? kLookForOthers : kTick;
   return std::clamp(next - Clock::now(), std::chrono::milliseconds(0), most);
 }
@@ -117,6 +124,23 @@ void MainLoop::look_for_stop() {
   if (stop_watch_->is_gone()) watch_for_stop();  // the bus was restarted, with a package perhaps
   // The server that serves may have passed the same on already.
   if (was_ordered && !is<Stopping>()) stop("systemctl stop");
+}
+
+// ---- answers of DNS
+
+void MainLoop::publish_names_soon() {
+  parts_.answers.quiet();
+  if (!publish_names_at_) publish_names_at_ = Clock::now() + kNamesSettle;
+}
+
+void MainLoop::publish_names() {
+  publish_names_at_.reset();
+  for (auto& [name, addresses] : parts_.answers.take()) answers_[name] = std::move(addresses);
+  if (parts_.control.take_answers(answers_)) {
+    answers_.clear();
+  } else {
+    publish_names_at_ = Clock::now() + kNamesSettle;
+  }
 }
 
 // ---- signals and commands
@@ -241,7 +265,9 @@ void MainLoop::drain(std::chrono::milliseconds grace) {
     sessions_until_ = until;
     parts_.plane.drain(grace);
   }
-  parts_.checker.stop();  // a server that takes no clients chooses no backends
+  // A server that takes no clients chooses no backends.
+  parts_.checker.stop();
+  if (parts_.resolver != nullptr) parts_.resolver->set_names({});
   parts_.control.stop();
 }
 

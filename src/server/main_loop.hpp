@@ -19,6 +19,7 @@
 #include "base/log.hpp"
 #include "config/config.hpp"
 #include "control/control.hpp"
+#include "dns/resolver.hpp"
 #include "health/checker.hpp"
 #include "lifecycle/confinement.hpp"
 #include "lifecycle/handover.hpp"
@@ -27,6 +28,7 @@
 #include "lifecycle/service_job.hpp"
 #include "metrics/endpoint.hpp"
 #include "proxy/data_plane.hpp"
+#include "server/name_answers.hpp"
 #include "server/stage.hpp"
 #include "server/twin_signal.hpp"
 
@@ -39,6 +41,8 @@ struct ServerParts {
   control::Control& control;
   proxy::DataPlane& plane;
   health::Checker& checker;
+  NameAnswers& answers;
+  const std::unique_ptr<dns::Resolver>& resolver;  // null: it could not be started
   std::unique_ptr<admin::Server>& api;
   std::unique_ptr<metrics::Endpoint>& metrics;
   const admin::DrainingServers& draining;
@@ -71,6 +75,8 @@ class MainLoop final : private lifecycle::Incumbent {
   void watch_for_stop();
   void look_for_stop();
   void be_left();
+  void publish_names_soon();
+  void publish_names();
   void reload_soon();
   void reload();
   void stop(std::string_view why);
@@ -108,7 +114,9 @@ class MainLoop final : private lifecycle::Incumbent {
   bool sessions_ended_ = false;                       // all have
   std::unique_ptr<lifecycle::StopWatch> stop_watch_;  // once the keeper has left
   std::optional<Instant> reload_at_;
-  Instant next_tick_;  // at once
+  std::optional<Instant> publish_names_at_;
+  policy::ResolvedNames answers_;  // not published yet
+  Instant next_tick_;              // at once
   // Orders of the server that serves, to one that drains: from gRPC's threads.
   static constexpr std::int64_t kNoOrder = -1;
   std::atomic<std::int64_t> stop_within_ms_{kNoOrder};

@@ -8,7 +8,6 @@
 
 #include <csignal>
 #include <filesystem>
-#include <iterator>
 #include <memory>
 #include <optional>
 #include <string>
@@ -24,6 +23,8 @@
 #include "cli/complain.hpp"
 #include "config/config.hpp"
 #include "control/control.hpp"
+#include "dns/limits.hpp"
+#include "dns/resolver.hpp"
 #include "health/checker.hpp"
 #include "health/limits.hpp"
 #include "lifecycle/confinement.hpp"
@@ -33,13 +34,15 @@
 #include "lifecycle/predecessor.hpp"
 #include "metrics/collector.hpp"
 #include "metrics/endpoint.hpp"
+#include "policy/limits.hpp"
 #include "proxy/data_plane.hpp"
 #include "proxy/limits.hpp"
-#include "ring/restriction.hpp"
 #include "server/bound_sockets.hpp"
 #include "server/commands.hpp"
+#include "server/confinement_needs.hpp"
 #include "server/host_limits.hpp"
 #include "server/main_loop.hpp"
+#include "server/name_answers.hpp"
 #include "traffic/event_hub.hpp"
 
 namespace mc::server {
@@ -55,6 +58,7 @@ struct ServeOptions {
 };
 
 // Here limits of rooms that do not include each other meet.
+static_assert(dns::kAddressesMax == policy::kNameAddressesMax);
 static_assert(admin::kLocalConnectionsMax + admin::kTcpConnectionsMax + health::kUnderWayMax <=
                   proxy::kDescriptorsReserved / 4 * 3,
               "the rest is for rings, listeners, the log, the database and snapshots");
@@ -118,12 +122,48 @@ metrics::CheckTotals totals_of(const health::Checker& checker) {
           .lateness = checker.lateness()};
 }
 
-// `api` is null where the configuration has no [grpc]. References outlive the endpoint.
+metrics::NameTotals totals_of(const dns::Resolver* resolver) {
+  if (resolver == nullptr) return {};
+  metrics::NameTotals totals{
+      .answered = resolver->answers(), .failed = resolver->failures(), .names = {}};
+  const Instant now = Clock::now();
+  for (const dns::Status& status : resolver->status()) {
+    metrics::NameTotals::Name& name = totals.names.emplace_back();
+    name.name = status.name;
+    name.is_failing = !status.failure.empty();
+    if (!status.last_answer.has_value()) continue;
+    name.answer_age =
+        std::chrono::duration_cast<std::chrono::milliseconds>(now - *status.last_answer);
+  }
+  return totals;
+}
+
+dns::Settings settings_of(const config::Dns& dns) {
+  dns::Settings settings;
+  settings.servers = dns.servers;
+  settings.ttl_min = dns.ttl_min;
+  settings.ttl_max = dns.ttl_max;
+  switch (dns.family) {
+    case config::DnsFamily::kAny:
+      settings.family = dns::Family::kAny;
+      break;
+    case config::DnsFamily::kIpv4:
+      settings.family = dns::Family::kIpv4;
+      break;
+    case config::DnsFamily::kIpv6:
+      settings.family = dns::Family::kIpv6;
+      break;
+  }
+  return settings;
+}
+
+// `api` is null where the configuration has no [grpc], `resolver` where it could not be started.
+// References outlive the endpoint.
 Result<std::unique_ptr<metrics::Endpoint>> serve_metrics(
     Fd listener, const config::Metrics& settings, const control::Control& control,
     const traffic::LiveTraffic& traffic, const admin::Server* api,
     const admin::DrainingServers& draining, const health::Checker& checker,
-    std::uint64_t connections, const Log& log) {
+    const dns::Resolver* resolver, std::uint64_t connections, const Log& log) {
   const auto collector = std::make_shared<const metrics::Collector>(metrics::Sources{
       .control = control,
       .traffic = traffic,
@@ -134,7 +174,8 @@ Result<std::unique_ptr<metrics::Endpoint>> serve_metrics(
       .certificate_expiry =
           [api] { return api != nullptr ? api->certificate_expires_at() : std::nullopt; },
       .draining = [&draining] { return totals_of(draining.look()); },
-      .checks = [&checker] { return totals_of(checker); }});
+      .checks = [&checker] { return totals_of(checker); },
+      .names = [resolver] { return totals_of(resolver); }});
   return metrics::Endpoint::start(std::move(listener), [collector] { return collector->text(); });
 }
 
@@ -173,11 +214,14 @@ class Server final : private control::Enforcer {
   void cut_draining(const std::vector<control::Rule>& rules) override { draining_.cut(rules); }
   void published(const std::shared_ptr<const policy::LivePools>& pools) override {
     checker_->set_pools(pools);
+    resolve_names_of(*pools);
   }
   void health_changed(const health::Change& change);
 
   Result<void> start_plane();
   Result<void> start_checks();
+  void start_resolver();
+  void resolve_names_of(const policy::LivePools& pools);
   void log_policy() const;
   Result<void> start_api();
   Result<void> start_metrics();
@@ -196,6 +240,10 @@ class Server final : private control::Enforcer {
   std::unique_ptr<control::Control> control_;
   std::unique_ptr<proxy::DataPlane> plane_;
   std::unique_ptr<health::Checker> checker_;
+  NameAnswers answers_;
+  std::unique_ptr<dns::Resolver> resolver_;
+  std::string no_resolver_;            // why there is none
+  std::vector<std::string> resolved_;  // the names that it resolves
   std::unique_ptr<admin::Server> api_;
   std::unique_ptr<metrics::Endpoint> metrics_;
 };
@@ -211,6 +259,7 @@ Result<void> Server::start() {
   control_ = *std::move(control);
   if (auto started = start_plane(); !started.has_value()) return started;
   if (auto started = start_checks(); !started.has_value()) return started;
+  start_resolver();
   log_policy();
   if (config_.grpc.has_value()) {
     if (auto started = start_api(); !started.has_value()) return started;
@@ -239,6 +288,42 @@ Result<void> Server::start_checks() {
   checker_ = *std::move(checker);
   checker_->set_pools(control_->state()->pools);
   return {};
+}
+
+// It serves without one too: with the addresses from the database, and those that need no name.
+void Server::start_resolver() {
+  auto resolver =
+      dns::Resolver::start({.settings = settings_of(config_.dns),
+                            .log = log_,
+                            .on_answer =
+                                [this](const std::string& name, const dns::Answer& answer) {
+                                  control_->take_success(name);
+                                  answers_.put(name, answer.addresses);
+                                },
+                            .on_failure =
+                                [this](const std::string& name, const dns::Failure& failure) {
+                                  control_->take_failure(name, failure.why);
+                                }});
+  if (resolver.has_value()) {
+    resolver_ = *std::move(resolver);
+  } else {
+    no_resolver_ = resolver.error().message;
+    log_.error("names of backends are not resolved until the next start",
+               {{"error", no_resolver_}});
+  }
+  resolve_names_of(*control_->state()->pools);
+}
+
+// At the start, and then with the control plane's lock.
+void Server::resolve_names_of(const policy::LivePools& pools) {
+  std::vector<std::string> names = policy::names_of(pools);
+  if (names == resolved_) return;
+  resolved_ = std::move(names);
+  if (resolver_ != nullptr) {
+    resolver_->set_names(resolved_);
+  } else {
+    for (const std::string& name : resolved_) control_->take_failure(name, no_resolver_);
+  }
 }
 
 // On the checker's thread.
@@ -277,24 +362,25 @@ Result<void> Server::start_api() {
 }
 
 Result<void> Server::start_metrics() {
-  auto started = serve_metrics(std::move(bound_.metrics), *config_.metrics, *control_, *plane_,
-                               api_.get(), draining_, *checker_, connections_, log_);
+  auto started =
+      serve_metrics(std::move(bound_.metrics), *config_.metrics, *control_, *plane_, api_.get(),
+                    draining_, *checker_, resolver_.get(), connections_, log_);
   if (!started.has_value()) return std::unexpected(started.error());
   metrics_ = *std::move(started);
   return {};
 }
 
 Result<void> Server::run(int signals, lifecycle::Confinement confinement) {
-  MainLoop loop({config_, *control_, *plane_, *checker_, api_, metrics_, draining_, notifier_,
-                 keeper_, confinement, log_});
+  MainLoop loop({config_, *control_, *plane_, *checker_, answers_, resolver_, api_, metrics_,
+                 draining_, notifier_, keeper_, confinement, log_});
   if (auto serves = begin_to_serve(); !serves.has_value()) return serves;
   // It serves already, and must not end for this error.
   if (const auto waits = loop.await_successors(); !waits.has_value()) {
     log_.error("no successor will find this server", {{"error", waits.error().message}});
   }
-  lifecycle::confine_late(confinement);
+  lifecycle::confine_late(confinement, confinement_needs(config_));
   // An unrestricted ring does not exist: create() fails instead.
-  confinement.rings = fmt::format("{} operations allowed", std::size(ring::kOperations));
+  confinement.rings = allowed_on_rings();
   announce(confinement);
   notifier_.ready();
   loop.run(signals);

@@ -32,22 +32,38 @@ class Columns {
   T word(std::string_view name, const std::array<policy::Words<T>, n>& words) {
     const std::string_view text = row_.text(next_++);
     if (const auto meant = policy::meant_by(text, words)) return *meant;
-    std::string known;
-    for (const auto& entry : words) known += (known.empty() ? "" : ", ") + std::string(entry.first);
-    if (!unknown_) unknown_ = fmt::format("{} is {}, and none of {}", name, quote(text), known);
+    note(name, text, words, [](const auto& entry) { return entry.first; });
     return words.front().second;
+  }
+  /// Several words in the column `name`.
+  policy::ProxyTlvs tlvs(std::string_view name) {
+    const std::string_view text = row_.text(next_++);
+    const auto tlvs = policy::parse_proxy_tlvs(text);
+    if (!tlvs) note(name, text, policy::kProxyTlvs, [](const auto& tlv) { return tlv.word; });
+    return tlvs.value_or(policy::ProxyTlvs());
   }
 
  private:
+  void note(std::string_view name, std::string_view text, const auto& all, auto word_of) {
+    if (unknown_) return;
+    std::string known;
+    for (const auto& one : all) known += (known.empty() ? "" : ", ") + std::string(word_of(one));
+    unknown_ = fmt::format("{} is {}, and none of {}", name, quote(text), known);
+  }
+
   const Statement& row_;
   std::optional<std::string>& unknown_;
   int next_ = 0;
 };
 
-constexpr std::string_view kSelectPools =
-    "SELECT name, balance, hash_prefix_v4, hash_prefix_v6, retries, dial_budget_ms, slow_start_ms, "
-    "all_down, on_down, check_kind, check_name, check_interval_ms, check_fast_interval_ms, "
-    "check_timeout_ms, check_rise, check_fall FROM pools ORDER BY name";
+// `send_proxy`: its columns, or what they are in a database that has none.
+std::string select_pools(std::string_view send_proxy) {
+  return fmt::format(
+      "SELECT name, balance, hash_prefix_v4, hash_prefix_v6, retries, dial_budget_ms, "
+      "slow_start_ms, all_down, on_down, {}, check_kind, check_name, check_interval_ms, "
+      "check_fast_interval_ms, check_timeout_ms, check_rise, check_fall FROM pools ORDER BY name",
+      send_proxy);
+}
 
 PoolRecord read_pool(const Statement& row, std::optional<std::string>& unknown) {
   Columns columns(row, unknown);
@@ -62,6 +78,8 @@ PoolRecord read_pool(const Statement& row, std::optional<std::string>& unknown) 
   settings.slow_start = columns.duration();
   settings.all_down = columns.word("all_down", policy::kAllDownWords);
   settings.on_down = columns.word("on_down", policy::kOnDownWords);
+  settings.send_proxy = columns.word("send_proxy", policy::kSendProxyWords);
+  settings.send_proxy_tlvs = columns.tlvs("send_proxy_tlvs");
   policy::Check& check = settings.check;
   check.kind = columns.word("check_kind", policy::kCheckKindWords);
   check.name = columns.text();
@@ -94,19 +112,17 @@ std::unexpected<Error> fail_with_word(const std::string& path, const std::string
 
 }  // namespace
 
-bool has_pools(Connection& connection) {
-  return connection.query_integer("PRAGMA user_version").value_or(0) >= kVersionWithPools;
-}
-
 Result<std::vector<PoolRecord>> read_pools(const std::string& path, Connection& connection) {
   std::vector<PoolRecord> pools;
-  if (!has_pools(connection)) return pools;
+  if (!has_version(connection, kVersionWithPools)) return pools;
   std::optional<std::string> unknown;
   std::string unknown_in;
   const auto note = [&](const std::string& pool) {
     if (unknown && unknown_in.empty()) unknown_in = pool;
   };
-  auto select = connection.prepare(kSelectPools);
+  const bool has_send_proxy = has_version(connection, kVersionWithMatches);
+  auto select = connection.prepare(
+      select_pools(has_send_proxy ? "send_proxy, send_proxy_tlvs" : "'none', ''"));
   if (!select) return fail_with_sqlite(path, select.error());
   const auto pools_read = select->run_each(
       [&](const Statement& row) { note(pools.emplace_back(read_pool(row, unknown)).name); });
@@ -137,9 +153,9 @@ SqliteResult<PoolStatements> PoolStatements::prepare(Connection& connection) {
       {&all.remove_backends_, "DELETE FROM backends WHERE pool = ?1"},
       {&all.add_,
        "INSERT INTO pools (name, balance, hash_prefix_v4, hash_prefix_v6, retries, dial_budget_ms, "
-       "slow_start_ms, all_down, on_down, check_kind, check_name, check_interval_ms, "
-       "check_fast_interval_ms, check_timeout_ms, check_rise, check_fall) "
-       "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)"},
+       "slow_start_ms, all_down, on_down, send_proxy, send_proxy_tlvs, check_kind, check_name, "
+       "check_interval_ms, check_fast_interval_ms, check_timeout_ms, check_rise, check_fall) "
+       "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)"},
       {&all.add_backend_,
        "INSERT INTO backends (pool, place, address, weight, backup, max_connections, state) "
        "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"},
@@ -168,6 +184,8 @@ SqliteResult<void> PoolStatements::put(const PoolRecord& pool) {
                settings.hash_prefix_v6, settings.retries, settings.dial_budget.count(),
                settings.slow_start.count(), word_of(settings.all_down, policy::kAllDownWords),
                word_of(settings.on_down, policy::kOnDownWords),
+               word_of(settings.send_proxy, policy::kSendProxyWords),
+               policy::to_string(settings.send_proxy_tlvs),
                word_of(check.kind, policy::kCheckKindWords), check.name, check.interval.count(),
                check.fast_interval.count(), check.timeout.count(), check.rise, check.fall);
   std::int64_t place = 0;

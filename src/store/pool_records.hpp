@@ -12,11 +12,8 @@
 
 namespace mc::store {
 
-/// Whether the database has tables for pools. One of version 1 that is only read has none.
-bool has_pools(Connection& connection);
-
-/// All pools, ordered by name. `path` is for errors, one of which is a word that no value of an
-/// enumeration has: another program wrote it.
+/// All pools, ordered by name. A database of version 1 that is only read has none. `path` is for
+/// errors, one of which is a word that no value of an enumeration has: another program wrote it.
 Result<std::vector<PoolRecord>> read_pools(const std::string& path, Connection& connection);
 
 /// The statements that change pools. Must not outlive the connection.

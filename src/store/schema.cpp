@@ -82,9 +82,40 @@ CREATE TABLE backends (
 ) STRICT, WITHOUT ROWID;
 )sql";
 
-constexpr Migration kMigrations[] = {kFirst, kPools};
+// What a route asks for besides the name is part of its key: `sources` are prefixes by address,
+// with commas between them. A pool may tell its backends who the client is. The last good answers
+// of DNS, so that a start needs none.
+constexpr const char* kMatches = R"sql(
+CREATE TABLE matching_routes (
+  listener TEXT NOT NULL,
+  hostname TEXT NOT NULL,
+  alpn TEXT NOT NULL DEFAULT '',
+  sources TEXT NOT NULL DEFAULT '',
+  backend TEXT NOT NULL,
+  pool TEXT NOT NULL DEFAULT '',
+  PRIMARY KEY (listener, hostname, alpn, sources)
+) STRICT, WITHOUT ROWID;
+INSERT INTO matching_routes SELECT listener, hostname, '', '', backend, pool FROM routes;
+DROP TABLE routes;
+ALTER TABLE matching_routes RENAME TO routes;
+
+ALTER TABLE pools ADD COLUMN send_proxy TEXT NOT NULL DEFAULT 'none';
+ALTER TABLE pools ADD COLUMN send_proxy_tlvs TEXT NOT NULL DEFAULT '';
+
+CREATE TABLE resolved_names (
+  name TEXT PRIMARY KEY,
+  addresses TEXT NOT NULL,
+  time_unix_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+)sql";
+
+constexpr Migration kMigrations[] = {kFirst, kPools, kMatches};
 
 }  // namespace
+
+bool has_version(Connection& connection, std::int64_t version) {
+  return connection.query_integer("PRAGMA user_version").value_or(0) >= version;
+}
 
 std::span<const Migration> migrations() { return kMigrations; }
 

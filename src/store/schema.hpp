@@ -19,6 +19,11 @@ using Migration = const char*;
 
 /// The version of the tables that has pools. An older file that is only read has none.
 inline constexpr std::int64_t kVersionWithPools = 2;
+/// Likewise for what routes match besides the name, PROXY headers and answers of DNS.
+inline constexpr std::int64_t kVersionWithMatches = 3;
+
+/// Whether the tables have had that many migrations.
+bool has_version(Connection& connection, std::int64_t version);
 
 /// All of ours, oldest first.
 std::span<const Migration> migrations();

@@ -2,7 +2,9 @@
 #include "store/store.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
+#include <algorithm>
 #include <optional>
 #include <string_view>
 #include <utility>
@@ -13,6 +15,7 @@
 #include "store/files.hpp"
 #include "store/limits.hpp"
 #include "store/pool_records.hpp"
+#include "store/resolved_records.hpp"
 #include "store/schema.hpp"
 #include "store/snapshot.hpp"
 #include "store/trouble.hpp"
@@ -100,10 +103,10 @@ Result<Connection> connect(const std::string& path) {
   if (!connection) return fail_with_sqlite(path, connection.error());
   if (auto done = use_wal(path, *connection); !done) return std::unexpected(done.error());
   // checkpoint() copies the log to the main file, outside of commits. SQLite would do it every
-  // 1,000 pages, and within a commit.
+  // 1,000 pages, and within a commit. Temporary files are in memory: Landlock forbids them in /tmp.
   const auto set = connection->execute(fmt::format(
       "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF;"
-      "PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = {};"
+      "PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = {};"
       "PRAGMA cache_size = -{}",
       kWalBytesKept, kPageCacheKib));
   if (!set) return fail_with_sqlite(path, set.error());
@@ -112,16 +115,37 @@ Result<Connection> connect(const std::string& path) {
   return *std::move(connection);
 }
 
+// How the column `sources` has them.
+std::string joined(const std::vector<std::string>& sources) {
+  return fmt::format("{}", fmt::join(sources, ","));
+}
+
+std::vector<std::string> split(std::string_view sources) {
+  std::vector<std::string> texts;
+  while (!sources.empty()) {
+    const std::size_t size = std::min(sources.find(','), sources.size());
+    texts.emplace_back(sources.substr(0, size));
+    sources.remove_prefix(std::min(size + 1, sources.size()));
+  }
+  return texts;
+}
+
+// A database of an older version, which is only read, lacks some columns.
 SqliteResult<void> read_routes(Connection& connection, Contents& contents) {
   auto routes = connection.prepare(
-      fmt::format("SELECT listener, hostname, backend, {} FROM routes ORDER BY listener, hostname",
-                  has_pools(connection) ? "pool" : "''"));
+      fmt::format("SELECT listener, hostname, backend, {}, {} FROM routes "
+                  "ORDER BY listener, hostname, alpn, sources",
+                  has_version(connection, kVersionWithPools) ? "pool" : "''",
+                  has_version(connection, kVersionWithMatches) ? "alpn, sources"
+                                                               : "'' AS alpn, '' AS sources"));
   if (!routes) return std::unexpected(routes.error());
   return routes->run_each([&](const Statement& row) {
-    contents.routes.push_back({.listener = std::string(row.text(0)),
-                               .text = {.hostname = std::string(row.text(1)),
-                                        .backend = std::string(row.text(2)),
-                                        .pool = std::string(row.text(3))}});
+    contents.routes.push_back(
+        {.listener = std::string(row.text(0)),
+         .text = {.hostname = std::string(row.text(1)),
+                  .backend = std::string(row.text(2)),
+                  .pool = std::string(row.text(3)),
+                  .match = {.alpn = std::string(row.text(4)), .sources = split(row.text(5))}}});
   });
 }
 
@@ -148,6 +172,9 @@ Result<Contents> read_contents(const std::string& path, Connection& connection) 
   auto pools = read_pools(path, connection);
   if (!pools) return std::unexpected(pools.error());
   contents.pools = *std::move(pools);
+  auto resolved = read_resolved(connection);
+  if (!resolved) return fail_with_sqlite(path, resolved.error());
+  contents.resolved = *std::move(resolved);
   return contents;
 }
 
@@ -157,13 +184,16 @@ Result<Contents> read_contents(const std::string& path, Connection& connection) 
 struct Store::Statements {
   Statement remove_route, put_route, remove_rule, put_rule, add_audit, prune_audit, set_state;
   PoolStatements pools;
+  ResolvedStatements resolved;
 
   static SqliteResult<std::unique_ptr<Statements>> prepare(Connection& connection) {
     auto all = std::make_unique<Statements>();
     const std::pair<Statement*, std::string_view> each[] = {
-        {&all->remove_route, "DELETE FROM routes WHERE listener = ?1 AND hostname = ?2"},
+        {&all->remove_route,
+         "DELETE FROM routes WHERE listener = ?1 AND hostname = ?2 AND alpn = ?3 AND sources = ?4"},
         {&all->put_route,
-         "INSERT INTO routes (listener, hostname, backend, pool) VALUES (?1, ?2, ?3, ?4) "
+         "INSERT INTO routes (listener, hostname, alpn, sources, backend, pool) "
+         "VALUES (?1, ?2, ?3, ?4, ?5, ?6) "
          "ON CONFLICT DO UPDATE SET backend = excluded.backend, pool = excluded.pool"},
         {&all->remove_rule, "DELETE FROM firewall_rules WHERE type = ?1 AND value = ?2"},
         {&all->put_rule,
@@ -184,6 +214,9 @@ struct Store::Statements {
     auto pools = PoolStatements::prepare(connection);
     if (!pools) return std::unexpected(pools.error());
     all->pools = *std::move(pools);
+    auto resolved = ResolvedStatements::prepare(connection);
+    if (!resolved) return std::unexpected(resolved.error());
+    all->resolved = *std::move(resolved);
     return all;
   }
 };
@@ -266,17 +299,23 @@ SqliteResult<void> Store::take_over() {
 }
 
 SqliteResult<void> Store::begin_incarnation() {
-  auto incarnation = connection_.query_text("SELECT lower(hex(randomblob(16)))");
+  auto incarnation = write_incarnation();
   if (!incarnation) return std::unexpected(incarnation.error());
-  const auto revision = static_cast<std::int64_t>(revision_);
-  const auto done = statements_->set_state.run(revision, revision, *incarnation, base_incarnation_,
-                                               static_cast<std::int64_t>(base_revision_));
-  if (!done) return done;
   incarnation_ = *std::move(incarnation);
   remember_files();
   ++commits_in_log_;
   checkpoint();
   return {};
+}
+
+SqliteResult<std::string> Store::write_incarnation() {
+  auto incarnation = connection_.query_text("SELECT lower(hex(randomblob(16)))");
+  if (!incarnation) return incarnation;
+  const auto revision = static_cast<std::int64_t>(revision_);
+  const auto done = statements_->set_state.run(revision, revision, *incarnation, base_incarnation_,
+                                               static_cast<std::int64_t>(base_revision_));
+  if (!done) return std::unexpected(done.error());
+  return incarnation;
 }
 
 void Store::remember_files() {
@@ -409,11 +448,13 @@ std::expected<Revision, CommitError> Store::commit(const ChangeSet& changes,
 SqliteResult<bool> Store::write(const ChangeSet& changes, const AuditEntry& entry) {
   Statements& to = *statements_;
   SqliteResult<void> done;
-  for (const auto& [listener, hostname] : changes.removed_routes) {
-    if (done = to.remove_route.run(listener, hostname); !done) return std::unexpected(done.error());
+  for (const auto& [listener, hostname, match] : changes.removed_routes) {
+    done = to.remove_route.run(listener, hostname, match.alpn, joined(match.sources));
+    if (!done) return std::unexpected(done.error());
   }
   for (const auto& [listener, text] : changes.put_routes) {
-    done = to.put_route.run(listener, text.hostname, text.backend, text.pool);
+    done = to.put_route.run(listener, text.hostname, text.match.alpn, joined(text.match.sources),
+                            text.backend, text.pool);
     if (!done) return std::unexpected(done.error());
   }
   for (const auto& [type, value] : changes.removed_rules) {
@@ -440,6 +481,30 @@ SqliteResult<bool> Store::write(const ChangeSet& changes, const AuditEntry& entr
                           static_cast<std::int64_t>(base_revision_));
   if (!done) return std::unexpected(done.error());
   return connection_.changes() == 1;
+}
+
+// Answers make no revision. So that a copy of the file from before them is known as that, they
+// begin an incarnation; and because a log may hold only one change of that, all before must be in
+// the main file.
+Result<void> Store::put_resolved(const ResolvedChanges& changes) {
+  checkpoint();
+  if (!is_undisturbed()) return fail_with(path_, "another program changed it", "restart mc-proxy");
+  if (commits_in_log_ > 0) return fail_with(path_, "another program reads it", "it is tried again");
+  auto transaction = Transaction::begin(connection_, Transaction::Kind::kWrite);
+  if (!transaction) return fail_with_sqlite(path_, transaction.error());
+  if (auto done = statements_->resolved.run(changes); !done) {
+    return fail_with_sqlite(path_, done.error());
+  }
+  auto incarnation = write_incarnation();
+  if (!incarnation) return fail_with_sqlite(path_, incarnation.error());
+  if (connection_.changes() != 1) {
+    return fail_with(path_, "another program changed it", "restart mc-proxy");
+  }
+  if (auto done = transaction->commit(); !done) return fail_with_sqlite(path_, done.error());
+  incarnation_ = *std::move(incarnation);
+  log_file_ = stamp_of(wal_path(path_));
+  ++commits_in_log_;
+  return {};
 }
 
 // A failure, or a reader that limits the checkpoint, loses nothing: the commits stay in the log,

@@ -40,10 +40,12 @@ struct RouteRecord {
   bool operator==(const RouteRecord&) const = default;
 };
 
-/// Identifies a record: there is at most one for each listener and host name.
+/// Identifies a record: there is at most one for each listener, host name and match. A match is
+/// compared as text, so it must be in normal form.
 struct RouteRecordKey {
   std::string listener;
   std::string hostname;
+  policy::RouteMatchText match = {};
 
   bool operator==(const RouteRecordKey&) const = default;
 };
@@ -58,14 +60,31 @@ struct FirewallRule {
 /// A pool with its backends.
 using PoolRecord = policy::PoolText;
 
+/// The last good answer of DNS for a name: addresses with spaces between them.
+struct ResolvedRecord {
+  std::string name;
+  std::string addresses;
+  std::chrono::sys_time<std::chrono::milliseconds> time;
+
+  bool operator==(const ResolvedRecord&) const = default;
+};
+
 struct Contents {
   Revision revision = 0;
-  /// Ordered by listener, then hostname, bytewise.
+  /// Ordered by listener, hostname, alpn and sources, bytewise.
   std::vector<RouteRecord> routes;
   /// Ordered by type, then value, bytewise.
   std::vector<FirewallRule> rules;
   /// Ordered by name, bytewise; the backends as they were put.
   std::vector<PoolRecord> pools;
+  /// Ordered by name.
+  std::vector<ResolvedRecord> resolved;
+};
+
+/// Answers that replace those of their names, after some names were removed.
+struct ResolvedChanges {
+  std::vector<std::string> removed;
+  std::vector<ResolvedRecord> put;
 };
 
 /// What a commit changes: it removes first, then puts. Removing a missing record and putting an
@@ -150,6 +169,10 @@ class Store {
   /// After an error nothing is changed, and the next commit may succeed.
   std::expected<Revision, CommitError> commit(const ChangeSet& changes, const AuditEntry& entry);
 
+  /// Keeps answers of DNS, durably: no revision, no audit entry. Fails, to be tried again, while a
+  /// reader keeps earlier commits in the log.
+  Result<void> put_resolved(const ResolvedChanges& changes);
+
   /// Copies the commits since the last call to the database file. To be called about once a second,
   /// and not in each commit: it waits for the disk three times, which takes too long under full
   /// traffic.
@@ -180,6 +203,8 @@ class Store {
 
   SqliteResult<void> take_over();
   SqliteResult<void> begin_incarnation();
+  /// The new incarnation, which is in the database but not in force yet.
+  SqliteResult<std::string> write_incarnation();
   /// Records the state of the files after a write of this store.
   void remember_files();
   /// Whether the files are ours (as this store left them, or changed in a harmless way) or foreign;

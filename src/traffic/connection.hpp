@@ -42,8 +42,9 @@ struct Connection {
   ConnectionId id;
   std::size_t listener = 0;  // its place in the configuration
   SocketAddress client;
+  std::optional<SocketAddress> via;       // the proxy that names the client; nothing: none does
   std::string sni;                        // normalised; empty before the hello
-  std::string route;                      // the pattern that matched; empty where none has (yet)
+  std::string route;                      // see ConnectionFacts::route()
   std::string pool;                       // of that route; empty: it has a backend itself
   std::optional<BackendAddress> backend;  // of that route, or chosen from its pool
   std::uint32_t tries = 0;                // backends that were dialled

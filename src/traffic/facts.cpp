@@ -7,8 +7,23 @@
 namespace mc::traffic {
 
 std::string ConnectionFacts::route() const {
-  if (!has_route()) return {};
-  return policy::HostPattern::to_text(route_kind, std::string_view(name).substr(suffix_at));
+  switch (way) {
+    case Way::kUndecided:
+      return {};
+    case Way::kRoute:
+      return policy::HostPattern::to_text(route_kind, std::string_view(name).substr(suffix_at));
+    case Way::kNoSni:
+      return "no_sni";
+    case Way::kNotTls:
+      return "not_tls";
+    case Way::kSilent:
+      return "silent";
+    case Way::kChallenge:
+      return "challenge";
+    case Way::kRedirect:
+      return "redirect";
+  }
+  std::unreachable();
 }
 
 std::string_view ConnectionFacts::pool() const {
@@ -17,11 +32,14 @@ std::string_view ConnectionFacts::pool() const {
 }
 
 std::optional<BackendAddress> ConnectionFacts::backend() const {
-  if (!has_route() || (pooled != nullptr && pooled->backend == nullptr)) return std::nullopt;
-  return unresolved != nullptr ? *unresolved : BackendAddress(backend_address);
+  if (!has_route() || way == Way::kRedirect) return std::nullopt;
+  if (pooled != nullptr && pooled->backend == nullptr) return std::nullopt;
+  if (rare != nullptr && rare->backend.has_value()) return rare->backend;
+  return BackendAddress(backend_address);
 }
 
 void ConnectionFacts::take_route(const policy::LiveRoute& route) {
+  way = Way::kRoute;
   const policy::HostPattern& pattern = route.spec.pattern;
   route_kind = pattern.kind();
   suffix_at = static_cast<std::uint8_t>(name.size() - pattern.host().size());
@@ -29,9 +47,18 @@ void ConnectionFacts::take_route(const policy::LiveRoute& route) {
   if (const auto* const backend = route.spec.backend()) {
     resolve(*backend);
   } else {
-    pooled = std::make_unique<PoolFacts>();
-    pooled->name = std::make_unique<const std::string>(*route.spec.pool());
+    take_pool(*route.spec.pool());
   }
+}
+
+void ConnectionFacts::take_way(Way other, std::string pool) {
+  way = other;
+  take_pool(std::move(pool));
+}
+
+void ConnectionFacts::take_pool(std::string pool) {
+  pooled = std::make_unique<PoolFacts>();
+  pooled->name = std::make_unique<const std::string>(std::move(pool));
 }
 
 void ConnectionFacts::take_backend(std::shared_ptr<policy::BackendState> state) {
@@ -42,8 +69,13 @@ void ConnectionFacts::take_backend(std::shared_ptr<policy::BackendState> state) 
 
 void ConnectionFacts::resolve(const BackendAddress& backend) {
   const auto address = backend.resolve();
-  backend_address = address.value_or(backend.address());
-  unresolved = address.has_value() ? nullptr : std::make_unique<const BackendAddress>(backend);
+  const bool is_ip = address.has_value() && !address->is_unix();
+  backend_address = is_ip ? address->ip_address() : backend.address();
+  if (!is_ip) {
+    more().backend = backend;
+  } else if (rare != nullptr) {
+    rare->backend.reset();
+  }
 }
 
 namespace {
@@ -59,6 +91,7 @@ Connection describe(const ConnectionFacts& facts, Instant now) {
   return {.id = facts.id(),
           .listener = facts.listener,
           .client = facts.client(),
+          .via = facts.is_conveyed() ? std::optional(facts.peer) : std::nullopt,
           .sni = facts.name,
           .route = facts.route(),
           .pool = std::string(facts.pool()),

@@ -9,6 +9,16 @@
 
 namespace mc::traffic {
 
+namespace {
+
+// Whose line has this reason, where it is limited.
+Outcome outcome_of_limited(Reason reason) {
+  if (reason == Reason::kRedirected) return Outcome::kClosed;
+  return info(reason).outcome == Outcome::kDialFailed ? Outcome::kDialFailed : Outcome::kRefused;
+}
+
+}  // namespace
+
 std::uint32_t line_share(std::size_t workers) {
   return std::max(kLinesPerSecond / static_cast<std::uint32_t>(workers), kLinesPerSecondOfWorker);
 }
@@ -43,14 +53,13 @@ void LineLimiter::report() {
     const std::uint64_t suppressed = std::exchange(kinds_[i].suppressed, 0);
     if (suppressed == 0) continue;
     const auto reason = static_cast<Reason>(i % kReasons);
-    const bool dial_failed = info(reason).outcome == Outcome::kDialFailed;
-    const Log::Fields fields{
-        {"line", line_of(dial_failed ? Outcome::kDialFailed : Outcome::kRefused)},
-        {"listener", listener_names_[i / kReasons]},
-        {"reason", to_string(reason)},
-        {"suppressed", suppressed}};
+    const Outcome outcome = outcome_of_limited(reason);
+    const Log::Fields fields{{"line", line_of(outcome)},
+                             {"listener", listener_names_[i / kReasons]},
+                             {"reason", to_string(reason)},
+                             {"suppressed", suppressed}};
     constexpr std::string_view kMessage = "too many similar lines; some were not logged";
-    dial_failed ? log_.warn(kMessage, fields) : log_.info(kMessage, fields);
+    outcome == Outcome::kDialFailed ? log_.warn(kMessage, fields) : log_.info(kMessage, fields);
   }
 }
 

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Keeps a flood of similar lines from drowning the log: of each kind ("connection refused" or "dial
-// failed", of one listener, for one reason) a limited number is written in a second, and once a
-// second a line reports how many were left out. Only for lines that a client can cause without a
-// backend's help; those of served connections are the access log, and all are written. Owned by a
-// worker; its thread only.
+// Keeps a flood of similar lines from drowning the log: of each kind ("connection refused", "dial
+// failed" or a redirect, of one listener, for one reason) a limited number is written in a second,
+// and once a second a line reports how many were left out. Only for lines that a client can cause
+// without a backend's help; those of served connections are the access log, and all are written.
+// Owned by a worker; its thread only.
 
 #include <cstddef>
 #include <cstdint>
@@ -26,7 +26,7 @@ class LineLimiter final : private ring::Timer {
   LineLimiter(ring::TimerWheel& timers, const std::vector<std::string>& listener_names,
               std::uint32_t lines_max, Counter& suppressed, Log& log);
 
-  /// Whether to write the line of a connection that ended without being served. If not, counts it.
+  /// Whether to write the line of a connection that no backend has served. If not, counts it.
   /// Call it only for a line that the log's level lets through.
   bool admits(std::size_t listener, Reason reason, Instant now);
 

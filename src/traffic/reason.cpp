@@ -21,6 +21,8 @@ constexpr std::array<ReasonInfo, kReasons> kReasonTable{{
     {Reason::kBackendReset, "backend_reset", Close::kReset, Outcome::kClosed},
     {Reason::kIdleTimeout, "idle_timeout", Close::kReset, Outcome::kClosed},
     {Reason::kHelloTimeout, "hello_timeout", Close::kReset, Outcome::kClosed},
+    {Reason::kProxyTimeout, "proxy_timeout", Close::kReset, Outcome::kClosed},
+    {Reason::kProxyLocal, "proxy_local", Close::kInOrder, Outcome::kClosed},
     {Reason::kClientClosed, "client_closed", Close::kInOrder, Outcome::kClosed},
     {Reason::kNotTls, "not_tls"},
     {Reason::kSslV2, "sslv2"},
@@ -31,6 +33,10 @@ constexpr std::array<ReasonInfo, kReasons> kReasonTable{{
     {Reason::kHelloTooLarge, "hello_too_large"},
     {Reason::kNoSni, "no_sni"},
     {Reason::kNoRoute, "no_route"},
+    {Reason::kProxyHeader, "proxy_header"},
+    {Reason::kStarttls, "starttls"},
+    {Reason::kBadRequest, "bad_request"},
+    {Reason::kRedirected, "redirected", Close::kInOrder, Outcome::kClosed},
     {Reason::kBlockedIp, "blocked_ip"},
     {Reason::kBlockedCidr, "blocked_cidr"},
     {Reason::kBlockedCountry, "blocked_country"},
@@ -39,6 +45,7 @@ constexpr std::array<ReasonInfo, kReasons> kReasonTable{{
     {Reason::kDialTimeout, "dial_timeout", Close::kReset, Outcome::kDialFailed},
     {Reason::kDialFailed, "dial_failed", Close::kReset, Outcome::kDialFailed},
     {Reason::kNoBackend, "no_backend", Close::kReset, Outcome::kDialFailed},
+    {Reason::kBackendUnresolved, "backend_unresolved", Close::kReset, Outcome::kDialFailed},
     {Reason::kBackendFull, "backend_full", Close::kReset, Outcome::kDialFailed},
     {Reason::kNoResources, "no_resources", Close::kReset, Outcome::kDialFailed},
     {Reason::kFirewallCut, "firewall_cut", Close::kReset, Outcome::kClosed},
@@ -128,6 +135,12 @@ std::string dial_error_text(int error, const BackendAddress& backend) {
       return fmt::format("no interface {}", backend.interface());
     case kNoneEligible:
       return "no backend of the pool is eligible";
+    case kTlsDeclined:
+      return "the backend declined TLS: its reply to PostgreSQL's SSLRequest was not \"S\"";
+    case kNoPool:
+      return "there is no such pool; add it: mc-proxy pools add";
+    case kUnresolved:
+      return "no name of the pool's backends has an address yet";
     case kAllFull:
       return "every eligible backend of the pool is at its max_connections";
     default:

@@ -22,6 +22,8 @@ enum class Reason : std::uint8_t {
   kBackendReset,  // the backend reset or lost the connection
   kIdleTimeout,   // no byte moved in either direction for idle_timeout
   kHelloTimeout,  // no complete ClientHello within hello_timeout
+  kProxyTimeout,  // no complete PROXY header within its timeout
+  kProxyLocal,    // a proxy in front of this one has checked it
   kClientClosed,  // the client closed before its ClientHello was complete
   kNotTls,        // the rejects of tls::Reject, by name
   kSslV2,
@@ -31,21 +33,26 @@ enum class Reason : std::uint8_t {
   kNameInvalid,
   kHelloTooLarge,
   kNoSni,
-  kNoRoute,    // no route of the listener covers the name
-  kBlockedIp,  // the firewall, by kind of rule
+  kNoRoute,      // no route of the listener covers the name
+  kProxyHeader,  // the PROXY header is wrong or missing, or the peer may not send one
+  kStarttls,     // bytes follow PostgreSQL's SSLRequest before its reply
+  kBadRequest,   // no HTTP request that a redirect could answer
+  kRedirected,   // to https
+  kBlockedIp,    // the firewall, by kind of rule
   kBlockedCidr,
   kBlockedCountry,
   kConnectionLimit,  // max_connections was reached
   kDialRefused,      // the backend refused the connection
   kDialTimeout,      // no reply from the backend within connect_timeout
-  kDialFailed,   // the connection to the backend failed otherwise (no route to host, no port left…)
-  kNoBackend,    // no backend of the pool is eligible
-  kBackendFull,  // those that are, are at their max_connections
-  kNoResources,  // this process ran out of descriptors or memory for the backend's socket
-  kFirewallCut,  // cut, because the firewall now blocks the client
-  kBackendDown,  // cut, because checks took its backend down, and its pool says so
-  kClosedByOperator,  // reset by an operator's order (CloseConnections)
-  kShutdown,          // cut when shutdown_timeout had passed, or by a second signal
+  kDialFailed,  // the connection to the backend failed otherwise (no route to host, no port left…)
+  kNoBackend,   // no backend of the pool is eligible
+  kBackendUnresolved,  // no name of the pool's backends has an address yet
+  kBackendFull,        // those that are, are at their max_connections
+  kNoResources,        // this process ran out of descriptors or memory for the backend's socket
+  kFirewallCut,        // cut, because the firewall now blocks the client
+  kBackendDown,        // cut, because checks took its backend down, and its pool says so
+  kClosedByOperator,   // reset by an operator's order (CloseConnections)
+  kShutdown,           // cut when shutdown_timeout had passed, or by a second signal
 };
 
 inline constexpr std::size_t kReasons = static_cast<std::size_t>(Reason::kShutdown) + 1;
@@ -93,6 +100,9 @@ inline constexpr int kDialledListener = -2;  // the backend is a listener of thi
 inline constexpr int kNoInterface = -3;      // the backend's network interface is not there
 inline constexpr int kNoneEligible = -4;     // no backend of the pool is eligible
 inline constexpr int kAllFull = -5;          // those that are, are at their max_connections
+inline constexpr int kTlsDeclined = -6;      // the backend declined PostgreSQL's SSLRequest
+inline constexpr int kNoPool = -8;           // there is no pool of that name
+inline constexpr int kUnresolved = -7;       // no name of the pool's backends has an address
 
 /// An errno or one of the above, in words.
 std::string dial_error_text(int error, const BackendAddress& backend);

@@ -23,7 +23,8 @@ EventKind event_of(Outcome outcome) {
 // each would hide the others. Like all, they are counted and make events.
 LogLevel level_of(const ConnectionFacts& facts, Reason reason, Outcome outcome) {
   if (outcome == Outcome::kDialFailed) return LogLevel::kWarn;
-  const bool has_left = reason == Reason::kClientClosed || reason == Reason::kClientReset;
+  const bool has_left = reason == Reason::kClientClosed || reason == Reason::kClientReset ||
+                        reason == Reason::kProxyLocal;
   return has_left && !facts.has_spoken ? LogLevel::kDebug : LogLevel::kInfo;
 }
 
@@ -34,6 +35,11 @@ void add_end(const ConnectionFacts& facts, policy::ConnectionCounts& counts) {
 }
 
 // Empty: none was chosen.
+// A redirect needs no backend, so a client can cause as many as it likes.
+bool is_limited(Reason reason, Outcome outcome) {
+  return outcome != Outcome::kClosed || reason == Reason::kRedirected;
+}
+
 std::string backend_of(const ConnectionFacts& facts) {
   const auto backend = facts.backend();
   return backend.has_value() ? backend->to_string() : std::string();
@@ -46,6 +52,19 @@ LogField pool_of(const ConnectionFacts& facts) {
 LogField tries_of(const ConnectionFacts& facts) {
   if (facts.pooled == nullptr) return {LogField::kUnwritten, 0};
   return {"tries", facts.pooled->tries};
+}
+
+// Empty unless a proxy in front of this one names the client.
+std::string via_of(const ConnectionFacts& facts) {
+  return facts.is_conveyed() ? facts.peer.to_string() : std::string();
+}
+
+std::string_view complaint_of(const ConnectionFacts& facts) {
+  return facts.rare != nullptr ? facts.rare->complaint : std::string_view();
+}
+
+LogField unless_empty(std::string_view key, std::string_view value) {
+  return {value.empty() ? LogField::kUnwritten : key, value};
 }
 
 std::string_view ech_of(const ConnectionFacts& facts) {
@@ -83,6 +102,16 @@ void Reporter::opened(const ConnectionFacts& facts) {
              {{"listener", listener(facts)}, {"client", facts.client().to_string()}});
 }
 
+// The authority may be any bytes. No route follows it: the hello's own name decides.
+void Reporter::conveyed(const ConnectionFacts& facts, std::string_view authority) {
+  if (!log_.enabled(LogLevel::kDebug)) return;
+  log_.debug("PROXY header",
+             {{"listener", listener(facts)},
+              {"client", facts.client().to_string()},
+              {"via", facts.peer.to_string()},
+              unless_empty("authority", authority.empty() ? std::string() : quote(authority))});
+}
+
 // On a line of its own: the field `sni` holds host names only.
 void Reporter::name_refused(const ConnectionFacts& facts, std::span<const std::uint8_t> name) {
   if (!log_.enabled(LogLevel::kDebug)) return;
@@ -93,8 +122,10 @@ void Reporter::name_refused(const ConnectionFacts& facts, std::span<const std::u
 }
 
 void Reporter::routed(const ConnectionFacts& facts, Instant now) {
-  facts.route_counts->connections.fetch_add(1, std::memory_order_relaxed);
-  facts.route_counts->active.fetch_add(1, std::memory_order_relaxed);
+  if (facts.route_counts != nullptr) {
+    facts.route_counts->connections.fetch_add(1, std::memory_order_relaxed);
+    facts.route_counts->active.fetch_add(1, std::memory_order_relaxed);
+  }
   of(facts).hello_ms.observe(now - facts.accepted_at);
   if (!log_.enabled(LogLevel::kDebug)) return;
   log_.debug("hello decided", {{"listener", listener(facts)},
@@ -127,7 +158,7 @@ void Reporter::dialled(const ConnectionFacts& facts, Clock::duration duration) {
   if (!log_.enabled(LogLevel::kDebug)) return;
   log_.debug("backend connected", {{"listener", listener(facts)},
                                    {"client", facts.client().to_string()},
-                                   {"backend", facts.backend_address.to_string()},
+                                   {"backend", backend_of(facts)},
                                    {"duration", duration}});
 }
 
@@ -168,11 +199,12 @@ void Reporter::ended(const ConnectionFacts& facts, Reason reason, Instant now) {
 
 void Reporter::count_end(const ConnectionFacts& facts, Reason reason) {
   of(facts).of(reason).add();
-  if (!facts.has_route()) return;
-  if (info(reason).outcome == Outcome::kDialFailed) {
-    facts.route_counts->dial_failures.fetch_add(1, std::memory_order_relaxed);
+  if (facts.route_counts != nullptr) {
+    if (info(reason).outcome == Outcome::kDialFailed) {
+      facts.route_counts->dial_failures.fetch_add(1, std::memory_order_relaxed);
+    }
+    add_end(facts, *facts.route_counts);
   }
-  add_end(facts, *facts.route_counts);
   if (facts.pooled != nullptr && facts.pooled->backend != nullptr) {
     add_end(facts, facts.pooled->backend->counts);
   }
@@ -182,12 +214,13 @@ void Reporter::log_end(const ConnectionFacts& facts, Reason reason, Instant now)
   const Outcome outcome = outcome_of(reason, facts.has_route());
   const LogLevel level = level_of(facts, reason, outcome);
   if (!log_.enabled(level)) return;
-  if (outcome != Outcome::kClosed && !limiter_.admits(facts.listener, reason, now)) return;
+  if (is_limited(reason, outcome) && !limiter_.admits(facts.listener, reason, now)) return;
   const Clock::duration duration = now - facts.accepted_at;
   if (outcome == Outcome::kRefused) return log_refusal(facts, reason, level, duration);
   if (outcome == Outcome::kDialFailed) return log_dial_failure(facts, reason, duration);
   log_.info(line_of(outcome), {{"listener", listener(facts)},
                                {"client", facts.client().to_string()},
+                               unless_empty("via", via_of(facts)),
                                {"sni", facts.name},
                                {"ech", ech_of(facts)},
                                pool_of(facts),
@@ -209,8 +242,10 @@ void Reporter::log_refusal(const ConnectionFacts& facts, Reason reason, LogLevel
   };
   write({{"listener", listener(facts)},
          {"client", client},
+         unless_empty("via", via_of(facts)),
          {"sni", facts.name},
          {"ech", ech_of(facts)},
+         unless_empty("error", complaint_of(facts)),
          {"reason", to_string(reason)},
          {"duration", duration}});
 }
@@ -220,6 +255,7 @@ void Reporter::log_dial_failure(const ConnectionFacts& facts, Reason reason,
   const BackendAddress backend = facts.backend().value_or(BackendAddress());
   log_.warn(line_of(Outcome::kDialFailed), {{"listener", listener(facts)},
                                             {"client", facts.client().to_string()},
+                                            unless_empty("via", via_of(facts)),
                                             {"sni", facts.name},
                                             pool_of(facts),
                                             {"backend", backend_of(facts)},

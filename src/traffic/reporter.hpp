@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/clock.hpp"
@@ -43,6 +44,8 @@ class Reporter {
   // ---- a connection that has facts, from opened() to closed()
 
   void opened(const ConnectionFacts& facts);
+  /// The peer's PROXY header says who the client is, and which name it asked the peer for, if any.
+  void conveyed(const ConnectionFacts& facts, std::string_view authority);
   /// The name in the hello is no host name.
   void name_refused(const ConnectionFacts& facts, std::span<const std::uint8_t> name);
   /// The hello's name has a route.

@@ -2,9 +2,12 @@
 """Fixtures of the end-to-end tests.
 
 Debian packages that the tests need, besides the program under test: python3-pytest,
-python3-pytest-xdist; and as real clients and servers: openssl, curl, gnutls-bin, nodejs, chromium,
-libnss3-tools, nghttp2-server, nginx, nftables, zsh; prometheus for its promtool; python3-pyte for `top`; for the admin API python3-grpcio,
-python3-protobuf, protobuf-compiler, and npm, which fetches buf from its registry once (tools.py). A missing program fails its test; nothing is skipped.
+python3-pytest-xdist; and as real clients, servers and proxies: openssl, curl, gnutls-bin, nodejs,
+chromium, libnss3-tools, nghttp2-server, nginx, libnginx-mod-stream, haproxy, apache2-bin, stunnel4,
+nftables, dnsmasq-base, unbound, postgresql, openssh-client, openssh-server, zsh; prometheus for its
+promtool; python3-pyte for `top`; for the admin API python3-grpcio, python3-protobuf,
+protobuf-compiler, and npm, which fetches buf from its registry once (tools.py). A missing program
+fails its test; nothing is skipped.
 
 Run them with:  /usr/bin/python3 -m pytest -n 4 tests/e2e
 $MC_PROXY names another binary than build/dev/mc-proxy; MC_PROXY_SLOW=1 means that it has a sanitizer.

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+from google.protobuf.message import Message
 
 from admin import (
     CIDR,
@@ -43,7 +44,7 @@ def test_an_added_route_is_followed_by_the_next_connection_and_is_on_disk(proxy,
     answer = proxy.admin.AddRoute(listener_addr=name, route=route("New.Example.COM.", backend))
     assert answer.revision == 2
     assert proxy.expect_served("new.example.com") == backend.address
-    assert (name, "new.example.com", backend.address, "") in proxy.rows("SELECT * FROM routes")
+    assert (name, "new.example.com", "", "", backend.address, "") in proxy.rows("SELECT * FROM routes")
     revision, who, action, detail = proxy.last_audit()
     assert (revision, action) == (2, "add_route")
     assert who.startswith(me())
@@ -504,6 +505,57 @@ def test_routes_come_page_by_page_in_the_order_of_their_names(proxy, backend) ->
     small = proxy.admin.ListRoutes(listener_addr=name, page_size=2, page_token=small.next_page_token)
     assert [one.hostname for one in small.routes] == wanted[3:5]
     assert small.revision == 3
+
+
+def test_a_page_may_end_between_two_routes_of_one_host_name(proxy) -> None:
+    name = proxy.listener_name()
+    matches = [{}, {"sources": ["::1/128", "10.0.0.0/8"]}, {"sources": ["192.0.2.0/24"]}, {"alpn": "h2"},
+               {"alpn": "h2", "sources": ["10.0.0.0/8"]}]
+    wanted = [
+        api.Route(hostname=host, backend="192.0.2.1:443", **match)
+        for host in ("*", "a.example.com", "b.example.com") for match in matches
+    ]
+    proxy.admin.ReplaceRoutes(listener_addr=name, routes=wanted[::-1])
+    for size in (1, 2, 7):
+        assert listed_by(proxy, page_size=size) == wanted
+    # The route that a token names may be gone by the next page.
+    first = proxy.admin.ListRoutes(listener_addr=name, page_size=2)
+    proxy.admin.RemoveRoute(listener_addr=name, hostname="*", sources=["10.0.0.0/8", "::1"])
+    second = proxy.admin.ListRoutes(listener_addr=name, page_size=1, page_token=first.next_page_token)
+    assert list(second.routes) == [wanted[2]]
+    with refused(StatusCode.INVALID_ARGUMENT, "page_token"):
+        proxy.admin.ListRoutes(listener_addr=name, page_token="a.example.com nonsense")
+
+
+def test_a_page_of_routes_with_many_sources_fits_into_a_message(proxy) -> None:
+    sources = [f"2001:db8:{i:x}:ffff:ffff:ffff:ffff:ffff/128" for i in range(1, 65)]
+    wanted = [
+        api.Route(hostname=f"h{i:04}.example.com", backend="192.0.2.1:443", sources=sources) for i in range(2_000)
+    ]
+    proxy.admin.ReplaceRoutes(listener_addr=proxy.listener_name(), routes=wanted)
+    # The client takes no more than 4 MiB.
+    assert listed_by(proxy) == wanted
+    assert proxy.admin.GetStatus(routes_max=10_000).listeners[0].route_count == 2_000
+
+
+def listed_by(proxy, **request: object) -> list[Message]:
+    """The routes of the first listener, page by page."""
+    listed, token = [], ""
+    while not listed or token:
+        page = proxy.admin.ListRoutes(listener_addr=proxy.listener_name(), page_token=token, **request)
+        listed += page.routes
+        token = page.next_page_token
+    return listed
+
+
+def test_a_host_name_has_sixteen_routes_that_ask_for_more(proxy) -> None:
+    def asking(number: int) -> Message:
+        route = api.Route(hostname="a.example.com", backend="192.0.2.1:443", alpn=f"p{number}")
+        return api.Change(add_route=api.ListenerRoute(listener_addr=proxy.listener_name(), route=route))
+
+    proxy.admin.ApplyChanges(changes=[asking(number) for number in range(16)])
+    with refused(StatusCode.RESOURCE_EXHAUSTED, 'would have 17 routes for "a.example.com"', "at most 16"):
+        proxy.admin.ApplyChanges(changes=[asking(16)])
 
 
 def test_at_most_fifty_thousand_rules_are_on_a_page(proxy) -> None:

@@ -120,7 +120,7 @@ WRONG_BACKENDS = {
     "": "the address is missing",
     "192.0.2.1": 'the port is missing; write "192.0.2.1:443"',
     ":443": 'the host is missing; write "127.0.0.1:443"',
-    "backend.example.com:443": 'the host "backend.example.com" is not an IP address',
+    "backend.example.com:443": "a name may have several addresses",
     "192.0.2.1:0": 'the port "0" is not a number from 1 to 65535',
     "192.0.2.1:65536": "from 1 to 65535",
     "192.0.2.1:0443": 'the port "0443"',

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import runbook
 from harness import REPOSITORY, Listener, binary, until
 
 GOOD = """\
@@ -84,6 +85,81 @@ def test_the_example_configuration_is_good_but_for_what_it_names(tmp_path: Path)
     result = run("check", "-c", REPOSITORY / "systemd/mc-proxy.toml.example")
     problems = [line for line in result.stderr.splitlines() if ".pem" not in line and ".mmdb" not in line]
     assert problems == []
+
+
+@pytest.mark.parametrize("block", [text for _, text in runbook.blocks(REPOSITORY / "RUNBOOK.md", "toml")])
+def test_the_configurations_of_the_runbook_are_good(block: str, tmp_path: Path) -> None:
+    """With the pools that they name, and what they leave out."""
+    path = tmp_path / "mc-proxy.toml"
+    names = set(re.findall(r'(?:pool|no_sni|not_tls) = "(\w+)"', block))
+    pools = "".join(f'[[pools]]\nname = "{name}"\nbackends = [{{ address = "127.0.0.1:1" }}]\n' for name in names)
+    listener = "" if "[[listeners]]" in block else '[[listeners]]\naddr = ":443"\n'
+    path.write_text(f'{block}\n{listener}{pools}[database]\npath = "{tmp_path}/mc-proxy.db"\n')
+    result = run("check", "-c", path)
+    assert result.stderr == "" and " configuration " in result.stdout
+
+
+SOURCES = "[proxy]\nsources = [{}]\n"
+
+
+def test_an_address_that_backends_cannot_be_dialled_from_is_told_with_the_remedy(write) -> None:
+    result = run("check", "-c", write(GOOD + SOURCES.format('"127.0.0.2", "192.0.2.1"')))
+    assert result.returncode == 0, result.stdout
+    assert "ok   sources          backends are dialled from 127.0.0.2" in result.stdout.splitlines()
+    assert (
+        "note sources          192.0.2.1: no interface has this address, so no backend can be dialled from it; add it "
+        "(ip address add 192.0.2.1/32 dev lo), or remove it from [proxy] sources"
+    ) in result.stdout.splitlines()
+
+
+def test_the_servers_that_resolve_names_are_told(write) -> None:
+    result = run("check", "-c", write(GOOD + '[dns]\nservers = ["127.0.0.53", "[::1]:54"]\n'))
+    assert "ok   dns              127.0.0.53:53, [::1]:54" in result.stdout.splitlines()
+    assert " dns  " in run("check", "-c", write(GOOD)).stdout
+
+
+def test_a_redirect_is_an_address_to_bind_too(write) -> None:
+    text = GOOD + '[[redirects]]\naddr = "127.0.0.2:PORT"\n'
+    with socket.create_server(("127.0.0.2", 0)) as taken:
+        port = taken.getsockname()[1]
+        result = run("check", "-c", write(text.replace("PORT", str(port))))
+    assert f"BAD  redirect         listen 127.0.0.2:{port}: address already in use" in result.stdout
+    assert result.returncode == 1
+    result = run("check", "-c", write(text.replace("PORT", "0")))
+    assert "ok   redirect         127.0.0.2:0 can be bound" in result.stdout
+    assert "ok   configuration    2 listeners" in result.stdout
+
+
+def test_a_pool_that_a_listener_names_and_the_database_does_not_have_is_told(start_proxy) -> None:
+    proxy = start_proxy(routes={})
+    proxy.stop()
+    text = proxy.config.read_text().replace("[[listeners]]", '[[listeners]]\nnot_tls = "ssh"')
+    proxy.config.write_text(text + '[[pools]]\nname = "ssh"\nbackends = [{ address = "127.0.0.1:1" }]\n')
+    name = f"127.0.0.1:{proxy.ports[0]}"
+    told = (
+        f'note pools            {name} sends clients without TLS to pool "ssh", which the database does not have; they '
+        "are refused until it is added: mc-proxy pools add"
+    )
+    assert told in proxy.cli("check").out.splitlines()
+    proxy.start()
+    line = proxy.wait_log(msg=re.compile("a listener sends clients to a pool that the database does not have"))
+    assert (line["level"], line["listener"], line["pool"], line["clients"]) == ("WARN", name, "ssh", "clients without TLS")
+
+
+def test_only_a_configuration_with_sources_may_bind_once_it_serves(start_proxy) -> None:
+    """What the filter does is tested in tests/unit/lifecycle/confinement_test.cpp; here, which one is loaded."""
+    told = {}
+    for sources in ([], ["127.0.0.2"]):
+        proxy = start_proxy(routes={}, sources=sources)
+        seccomp = proxy.wait_log(msg="confined")["seccomp"]
+        found = re.fullmatch(r"(\d+) system calls refused(, bind\(2\) allowed for \[proxy\] sources)?", seccomp)
+        assert found and bool(found[2]) == bool(sources), seccomp
+        told[bool(sources)] = int(found[1])
+        reason = "" if sources else ", bind(2) among them, because [proxy] sources is not set"
+        lines = proxy.cli("check").out.splitlines()
+        assert f"ok   confinement      seccomp: {seccomp}" in lines
+        assert f"ok   confinement      with this file: {seccomp}{reason}; io_uring: 7 operations allowed" in lines
+    assert told[False] == told[True] + 1
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -128,6 +128,47 @@ def test_the_list_of_routes_is_what_replace_takes(proxy, backend, tmp_path: Path
     assert summary["routes_added"] == summary["routes_changed"] == summary["routes_removed"] == 0
 
 
+def test_routes_of_one_host_name_are_told_apart_by_what_they_ask_for(proxy, backend, tmp_path: Path) -> None:
+    name = proxy.listener_name()
+    acme = ("a.example.com", "--alpn", "acme-tls/1")
+    office = ("a.example.com", "--source", "192.0.2.7", "--source", "10.0.0.0/8")
+    assert done(proxy.cli("routes", "add", *acme, "192.0.2.1:443")) == (
+        f"added a.example.com alpn=acme-tls/1 -> 192.0.2.1:443 at {name}, revision 2\n"
+    )
+    done(proxy.cli("routes", "add", *office, "192.0.2.2:443"))
+    assert proxy.last_audit()[3] == f"{name} a.example.com source=10.0.0.0/8,192.0.2.7/32 none -> 192.0.2.2:443"
+    told = done(proxy.cli("routes", "add", *office, "192.0.2.3:443"), 1)
+    assert 'a route for "a.example.com" (source=10.0.0.0/8,192.0.2.7/32) already, to 192.0.2.2:443' in told
+    assert "was 192.0.2.2:443" in done(proxy.cli("routes", "add", *office, "192.0.2.3:443", "--replace"))
+
+    listed = done(proxy.cli("routes", "list"))
+    assert listed.splitlines()[2:4] == [
+        "a.example.com 192.0.2.3:443 source=10.0.0.0/8,192.0.2.7/32",
+        "a.example.com 192.0.2.1:443 alpn=acme-tls/1",
+    ]
+    first = json.loads(done(proxy.cli("routes", "list", "--json")))["routes"][1]
+    assert first["sources"] == ["10.0.0.0/8", "192.0.2.7/32"]
+    file = tmp_path / "routes"
+    file.write_text(listed)
+    assert done(proxy.cli("routes", "replace", file)).startswith("added 0, changed 0, removed 0 at ")
+    file.write_text(listed + "a.example.com 192.0.2.4:443 source=192.0.2.7,10.0.0.0/8\n")
+    told = done(proxy.cli("routes", "replace", file), 1)
+    assert told == (
+        f'mc-proxy: {file}:6: hostname: "a.example.com": the same host name, alpn and sources as in line 3; '
+        "leave one out\n"
+    )
+
+    assert done(proxy.cli("routes", "remove", "a.example.com"), 1) == (
+        f'mc-proxy: listener "{name}" has no route for "a.example.com"; it has: '
+        '"a.example.com" (source=10.0.0.0/8,192.0.2.7/32), "a.example.com" (alpn=acme-tls/1)\n'
+    )
+    assert done(proxy.cli("routes", "remove", *acme)).startswith(f"removed a.example.com alpn=acme-tls/1 at {name}")
+    done(proxy.cli("routes", "remove", *office))
+    assert "a.example.com" not in proxy.routes()
+    told = done(proxy.cli("routes", "add", "a.example.com", "192.0.2.1:443", "--source", "DE"), 1)
+    assert told.startswith('mc-proxy: sources: "DE": a country, which only a firewall rule takes')
+
+
 def test_what_is_wrong_in_a_file_of_routes_is_told_by_its_line(proxy, backend, tmp_path: Path) -> None:
     file = tmp_path / "routes"
     before = proxy.everything()
@@ -146,7 +187,10 @@ def test_what_is_wrong_in_a_file_of_routes_is_told_by_its_line(proxy, backend, t
     many = replace("".join(f"h{i} 192.0.2.1\n" for i in range(200)) + "b.example.com\na..b 192.0.2.1:443\n")
     assert [int(line.removeprefix(f"mc-proxy: {file}:").partition(":")[0]) for line in many] == list(range(1, 203))
     (told,) = replace(f"a.example.com {backend.address} {backend.address}\n")
-    assert told.startswith(f"mc-proxy: {file}:1: write a host name and a backend")
+    assert told == (
+        f'mc-proxy: {file}:1: "{backend.address}": neither a protocol nor a source; '
+        "write alpn=acme-tls/1 or source=10.0.0.0/8"
+    )
     (told,) = replace(f"a.example.com {proxy.listener_name()}\n")[:1]
     assert told.startswith(f"mc-proxy: {file}:1: backend: ")
     assert "leads back to the listener" in told

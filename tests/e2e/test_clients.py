@@ -40,6 +40,9 @@ PACKAGES = {
     "nghttpd": "nghttp2-server",
     "node": "nodejs",
     "openssl": "openssl",
+    "psql": "postgresql-client",
+    "ssh": "openssh-client",
+    "ssh-keygen": "openssh-client",
 }
 
 
@@ -136,7 +139,7 @@ def python_with(protocols: list[str]) -> Visit:
     return visit
 
 
-def chromium(name: str, port: int, ca: Path, scratch: Path) -> str:
+def chromium(name: str, port: int, ca: Path, scratch: Path, *flags: str) -> str:
     """Trusts the authority as a user's Chromium does on Linux: through the NSS database at home."""
     database = scratch / ".pki" / "nssdb"
     if not database.exists():
@@ -147,7 +150,7 @@ def chromium(name: str, port: int, ca: Path, scratch: Path) -> str:
         "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic",
         "--no-first-run", "--disable-background-networking", "--disable-component-update",
         "--disable-sync", "--disable-dev-shm-usage", f"--user-data-dir={scratch / 'profile'}",
-        f"--host-resolver-rules=MAP {name}:443 127.0.0.1:{port}", "--dump-dom", f"https://{name}/",
+        f"--host-resolver-rules=MAP {name}:443 127.0.0.1:{port}", *flags, "--dump-dom", f"https://{name}/",
         env={"HOME": str(scratch), "PATH": "/usr/bin:/bin"},
     )  # fmt: skip
 

@@ -109,7 +109,7 @@ def test_a_filter_chooses_by_listener_name_source_backend_and_id(start_administe
         ("sni", "192.0.2.1", "not a host name"),
         ("source", "localhost", "not an IP address"),
         ("source", "198.51.100.7/24", "198.51.100.0/24"),
-        ("backend", "example.com:443", "not an IP address"),
+        ("backend", "10.0.0.256:443", "not an IP address"),
         ("id", "17", '"0-17"'),
     ],
 )

@@ -38,6 +38,17 @@ NUMBERS = [
     ("RUNBOOK.md", r"(Eight) watches may be open", "admin/limits.hpp", "kWatchesMax", 1),
     ("doc/mc-proxy.toml.5", r"Above (\d+)h, and with 0s", "proxy/limits.hpp", "kIdleBeforeKeepAlive", 1),
     ("doc/mc-proxy.toml.5", r"the first so many by name, 0 to ([\d,]+)\.", "config/limits.hpp", "kMetricsRoutesMax", 1),
+    ("doc/mc-proxy.toml.5", r"blocks: at least one, at most (\d+)", "config/limits.hpp", "kSendersMax", 1),
+    ("doc/mc-proxy.toml.5", r"header may take, at least (\d)s", "config/limits.hpp", "kProxyHeaderTimeoutMin", 1000),
+    ("doc/mc-proxy.toml.5", r"\.Va after is at least (\d+)ms", "config/limits.hpp", "kSilentMin", 1),
+    ("doc/mc-proxy.toml.5", r"array of at most (\d+) addresses with a port", "config/limits.hpp", "kDnsServersMax", 1),
+    ("doc/mc-proxy.toml.5", r"at most (\d+) addresses of this machine", "config/limits.hpp", "kSourcesMax", 1),
+    ("doc/mc-proxy.toml.5", r"at most (\d+)\. \.Bl -tag -width Ds \.It Va addr", "config/limits.hpp", "kListenersMax", 1),
+    ("RUNBOOK.md", r"used in turn; at most (\d+)\.", "config/limits.hpp", "kSourcesMax", 1),
+    ("doc/mc-proxy.toml.5", r"and at most (\d+) with \.Va alpn", "policy/limits.hpp", "kMatchesPerPatternMax", 1),
+    ("doc/mc-proxy.toml.5", r"at most (\d+), none of them inside another", "policy/limits.hpp", "kRouteSourcesMax", 1),
+    ("doc/mc-proxy.1", r"At most (\d+) routes of a host name", "policy/limits.hpp", "kMatchesPerPatternMax", 1),
+    ("proto/mc_proxy/v1/admin.proto", r"At most (\d+) routes of a host", "policy/limits.hpp", "kMatchesPerPatternMax", 1),
     ("proto/mc_proxy/v1/admin.proto", r"// At most ([\d,]+)\. Each sees", "control/limits.hpp", "kChangesMax", 1),
     ("proto/mc_proxy/v1/admin.proto", r"of more than ([\d,]+) // changes", "control/limits.hpp", "kEffectsMax", 1),
     ("proto/mc_proxy/v1/admin.proto", r"the server keeps the last ([\d,]+), whether", "traffic/limits.hpp", "kEventsKept", 1),
@@ -55,6 +66,20 @@ def test_a_number_in_a_document_is_that_of_the_program(
     told = found[1].replace(",", "").lower()
     assert WORDS.get(told) or int(told), sentence
     assert (WORDS.get(told) or int(told)) * unit == int(constant(file, name))
+
+
+def test_the_table_of_routes_that_a_client_gets_is_the_one_that_is_tested() -> None:
+    test = text_of("tests/unit/policy/route_table_test.cpp").partition("const Row rows[] = {")[2].partition("};")[0]
+    tested = [tuple(re.findall(r'"([^"]*)"', row)) for row in re.findall(r"\{([^{}]*)\}", test)]
+    table = (REPOSITORY / "README.md").read_text().partition("| name | offers | comes from | route |")[2]
+    told = []
+    for line in table.splitlines()[2:]:
+        if not line.startswith("|"):
+            break
+        name, offers, source, route = (cell.strip() for cell in line.strip("|").split("|"))
+        told.append((name, "" if offers == "–" else offers.replace(", ", ","), source, route))
+    assert len(told) > 8
+    assert told == tested
 
 
 def reasons() -> set[str]:
@@ -99,9 +124,11 @@ def test_the_runbook_names_every_kind_of_event_and_of_warning() -> None:
 
 
 def defaults_of_the_program() -> dict[str, str]:
-    """Keys of [proxy], [log] and [metrics] with the defaults that config.hpp gives them, as TOML has them."""
+    """Keys of [dns], [proxy], [log] and [metrics] with the defaults that config.hpp gives them, as TOML has them."""
     units = {"seconds": "s", "minutes": "m", "hours": "h"}
-    source = text_of("src/config/config.hpp").partition("struct Proxy {")[2].partition("struct Config {")[0]
+    header = text_of("src/config/config.hpp")
+    dns = header.partition("struct Dns {")[2].partition("struct Database {")[0]
+    source = dns + header.partition("struct Proxy {")[2].partition("struct Config {")[0]
     found = {}
     for key, value in re.findall(r"(\w+) = ([^;]+);", source):
         if duration := re.fullmatch(r"std::chrono::(\w+)\((\d+)\)", value):
@@ -116,9 +143,10 @@ def test_the_defaults_of_the_documents_are_those_of_the_program() -> None:
     defaults = defaults_of_the_program()
     assert defaults["shutdown_timeout"] == '"30s"' and defaults["level"] == '"info"' and len(defaults) >= 11
     example = tomllib.loads((REPOSITORY / "systemd/mc-proxy.toml.example").read_text())
-    page = (REPOSITORY / "doc/mc-proxy.toml.5").read_text()
+    page = (REPOSITORY / "doc/mc-proxy.toml.5").read_text().partition(".Ss [dns]")[2]
+    tables = [example[name] for name in ("dns", "proxy", "log", "metrics")]
     for key, value in defaults.items():
-        shown = [table[key] for table in (example["proxy"], example["log"], example["metrics"]) if key in table]
+        shown = [table[key] for table in tables if key in table]
         assert shown == [tomllib.loads(f"x = {value}")["x"]], f"mc-proxy.toml.example: {key} is {value} by default"
         item = re.search(rf"^\.It Va {key}\n(.*?)^\.(?:It|El)", page, re.M | re.S)
         assert item, f"mc-proxy.toml.5 has no {key}"

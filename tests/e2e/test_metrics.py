@@ -277,6 +277,20 @@ def test_the_routes_with_metrics_are_the_first_by_name_whatever_the_traffic(star
     assert now.get("mc_proxy_routes_without_metrics", listener=proxy.listener_name(1)) == 0
 
 
+def test_routes_of_one_host_name_have_series_of_their_own(start_metered, backend: Backend) -> None:
+    name = "app.example.com"
+    near = {"hostname": name, "backend": backend.address, "alpn": "h2", "source": ["127.0.0.2", "127.1.0.0/16"]}
+    metered = start_metered(listeners=[Listener({name: backend}, [near])])
+    metered.proxy.expect_served(name)
+    listener = metered.proxy.listener_name()
+    now = metered.until(
+        lambda s: s.get("mc_proxy_route_connections_total", listener=listener, route=name) == 1, "one was served"
+    )
+    labels = {"listener": listener, "route": name, "alpn": "h2", "source": "127.0.0.2/32,127.1.0.0/16"}
+    assert now.get("mc_proxy_route_connections_total", **labels) == 0
+    assert now.get("mc_proxy_routes", listener=listener) == 2
+
+
 def test_backends_of_pools_and_their_checks_are_told(start_metered, backend: Backend) -> None:
     with reserve_port("127.0.0.1") as dead:  # nobody listens
         refusing = "{}:{}".format(*dead.getsockname())
@@ -535,9 +549,9 @@ def test_every_metric_and_label_of_dashboard_and_alerts_is_in_a_scrape(
         routes={"app.example.com": backend, "pool.example.com": "pool=app"},
         firewall={"geoip_db": str(database), "blocked_countries": ["RU"]},
         tls=ServerTls(authority.issue("localhost"), authority.ca),
-        tables={"pools": [{"name": "app", "backends": [{"address": backend.address}]}]},
+        tables={"pools": [{"name": "app", "backends": [{"address": backend.address}, {"address": "localhost:443"}]}]},
     )
-    scrape = metered.scrape()
+    scrape = metered.until(lambda now: "mc_proxy_dns_answer_age_seconds" in now.names(), "the name is resolved")
     labels = {key for series in scrape.values for key, _ in series.labels} | {"job", "instance"}
     reasons = scrape.all("mc_proxy_connections_ended_total", "reason")
     dashboard = list(expressions(json.loads((OBSERVABILITY / "grafana-dashboard.json").read_text())))

@@ -282,7 +282,7 @@ def route_back_to_the_listener(case: Case) -> None:
 
 def routes_of_a_listener_that_is_no_more(case: Case) -> None:
     case.serve_once()
-    case.sql("INSERT INTO routes VALUES ('192.0.2.99:1', 'old.example.com', '127.0.0.1:1', '')")
+    case.sql("INSERT INTO routes (listener, hostname, backend) VALUES ('192.0.2.99:1', 'old.example.com', '127.0.0.1:1')")
 
 
 def no_locked_memory(case: Case) -> None:

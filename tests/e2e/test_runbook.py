@@ -230,7 +230,9 @@ def test_every_command_of_the_runbook_does_what_the_page_says(machine: Machine) 
     replaced = machine.page("Change routes", 1)
     assert "would have added 1, changed 0, removed 0" in replaced
     assert "s_server" in machine.fetch("shop.example.com")
-    assert "shop.example.com" in machine.page("Change routes", 2)
+    matches = machine.page("Change routes", 2).splitlines()
+    assert [line.split()[0] for line in matches] == ["added", "added", "removed", "removed"], matches
+    assert "shop.example.com" in machine.page("Change routes", 3)
 
     # Without its configuration, whose socket is the usual one.
     for spoil in ("rm {}", "echo '[[[' > {}", "rm {0}; mkdir {0}"):
@@ -303,7 +305,7 @@ def test_every_command_of_the_runbook_does_what_the_page_says(machine: Machine) 
     machine.page(certificates, 1)
     machine.until(lambda: machine.shell(serial).stdout not in ("", before), "the new certificate is shown")
     machine.wait_log("certificate renewed")
-    assert "shop.example.com" in machine.page("Change routes", 2)
+    assert "shop.example.com" in machine.page("Change routes", 3)
 
     # Pools: of the two backends only the first is there.
     told = machine.page("Pools of backends", 0)
@@ -318,6 +320,11 @@ def test_every_command_of_the_runbook_does_what_the_page_says(machine: Machine) 
     assert "least_connections" in told and "127.0.0.1:38443" in told
     machine.page("Pools of backends", 3)
     assert machine.refused("web.example.com")
+
+    # Names.
+    told = machine.page("Names as backends", 0)
+    assert "added" in told and "localhost:18443" in told and "removed" in told
+    assert "localhost" in machine.page("Names as backends", 1)
 
     # A backend that is down.
     machine.ok("mc-proxy routes add --listener :443 down.example.com 127.0.0.1:1")
@@ -387,6 +394,8 @@ def test_the_commands_of_the_readme_work_with_its_configuration(machine: Machine
                 machine.until(lambda: "active=1" in machine.ok("mc-proxy status"), "the connection is open")
         machine.ok(command)
     assert machine.ok("mc-proxy routes list").splitlines()[1:] == [
-        "app.example.com 127.0.0.1:18443", "new.example.com 127.0.0.1:38443", "shop.example.com pool=shop",
+        "app.example.com 127.0.0.1:18443", "app.example.com pool=shop source=192.0.2.0/24,2001:db8::/48",
+        "app.example.com 127.0.0.1:5001 alpn=acme-tls/1", "new.example.com 127.0.0.1:38443",
+        "shop.example.com pool=shop",
     ]  # fmt: skip
     assert machine.ok("mc-proxy log-level").startswith("debug;")

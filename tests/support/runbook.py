@@ -2,12 +2,12 @@
 """The commands of RUNBOOK.md, which tests run as they stand there.
 
 Blocks of `sh` are those of tests/e2e/test_runbook.py, of `sh systemd` those of tests/vm/guest.py, and of `sh container`
-those of tests/container/container.py; `yaml` is no command.
+those of tests/container/container.py; `yaml` is no command, and `toml` is for tests/e2e/test_check.py.
 """
 
 from pathlib import Path
 
-KINDS = ("sh", "sh systemd", "sh container", "yaml")
+KINDS = ("sh", "sh systemd", "sh container", "toml", "yaml")
 
 
 def blocks(page: Path, wanted: str) -> list[tuple[str, str]]:

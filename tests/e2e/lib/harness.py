@@ -17,7 +17,7 @@ import subprocess
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -97,8 +97,11 @@ class Listener:
     """One listening address. A route leads to a backend, or to "pool=app". `host` as in the configuration: "127.0.0.1", "[::1]", "" for all."""
 
     routes: Mapping[str, "HasAddress | str"] = field(default_factory=dict)
+    matching: Sequence[Mapping[str, object]] = ()  # further routes, as the configuration writes them
     host: str = "127.0.0.1"
     port: int = 0  # one that is free
+    settings: Mapping[str, object] = field(default_factory=dict)  # further keys of its table
+    redirects: bool = False  # it stands in [[redirects]]; those are the last ones
 
 
 class Memory(NamedTuple):
@@ -143,10 +146,8 @@ class Proxy:
         self.config.write_text(
             _toml(
                 {
-                    "listeners": [
-                        _listener_table(listener, port)
-                        for listener, port in zip(self.listeners, self.ports, strict=True)
-                    ],
+                    "listeners": self._listener_tables(redirects=False),
+                    "redirects": self._listener_tables(redirects=True),
                     "database": {"path": str(self.database)},
                     "firewall": firewall or {},
                     # Short, for tests that end with open connections.
@@ -171,6 +172,13 @@ class Proxy:
         self._ended = False
         self._process: subprocess.Popen[bytes] | None = None
         self._reader: threading.Thread | None = None
+
+    def _listener_tables(self, *, redirects: bool) -> list[dict[str, object]]:
+        return [
+            _listener_table(listener, port)
+            for listener, port in zip(self.listeners, self.ports, strict=True)
+            if listener.redirects == redirects
+        ]
 
     # ---- life
 
@@ -496,13 +504,12 @@ def _reachable(host: str) -> str:
 
 
 def _listener_table(listener: Listener, port: int) -> dict[str, object]:
-    return {
-        "addr": f"{listener.host}:{port}",
-        "routes": [
-            {"hostname": name, **_target(to if isinstance(to, str) else to.address)}
-            for name, to in listener.routes.items()
-        ],
-    }
+    routes = [
+        {"hostname": name, **_target(to if isinstance(to, str) else to.address)}
+        for name, to in listener.routes.items()
+    ]
+    table = {"addr": f"{listener.host}:{port}", **listener.settings}
+    return table if listener.redirects else table | {"routes": routes + list(listener.matching)}
 
 
 def _target(text: str) -> dict[str, str]:
@@ -515,6 +522,8 @@ def _toml(tables: Mapping[str, object], path: str = "") -> str:
     values, sections = [], []
     for key, value in tables.items():
         name = f"{path}{key}"
+        if value == [] and not path:
+            continue
         if isinstance(value, Mapping):
             sections.append(f"[{name}]\n{_toml(value, name + '.')}")
         elif isinstance(value, list) and value and isinstance(value[0], Mapping):

@@ -50,12 +50,38 @@ void check_pools(const std::vector<mc::policy::Pool>& pools) {
   }
 }
 
+void check_settings(const Config& config, const Listener& listener) {
+  const mc::policy::ListenerSettings& settings = listener.settings;
+  const auto require_pool = [&](const std::string& name) {
+    require(name.empty() || std::ranges::find(config.pools, name, &mc::policy::Pool::name) !=
+                                config.pools.end(),
+            "a listener's pool is there");
+  };
+  require_pool(settings.no_sni);
+  require_pool(settings.not_tls);
+  require(settings.hello_timeout.count() > 0, "a listener's hello has a deadline");
+  if (settings.silent) {
+    require_pool(settings.silent->pool);
+    require(settings.silent->after < settings.hello_timeout, "silence ends before the hello");
+  }
+  if (settings.proxy_header) require(!settings.proxy_header->from.empty(), "senders are named");
+  if (!settings.redirect) return;
+  require_pool(settings.redirect->challenge_pool);
+  require(listener.routes.empty(), "a redirect has no routes");
+  require(!settings.redirect->listeners.empty(), "a redirect has listeners");
+  for (const std::size_t place : settings.redirect->listeners) {
+    require(place < config.listeners.size() && !config.listeners[place].settings.redirect,
+            "a redirect's listener has routes");
+  }
+}
+
 void check_config(const Config& config) {
   require(!config.listeners.empty(), "there is a listener");
   require(!config.database.path.empty(), "there is a database");
   for (const Listener& listener : config.listeners) {
     const auto addr = mc::SocketAddress::parse_listen(listener.name);
     require(addr && *addr == listener.addr, "a listener's name is its address");
+    check_settings(config, listener);
     for (const mc::policy::Route& route : listener.routes) {
       const auto pattern = mc::policy::parse_hostname(route.pattern.text());
       require(pattern && *pattern == route.pattern, "a host name is in normal form");
@@ -78,6 +104,7 @@ void check_config(const Config& config) {
     require(config.grpc->addr || !config.grpc->socket.empty(), "the admin API can be reached");
     require(!config.grpc->addr || !config.grpc->client_ca.empty(), "TCP has mutual TLS");
   }
+  require(config.dns.ttl_min <= config.dns.ttl_max, "an answer's times are in order");
   require(config.proxy.hello_timeout.count() > 0, "a hello has a deadline");
 }
 

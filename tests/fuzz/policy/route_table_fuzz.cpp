@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// A session with a route table, one word per line, against the plain list that says what is right:
+// A session with a route table, one command per line, against the plain list that says what is
+// right:
 //
-//   +PATTERN   adds the route, or replaces it     -PATTERN   removes it
-//   ?NAME      looks the name up                  .          publishes the changes so far
+//   +PATTERN [MATCH]   adds the route, or replaces it     -PATTERN [MATCH]   removes it
+//   ?NAME [CLIENT]     looks the name up                  .                  publishes the changes
 //
-// Lines that are not in normal form are passed over, as the configuration would refuse them.
+// MATCH is in words, as `mc-proxy routes list` prints it. So is CLIENT: its "source" is the
+// address, its "alpn" the protocols on offer, with '+' between them. Lines that are not in normal
+// form are passed over, as the configuration would refuse them.
 
 #include <algorithm>
 #include <cstddef>
@@ -18,6 +21,7 @@
 
 #include "policy/route_table.hpp"
 #include "unit/policy/naive_routes.hpp"
+#include "unit/policy/routes.hpp"
 
 namespace {
 
@@ -38,10 +42,23 @@ bool is_host(std::string_view text) {
 }
 
 /// The pattern, if it is in normal form.
-std::optional<HostPattern> pattern_of(std::string_view text) {
+std::optional<HostPattern> normal_pattern(std::string_view text) {
   auto pattern = HostPattern::parse(text);
   if (!pattern.has_value() || pattern->text() != text) return std::nullopt;
   return *std::move(pattern);
+}
+
+/// The words' match, if they are right.
+std::optional<RouteMatch> valid_match(std::string_view words) {
+  RouteMatchText text;
+  while (!words.empty()) {
+    const auto word = words.substr(0, words.find(' '));
+    if (!read_word(word, text).has_value()) return std::nullopt;
+    words.remove_prefix(std::min(word.size() + 1, words.size()));
+  }
+  auto match = parse_match(text);
+  if (!match.has_value()) return std::nullopt;
+  return *std::move(match);
 }
 
 /// The table and the list, with the same changes.
@@ -49,16 +66,20 @@ class Session {
  public:
   void obey(std::string_view line) {
     if (line.empty()) return;
-    const std::string_view word = line.substr(1);
-    switch (line.front()) {
+    const char command = line.front();
+    const std::string_view word = line.substr(1, line.find(' ') - 1);
+    line.remove_prefix(std::min(1 + word.size() + 1, line.size()));
+    const auto match = valid_match(line);
+    if (!match.has_value()) return;
+    switch (command) {
       case '+':
-        if (auto pattern = pattern_of(word)) add(*std::move(pattern));
+        if (auto pattern = normal_pattern(word)) add(*std::move(pattern), *match);
         return;
       case '-':
-        if (const auto pattern = pattern_of(word)) remove(*pattern);
+        if (const auto pattern = normal_pattern(word)) remove(*pattern, *match);
         return;
       case '?':
-        if (word.empty() || is_host(word)) look_up(word);
+        if (word.empty() || is_host(word)) look_up(word, *match);
         return;
       case '.':
         publish();
@@ -75,19 +96,28 @@ class Session {
   }
 
  private:
-  void add(HostPattern pattern) {
-    const Route route{std::move(pattern),
-                      mc::SocketAddress(mc::IpAddress::v4(0x7f000001), ++port_)};
+  void add(HostPattern pattern, RouteMatch match) {
+    const Route route{.pattern = std::move(pattern),
+                      .match = std::move(match),
+                      .target = mc::SocketAddress(mc::IpAddress::v4(0x7f000001), ++port_)};
     edit_->put({.spec = route});
     next_.put(route);
   }
 
-  void remove(const HostPattern& pattern) {
-    require(edit_->remove(pattern) == next_.remove(pattern), "a removal says if there was a route");
+  void remove(const HostPattern& pattern, const RouteMatch& match) {
+    require(edit_->remove(pattern, match) == next_.remove(pattern, match),
+            "a removal says if there was a route");
   }
 
-  void look_up(std::string_view name) {
-    require(agree(table_, published_, name), "a lookup answers what the list answers");
+  void look_up(std::string_view name, const RouteMatch& match) {
+    std::string protocols = match.alpn;
+    std::ranges::replace(protocols, '+', ',');
+    const Offer offer(protocols);
+    const RouteQuery client{
+        .name = name,
+        .alpn = offer.list(),
+        .client = match.sources.empty() ? mc::IpAddress() : match.sources.front().network()};
+    require(agree(table_, published_, client), "a lookup answers what the list answers");
   }
 
   RouteTable table_;

@@ -24,6 +24,8 @@ policy::Pool unusual() {
                        .slow_start = milliseconds(30'000),
                        .all_down = policy::AllDown::kRefuse,
                        .on_down = policy::OnDown::kReset,
+                       .send_proxy = policy::SendProxy::kV2,
+                       .send_proxy_tlvs = {.unique_id = true, .crc32c = true},
                        .check = {.kind = policy::CheckKind::kTls,
                                  .name = "app.example.com",
                                  .interval = milliseconds(7'000),
@@ -149,7 +151,7 @@ TEST_CASE("a state to set must be given") {
 TEST_CASE("a backend's status has its health, and since when by the time of day") {
   const Moment at{.now = Instant(milliseconds(100'000)),
                   .time = std::chrono::system_clock::time_point(std::chrono::seconds(5'000))};
-  const policy::LivePool pool(unusual(), nullptr, at.now);
+  const policy::LivePool pool(unusual(), policy::ResolvedNames(), nullptr, at.now);
   const policy::LiveBackend& backend = pool.backends()[1];
   const auto status = [&] {
     api::BackendStatus message;
@@ -178,14 +180,52 @@ TEST_CASE("a backend's status has its health, and since when by the time of day"
 
 TEST_CASE("a pool's status has its backends in their order") {
   const Moment at;
-  const policy::LivePool pool(unusual(), nullptr, at.now);
+  const policy::LivePool pool(unusual(), policy::ResolvedNames(), nullptr, at.now);
   api::PoolStatus message;
-  to_api(pool, at, message);
+  to_api(pool, at, control::NameFailures(), message);
   REQUIRE(message.backends_size() == 2);
   CHECK(message.pool().backends(0).address() == message.backends(0).address());
   CHECK(message.backends(0).state() == api::BACKEND_STATE_MAINTENANCE);
   CHECK(message.backends(0).backup());
   CHECK(message.backends(0).max_connections() == 17);
+}
+
+TEST_CASE("a name has a status for each address, and without one it is told why") {
+  policy::Pool spec{.name = "app", .settings = {}, .backends = {}};
+  for (const char* const address : {"gone.internal:443", "app.internal:443", "new.internal:443"}) {
+    spec.backends.push_back({.address = policy::parse_pool_address(address).value()});
+  }
+  const Moment at;
+  const policy::LivePool pool(
+      spec, {{"app.internal", {IpAddress::v4(0x0a000001), IpAddress::v4(0x0a000002)}}}, nullptr,
+      at.now);
+  control::NameFailures failures;
+  failures.failed("gone.internal", "no such name", {});
+  api::PoolStatus message;
+  to_api(pool, at, failures, message);
+  REQUIRE(message.backends_size() == 4);
+  CHECK(message.backends(0).address() == "gone.internal:443");
+  CHECK(message.backends(0).resolved_from() == "gone.internal:443");
+  CHECK(message.backends(0).health() == api::BACKEND_HEALTH_DOWN);
+  CHECK(message.backends(0).reason() == "not resolved: no such name");
+  CHECK(message.backends(1).address() == "10.0.0.1:443");
+  CHECK(message.backends(1).resolved_from() == "app.internal:443");
+  CHECK(message.backends(1).health() == api::BACKEND_HEALTH_UNCHECKED);
+  CHECK(message.backends(2).address() == "10.0.0.2:443");
+  CHECK(message.backends(3).reason() == "not resolved yet");
+}
+
+TEST_CASE("a TLV of a newer client is found, and one that says nothing") {
+  api::Pool pool;
+  pool.add_send_proxy_tlvs(api::SEND_PROXY_TLV_AUTHORITY);
+  CHECK(field_of(find_unknown(pool)).empty());
+  pool.add_send_proxy_tlvs(static_cast<api::SendProxyTlv>(99));
+  CHECK(field_of(find_unknown(pool)) == "send_proxy_tlvs[1]");
+  pool.set_send_proxy_tlvs(1, api::SEND_PROXY_TLV_UNSPECIFIED);
+  CHECK(field_of(find_unknown(pool)) == "send_proxy_tlvs[1]");
+  pool.clear_send_proxy_tlvs();
+  pool.set_send_proxy(static_cast<api::SendProxy>(99));
+  CHECK(field_of(find_unknown(pool)) == "send_proxy");
 }
 
 }  // namespace mc::admin

@@ -51,6 +51,27 @@ TEST_CASE("every change of the API has its counterpart, and an empty one is refu
   CHECK(std::holds_alternative<control::RemoveRule>(to_control(change)));
 }
 
+TEST_CASE("what a route asks for goes both ways") {
+  api::Change change;
+  api::Route& route = *change.mutable_add_route()->mutable_route();
+  route.set_hostname("app.example.com");
+  route.set_backend("192.0.2.1:443");
+  route.set_alpn("acme-tls/1");
+  route.add_sources("10.0.0.0/8");
+  route.add_sources("2001:db8::/32");
+  const policy::RouteText text = std::get<control::AddRoute>(to_control(change)).route;
+  CHECK(to_words(text.match) == "alpn=acme-tls/1 source=10.0.0.0/8,2001:db8::/32");
+  api::Route out;
+  out.add_sources("left over");
+  to_api(policy::parse_route(text).value(), out);
+  CHECK(out.SerializeAsString() == route.SerializeAsString());
+
+  api::ListenerHostname& removed = *change.mutable_remove_route();
+  removed.set_alpn("h2");
+  removed.add_sources("::1");
+  CHECK(to_words(std::get<control::RemoveRoute>(to_control(change)).match) == "alpn=h2 source=::1");
+}
+
 TEST_CASE("a violation is reported by the path of its field in the request") {
   const control::Violation backend{.index = 2, .field = kBackendField, .description = "wrong"};
   CHECK(path_in_single(backend) == "route.backend");

@@ -34,6 +34,9 @@ TEST_CASE("a field of a change has the name that the command line has for it") {
   CHECK(name("changes[0].add_pool.dial_budget") == "--dial-budget");
   CHECK(name("changes[0].add_pool.check.fast_interval") == "--check-fast-interval");
   CHECK(name("changes[0].add_pool.check.kind") == "--check");
+  CHECK(name("changes[0].add_pool.send_proxy") == "--send-proxy");
+  CHECK(name("changes[0].add_pool.send_proxy_tlvs") == "--send-proxy-tlv");
+  CHECK(name("changes[0].add_pool.send_proxy_tlvs[1]") == "--send-proxy-tlv");
   CHECK(name("changes[0].add_pool.name") == "name");
   CHECK(name("changes[0].add_pool.backends") == "backends");
   CHECK(name("changes[0].add_pool.backends[0].address") == "address");
@@ -47,10 +50,10 @@ TEST_CASE("a field of a change has the name that the command line has for it") {
 TEST_CASE("a route's target is a backend or a pool") {
   api::Route route;
   route.set_backend("10.0.0.1:443");
-  CHECK(target_of(route) == "10.0.0.1:443");
+  CHECK(policy::target_of(text_of(route)) == "10.0.0.1:443");
   route.clear_backend();
   route.set_pool("app");
-  CHECK(target_of(route) == "pool=app");
+  CHECK(policy::target_of(text_of(route)) == "pool=app");
 }
 
 TEST_CASE("how long a backend has its health is not negative, whatever the clocks show") {

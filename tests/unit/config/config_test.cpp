@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "config/limits.hpp"
+#include "policy/limits.hpp"
 #include "support/as_user.hpp"
 #include "support/catch.hpp"
 #include "support/files.hpp"
@@ -267,7 +268,8 @@ TEST_CASE("An unknown key is refused, with a guess at what was meant") {
   CHECK(problem_in("[log]\ncolour = true") == "log.colour: unknown key; known here: level, format");
   CHECK(problem_in("\"a b\\n\" = 1").starts_with(R"("a b\n": unknown key)"));
   CHECK(problem(kDatabase, kListener, route("x.example.com"), "port = 1\n") ==
-        "8:1: listeners[0].routes[0].port: unknown key; known here: hostname, backend, pool");
+        "8:1: listeners[0].routes[0].port: unknown key; known here: hostname, backend, pool, alpn, "
+        "source");
 }
 
 TEST_CASE("A value of the wrong type is named in TOML's words, with one of the right type") {
@@ -347,6 +349,49 @@ TEST_CASE("One listener has one route for a host name, however it is written") {
   CHECK(config(kDatabase, kListener, route("example.com"), "[[listeners]]\naddr = \":444\"\n",
                route("example.com"))
             .listeners.size() == 2);
+}
+
+TEST_CASE("A route may ask for a protocol, and for where a client comes from") {
+  const Config c = config(kDatabase, kListener, route("app.example.com"),
+                          route("app.example.com") +
+                              "alpn = \"acme-tls/1\"\nsource = [\"192.0.2.1\", "
+                              "\"10.0.0.0/8\"]\n",
+                          route("app.example.com") + "source = [\"10.0.0.0/8\"]\n");
+  const auto& routes = c.listeners[0].routes;
+  REQUIRE(routes.size() == 3);
+  CHECK(routes[0].match.empty());
+  CHECK(to_words(to_text(routes[1].match)) == "alpn=acme-tls/1 source=10.0.0.0/8,192.0.2.1/32");
+  CHECK(to_words(to_text(routes[2].match)) == "source=10.0.0.0/8");
+}
+
+TEST_CASE("What a route asks for is refused at its place, and where it is there twice") {
+  const auto asking = [](std::string_view keys) {
+    return route("app.example.com") + std::string(keys) + "\n";
+  };
+  CHECK(problem(kDatabase, kListener, asking("source = [\"10.0.0.0/8\", \"DE\"]")) ==
+        R"(8:25: listeners[0].routes[0].source[1] = "DE": a country, which only a firewall rule )"
+        R"(takes; write one like "10.0.0.0/8" or "2001:db8::1")");
+  CHECK(problem(kDatabase, kListener, asking("source = [\"10.0.0.0/8\", \"10.1.0.0/16\"]"))
+            .contains("routes[0].source: \"10.1.0.0/16\": inside \"10.0.0.0/8\""));
+  CHECK(problem(kDatabase, kListener, asking("source = []")).contains("the list is empty"));
+  CHECK(problem(kDatabase, kListener, asking("source = \"10.0.0.0/8\""))
+            .contains("routes[0].source"));
+  CHECK(problem(kDatabase, kListener, asking("alpn = \"\"")).contains("the protocol is empty"));
+  CHECK(problem(kDatabase, kListener, asking("alpn = \"h2, h3\""))
+            .contains("routes[0].alpn = \"h2, h3\": a route asks for one protocol"));
+  CHECK(problem(kDatabase, kListener, asking("alpn = \"h2\""), asking("alpn = \"h2\""))
+            .contains("this listener has a route for \"app.example.com\" (alpn=h2) already, on "
+                      "line 6; remove one"));
+}
+
+TEST_CASE("A host name has a limited number of routes that ask for more") {
+  std::string routes = route("app.example.com");
+  for (std::size_t i = 0; i < mc::policy::kMatchesPerPatternMax; ++i) {
+    routes += route("app.example.com") + "alpn = \"p" + std::to_string(i) + "\"\n";
+  }
+  CHECK(config(kDatabase, kListener, routes).listeners[0].routes.size() == 17);
+  CHECK(problem(kDatabase, kListener, routes, route("app.example.com") + "alpn = \"h2\"\n")
+            .contains("has 16 routes for \"app.example.com\" that ask for an alpn or for sources"));
 }
 
 TEST_CASE("A route needs a host name, and a backend or a pool") {

@@ -8,16 +8,18 @@
 
 #include "config/config.hpp"
 #include "support/catch.hpp"
+#include "support/config_text.hpp"
 
 using namespace std::chrono_literals;
 using mc::config::Config;
-using mc::config::load_from_text;
-using mc::config::NamedFiles;
 using mc::policy::AdminState;
 using mc::policy::AllDown;
 using mc::policy::Balance;
 using mc::policy::CheckKind;
 using mc::policy::OnDown;
+using mc::test::config_of;
+using mc::test::problem_of;
+using mc::test::problems_of;
 
 namespace {
 
@@ -42,46 +44,23 @@ std::string listener(std::string_view addr,
 
 constexpr std::string_view kDatabase = "[database]\npath = \"/db\"\n";
 
-Config config(const std::string& text) {
-  const auto parsed = load_from_text(text, "test.toml", NamedFiles::kIgnored);
-  if (!parsed) UNSCOPED_INFO(to_string(parsed.error()));
-  REQUIRE(parsed.has_value());
-  return *parsed;
-}
-
-std::vector<std::string> problems(const std::string& text) {
-  const auto parsed = load_from_text(text, "", NamedFiles::kIgnored);
-  REQUIRE_FALSE(parsed.has_value());
-  std::vector<std::string> lines;
-  for (const auto& problem : parsed.error()) lines.push_back(problem.to_string().substr(1));
-  return lines;
-}
-
-/// The only problem, with its place.
-std::string problem(const std::string& text) {
-  const auto lines = problems(text);
-  for (const auto& line : lines) UNSCOPED_INFO(line);
-  REQUIRE(lines.size() == 1);
-  return lines[0];
-}
-
 /// The only problem of a pool with these settings and one backend, without its place.
 std::string problem_with(std::string_view settings) {
-  const std::string line = problem(std::string(kBase) + pool(settings) + std::string(kBackend));
+  const std::string line = problem_of(std::string(kBase) + pool(settings) + std::string(kBackend));
   return line.substr(line.find(' ') + 1);
 }
 
 /// The only problem of a pool with a backend that has these settings too.
 std::string problem_of_backend(std::string_view settings) {
   const std::string line =
-      problem(std::string(kBase) + pool() + std::string(kBackend) + std::string(settings));
+      problem_of(std::string(kBase) + pool() + std::string(kBackend) + std::string(settings));
   return line.substr(line.find(' ') + 1);
 }
 
 }  // namespace
 
 TEST_CASE("The smallest pool has a name and a backend, and defaults for everything else") {
-  const Config c = config(std::string(kBase) + pool() + std::string(kBackend));
+  const Config c = config_of(std::string(kBase) + pool() + std::string(kBackend));
   REQUIRE(c.pools.size() == 1);
   CHECK(c.pools[0].name == "app");
   CHECK(c.pools[0].settings == mc::policy::PoolSettings());
@@ -90,7 +69,7 @@ TEST_CASE("The smallest pool has a name and a backend, and defaults for everythi
 }
 
 TEST_CASE("Every key of a pool is read into its typed value") {
-  const Config c = config(std::string(kBase) + R"(
+  const Config c = config_of(std::string(kBase) + R"(
 [[pools]]
 name = "app"
 balance = "hash_source"
@@ -173,8 +152,8 @@ TEST_CASE("A value that a pool cannot have is named with its place and what woul
 }
 
 TEST_CASE("All problems of a pool are found, each at its line") {
-  const auto lines = problems(std::string(kBase) + pool("retries = 9\nslow_start = \"48h\"\n") +
-                              "[[pools.backends]]\nweight = 1001\n");
+  const auto lines = problems_of(std::string(kBase) + pool("retries = 9\nslow_start = \"48h\"\n") +
+                                 "[[pools.backends]]\nweight = 1001\n");
   REQUIRE(lines.size() == 4);
   CHECK(lines[0].starts_with("5:11: pools[0].retries = 9: "));
   CHECK(lines[1].starts_with("6:14: pools[0].slow_start = \"48h\": "));
@@ -183,12 +162,12 @@ TEST_CASE("All problems of a pool are found, each at its line") {
 }
 
 TEST_CASE("A pool needs a name that is a pool's, and of its own") {
-  CHECK(problem(std::string(kBase) + "[[pools]]\n" + std::string(kBackend)) ==
+  CHECK(problem_of(std::string(kBase) + "[[pools]]\n" + std::string(kBackend)) ==
         "3:1: pools[0].name is required; write name = \"app\"");
-  CHECK(problem(std::string(kBase) + pool("", "my pool") + std::string(kBackend))
+  CHECK(problem_of(std::string(kBase) + pool("", "my pool") + std::string(kBackend))
             .starts_with("4:8: pools[0].name = \"my pool\": not a pool's name: "));
   const std::string twice = pool() + std::string(kBackend);
-  CHECK(problem(std::string(kBase) + twice + twice) ==
+  CHECK(problem_of(std::string(kBase) + twice + twice) ==
         "8:8: pools[1].name = \"app\": the same name as on line 4; write another");
 }
 
@@ -196,11 +175,11 @@ TEST_CASE("A pool needs a backend") {
   const std::string expected =
       "3:1: pools[0].backends: at least one is required; write [[pools.backends]] and under it "
       "address = \"10.0.0.1:443\"";
-  CHECK(problem(std::string(kBase) + pool()) == expected);
-  CHECK(problem(std::string(kBase) + pool("backends = []\n")) == expected);
-  CHECK(problem(std::string(kBase) + pool("backends = 5\n"))
+  CHECK(problem_of(std::string(kBase) + pool()) == expected);
+  CHECK(problem_of(std::string(kBase) + pool("backends = []\n")) == expected);
+  CHECK(problem_of(std::string(kBase) + pool("backends = 5\n"))
             .contains("an integer, but an array of tables is wanted"));
-  CHECK(problem(std::string(kBase) + pool("backends = [\"10.0.0.1:443\"]\n"))
+  CHECK(problem_of(std::string(kBase) + pool("backends = [\"10.0.0.1:443\"]\n"))
             .contains("a string, but a table is wanted"));
 }
 
@@ -231,43 +210,71 @@ TEST_CASE("A route leads to a pool of the file, before or after it") {
   for (const std::string& text :
        {std::string(kDatabase) + route + pool() + std::string(kBackend),
         std::string(kDatabase) + pool() + std::string(kBackend) + route}) {
-    const Config c = config(text);
+    const Config c = config_of(text);
     REQUIRE(c.listeners[0].routes.size() == 1);
     REQUIRE(c.listeners[0].routes[0].pool() != nullptr);
     CHECK(*c.listeners[0].routes[0].pool() == "app");
   }
-  CHECK(problem(std::string(kDatabase) + listener(":443", {{"app.example.com", "ap"}}) + pool() +
-                std::string(kBackend)) ==
+  CHECK(problem_of(std::string(kDatabase) + listener(":443", {{"app.example.com", "ap"}}) + pool() +
+                   std::string(kBackend)) ==
         "7:8: listeners[0].routes[0].pool = \"ap\": the file has no such pool; write [[pools]] and "
         "under it name = \"ap\"");
-  CHECK(problem(std::string(kDatabase) + listener(":443", {{"app.example.com", ""}}))
+  CHECK(problem_of(std::string(kDatabase) + listener(":443", {{"app.example.com", ""}}))
             .starts_with("7:8: listeners[0].routes[0].pool = \"\": not a pool's name"));
 }
 
 TEST_CASE("A pool with a problem is no problem of the routes that lead to it") {
-  CHECK(problem(std::string(kDatabase) + listener(":443", {{"app.example.com", "app"}}) +
-                pool("retries = 9\n") + std::string(kBackend))
+  CHECK(problem_of(std::string(kDatabase) + listener(":443", {{"app.example.com", "app"}}) +
+                   pool("retries = 9\n") + std::string(kBackend))
             .contains("pools[0].retries"));
 }
 
 TEST_CASE("A route has a backend or a pool, but not both") {
-  CHECK(problem(std::string(kDatabase) + listener(":443", {{"app.example.com", "app"}}) +
-                "backend = \"127.0.0.1:1\"\n" + pool() + std::string(kBackend)) ==
+  CHECK(problem_of(std::string(kDatabase) + listener(":443", {{"app.example.com", "app"}}) +
+                   "backend = \"127.0.0.1:1\"\n" + pool() + std::string(kBackend)) ==
         "7:8: listeners[0].routes[0].pool = \"app\": the route has the backend \"127.0.0.1:1\", "
         "too; leave one of both out");
 }
 
 TEST_CASE("A TLS check sends the only exact name of the routes that lead to its pool") {
   const std::string tls = pool("check = { kind = \"tls\" }\n") + std::string(kBackend);
-  const Config c = config(std::string(kDatabase) + tls +
-                          listener(":443", {{"App.example.com", "app"}, {"*.example.com", "app"}}) +
-                          listener(":8443", {{"app.example.com", "app"}}));
+  const Config c =
+      config_of(std::string(kDatabase) + tls +
+                listener(":443", {{"App.example.com", "app"}, {"*.example.com", "app"}}) +
+                listener(":8443", {{"app.example.com", "app"}}));
   CHECK(c.pools[0].settings.check.name == "app.example.com");
-  CHECK(problem(std::string(kDatabase) + tls + listener(":443", {{"*.example.com", "app"}})) ==
+  CHECK(problem_of(std::string(kDatabase) + tls + listener(":443", {{"*.example.com", "app"}})) ==
         "5:9: pools[0].check.name is required: a TLS check sends a name, and no route with an "
         "exact host name leads to the pool; write name = \"app.example.com\" under [pools.check]");
-  CHECK(problem(std::string(kDatabase) + tls +
-                listener(":443", {{"b.example.com", "app"}, {"a.example.com", "app"}})) ==
+  CHECK(problem_of(std::string(kDatabase) + tls +
+                   listener(":443", {{"b.example.com", "app"}, {"a.example.com", "app"}})) ==
         "5:9: pools[0].check.name is required: a TLS check sends a name, and routes with several "
         "host names lead to the pool; write name = \"a.example.com\" under [pools.check]");
+}
+
+TEST_CASE("a pool may tell its backends who the client is") {
+  const Config read = config_of(std::string(kBase) +
+                                pool("send_proxy = \"v2\"\nsend_proxy_tlvs = [\"authority\", "
+                                     "\"crc32c\"]\n") +
+                                std::string(kBackend));
+  const auto& settings = read.pools[0].settings;
+  CHECK(settings.send_proxy == mc::policy::SendProxy::kV2);
+  CHECK(settings.send_proxy_tlvs == mc::policy::ProxyTlvs{.authority = true, .crc32c = true});
+}
+
+TEST_CASE("what is wrong of a PROXY header is told with its place") {
+  CHECK(problem_with("send_proxy = \"v3\"\n").contains("send_proxy"));
+  CHECK(problem_with("send_proxy = \"v2\"\nsend_proxy_tlvs = [\"ssl\"]\n") ==
+        "pools[0].send_proxy_tlvs[0] = \"ssl\": no such TLV; write \"authority\", \"unique_id\" "
+        "or \"crc32c\"");
+  CHECK(problem_with("send_proxy = \"v1\"\nsend_proxy_tlvs = [\"crc32c\"]\n")
+            .contains("only a PROXY header of version 2 has TLVs"));
+}
+
+TEST_CASE("a backend may be a name or a Unix socket") {
+  const Config read = config_of(std::string(kBase) + pool() +
+                                "[[pools.backends]]\naddress = \"app.internal:443\"\n"
+                                "[[pools.backends]]\naddress = \"unix:/run/app.sock\"\n");
+  CHECK(read.pools[0].backends[0].address.to_string() == "app.internal:443");
+  CHECK(read.pools[0].backends[1].address.to_string() == "unix:/run/app.sock");
 }

@@ -26,7 +26,7 @@ Difference::RouteChange change(std::size_t listener, std::string_view hostname,
   const auto pattern = policy::pattern_of(hostname);
   const auto route = [&](std::optional<std::string_view> to) -> std::optional<policy::Route> {
     if (!to.has_value()) return std::nullopt;
-    return policy::Route{pattern, *BackendAddress::parse(*to)};
+    return policy::Route{.pattern = pattern, .target = *BackendAddress::parse(*to)};
   };
   return {.key = {listener, pattern}, .before = route(before), .after = route(after)};
 }
@@ -45,6 +45,19 @@ TEST_CASE("the text of a change has rules, then routes with their targets before
         ":443 new.example none -> 192.0.2.1:443; "
         ":443 *.example 192.0.2.1:443 -> 192.0.2.2:443; "
         ":8443 old.example 192.0.2.1:443 -> none");
+}
+
+TEST_CASE("the text of a change has what a route asks for, of many sources the first ones") {
+  Difference difference;
+  difference.routes = {change(0, "new.example", std::nullopt, "192.0.2.1:443"),
+                       change(0, "new.example", std::nullopt, "192.0.2.1:443")};
+  difference.routes[0].key.match = policy::match_of("alpn=acme-tls/1 source=10.0.0.0/8");
+  difference.routes[1].key.match =
+      policy::match_of("source=10.0.0.1,10.0.0.2,10.0.0.3,10.0.0.4,10.0.0.5");
+  CHECK(audit_text(difference, kListeners) ==
+        ":443 new.example alpn=acme-tls/1 source=10.0.0.0/8 none -> 192.0.2.1:443; "
+        ":443 new.example source=10.0.0.1/32,10.0.0.2/32,10.0.0.3/32,10.0.0.4/32 and 1 more "
+        "none -> 192.0.2.1:443");
 }
 
 TEST_CASE("the text of a change counts the routes of each listener that is not configured") {
@@ -94,8 +107,9 @@ TEST_CASE("the text of a change has pools behind rules, before the routes that l
   difference.added_rules = {rule(RuleType::kIp, "192.0.2.9")};
   difference.pools = {{"app", std::nullopt, policy::pool_of_size(2)}};
   const auto pattern = policy::pattern_of("a.example");
-  difference.routes = {
-      {{0, pattern}, std::nullopt, policy::Route{pattern, policy::PoolName{"app"}}}};
+  difference.routes = {{{0, pattern},
+                        std::nullopt,
+                        policy::Route{.pattern = pattern, .target = policy::PoolName{"app"}}}};
   CHECK(audit_text(difference, kListeners) ==
         "+ip 192.0.2.9; pool app: added 2 backends; :443 a.example none -> pool=app");
 }

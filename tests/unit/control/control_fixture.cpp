@@ -49,7 +49,7 @@ void Plant::restart() {
 }
 
 std::string Plant::route(std::string_view name, std::size_t listener) {
-  const policy::LiveRoute* const route = published().route(listener, name);
+  const policy::LiveRoute* const route = published().route(listener, {.name = name});
   return route != nullptr ? policy::target_of(route->spec) : "none";
 }
 

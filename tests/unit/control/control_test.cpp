@@ -97,12 +97,15 @@ TEST_CASE("a record that nobody could have committed stops the start, and is nam
     const char* why;
   };
   const Case cases[] = {
-      {"INSERT INTO routes VALUES (':443', 'not a name', '192.0.2.1:1', '')", "not a name",
-       "somebody edited"},
-      {"INSERT INTO routes VALUES (':443', 'a.example.com', 'nowhere', '')", "nowhere",
-       "somebody edited"},
-      {"INSERT INTO routes VALUES (':443', 'a.example.com', '', 'app')", "pool=app",
-       "there is no such pool; somebody edited"},
+      {"INSERT INTO routes (listener, hostname, backend, pool) VALUES (':443', 'not a name', "
+       "'192.0.2.1:1', '')",
+       "not a name", "somebody edited"},
+      {"INSERT INTO routes (listener, hostname, backend, pool) VALUES (':443', 'a.example.com', "
+       "'nowhere', '')",
+       "nowhere", "somebody edited"},
+      {"INSERT INTO routes (listener, hostname, backend, pool) VALUES (':443', 'a.example.com', "
+       "'', 'app')",
+       "pool=app", "there is no such pool; somebody edited"},
       {"INSERT INTO firewall_rules VALUES ('colour', 'red')", "colour",
        "none of ip, cidr, country"},
       {"INSERT INTO firewall_rules VALUES ('cidr', '192.0.2.1/24')", "192.0.2.1/24",
@@ -140,7 +143,8 @@ TEST_CASE("a record that only the machine makes useless stops no start", "[contr
           mc::store::Connection::open(plant.database(), mc::store::Access::kReadWrite);
       REQUIRE(connection.has_value());
       REQUIRE(connection
-                  ->execute("INSERT OR REPLACE INTO routes VALUES (':443', 'a.example.com', '" +
+                  ->execute("INSERT OR REPLACE INTO routes (listener, hostname, backend, pool) "
+                            "VALUES (':443', 'a.example.com', '" +
                             backend + "', '')")
                   .has_value());
     }
@@ -337,13 +341,58 @@ TEST_CASE("a replacement that names a host twice is refused", "[control]") {
             .contains("[1] hostname: \"A.example.com.\": the same host name as routes[0]"));
 }
 
+TEST_CASE("routes of one host name live through a restart with what they ask for", "[control]") {
+  Plant plant;
+  REQUIRE(plant.open() == "");
+  const mc::policy::RouteText plain{.hostname = "a.example.com", .backend = "192.0.2.1:1"};
+  mc::policy::RouteText office = plain;
+  office.backend = "192.0.2.2:2";
+  office.match.sources = {"192.0.2.9", "10.0.0.0/8"};
+  done(
+      plant.control().apply(Changes{AddRoute{":443", office}, AddRoute{":443", plain}}, by_test()));
+  plant.restart();
+  const auto target = [&plant](const char* client) {
+    const auto* const route = plant.published().route(
+        0, {.name = "a.example.com", .client = mc::IpAddress::parse(client).value()});
+    return mc::policy::target_of(route->spec);
+  };
+  CHECK(target("192.0.2.9") == "192.0.2.2:2");
+  CHECK(target("192.0.2.8") == "192.0.2.1:1");
+  CHECK(plant.query("SELECT group_concat(sources, ' ') FROM routes") == " 10.0.0.0/8,192.0.2.9/32");
+  // In whatever form and order the sources are written.
+  const RemoveRoute remove{":443", "a.example.com", {.sources = {"10.0.0.0/8", "192.0.2.9/32"}}};
+  done(plant.control().apply(Changes{remove}, by_test()));
+  CHECK(target("192.0.2.9") == "192.0.2.1:1");
+}
+
+TEST_CASE("the fields of what a route asks for are refused by their names", "[control]") {
+  Plant plant;
+  REQUIRE(plant.open() == "");
+  const RemoveRoute remove{":443", "a.example.com", {.alpn = "a b", .sources = {"DE"}}};
+  const std::string refusal = refused(plant.control().apply(Changes{remove}, by_test()));
+  CHECK(refusal.contains("alpn: \"a b\": a route asks for one protocol"));
+  CHECK(refusal.contains("sources: \"DE\": a country"));
+}
+
+TEST_CASE("a replacement may have several routes for a host, but none twice", "[control]") {
+  Plant plant;
+  REQUIRE(plant.open() == "");
+  std::vector<mc::policy::RouteText> routes = {
+      {"a.example.com", "192.0.2.1:443"},
+      {"a.example.com", "192.0.2.9:443", "", {.alpn = "h2", .sources = {"10.0.0.0/8"}}}};
+  CHECK(done(plant.control().replace_routes(":443", routes, by_test())).routes_added == 2);
+  routes.push_back(routes[1]);
+  CHECK(refused(plant.control().replace_routes(":443", routes, by_test()))
+            .contains("the same host name, alpn and sources as routes[1]; leave one out"));
+}
+
 TEST_CASE("a route that changes its backend goes on counting", "[control]") {
   Plant plant(kSeed);
   REQUIRE(plant.open() == "");
-  const auto counts = plant.published().route(0, "seed.example.com")->counts;
+  const auto counts = plant.published().route(0, {.name = "seed.example.com"})->counts;
   done(plant.control().apply(Changes{PutRoute{":443", {"seed.example.com", "192.0.2.2:2"}}},
                              by_test()));
-  CHECK(plant.published().route(0, "seed.example.com")->counts == counts);
+  CHECK(plant.published().route(0, {.name = "seed.example.com"})->counts == counts);
 }
 
 TEST_CASE("a country rule needs a GeoIP database", "[control]") {

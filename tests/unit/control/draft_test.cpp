@@ -2,8 +2,10 @@
 #include "control/draft.hpp"
 
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "policy/limits.hpp"
 #include "support/catch.hpp"
 #include "unit/policy/routes.hpp"
 
@@ -34,10 +36,15 @@ struct Base {
     return ValidRule{op, ip(address)};
   }
   static ValidChange route(ValidRoute::Op op, std::string_view hostname,
-                           BackendAddress backend = {}, std::size_t listener = 0) {
+                           BackendAddress backend = {}, std::size_t listener = 0,
+                           std::string_view words = "") {
     auto pattern = policy::pattern_of(hostname);
-    if (op == kRemove) return ValidRoute{op, {listener, std::move(pattern)}, std::nullopt};
-    return ValidRoute{op, {listener, pattern}, policy::Route{pattern, std::move(backend)}};
+    auto match = policy::match_of(words);
+    if (op == kRemove) return ValidRoute{op, {listener, pattern, match}, std::nullopt};
+    return ValidRoute{
+        op,
+        {listener, pattern, match},
+        policy::Route{.pattern = pattern, .match = match, .target = std::move(backend)}};
   }
 
   Listeners listeners{{{.name = ":443", .addr = *SocketAddress::parse_listen(":443")},
@@ -72,6 +79,54 @@ TEST_CASE("a route of one listener is none of another") {
         RefusalKind::kAlreadyExists);
 }
 
+TEST_CASE("routes of one host name are told apart by what they ask for") {
+  Base base;
+  CHECK(made(base.draft.apply(base.route(kAdd, "there", kSecond, 0, "alpn=h2"))) ==
+        Effect::Result::kAdded);
+  CHECK(base.draft.apply(base.route(kAdd, "there", kSecond, 0, "alpn=h2")).error().message ==
+        R"(listener ":443" has a route for "there" (alpn=h2) already, to 192.0.2.2:443; )"
+        "remove it first, or replace it");
+  CHECK(made(base.draft.apply(base.route(kRemove, "there"))) == Effect::Result::kRemoved);
+  const State next = changed(base.state, base.draft.difference());
+  CHECK(next.routes[0].by_key(policy::pattern_of("there"), {}) == nullptr);
+  CHECK(next.routes[0].by_key(policy::pattern_of("there"), policy::match_of("alpn=h2")) != nullptr);
+  const store::ChangeSet records = to_records(base.draft.difference(), {":443", ":8443"});
+  CHECK(records.removed_routes == std::vector<store::RouteRecordKey>{{":443", "there"}});
+  REQUIRE(records.put_routes.size() == 1);
+  CHECK(records.put_routes[0].text.match.alpn == "h2");
+}
+
+TEST_CASE("who removes a route that is not there learns which ones the host name has") {
+  Base base;
+  REQUIRE(base.draft.apply(base.route(kAdd, "new", kFirst, 0, "alpn=h2")).has_value());
+  REQUIRE(base.draft.apply(base.route(kAdd, "new", kFirst, 0, "source=10.0.0.0/8")).has_value());
+  CHECK(base.draft.apply(base.route(kRemove, "new")).error().message ==
+        R"(listener ":443" has no route for "new"; it has: )"
+        R"("new" (source=10.0.0.0/8), "new" (alpn=h2))");
+  CHECK(base.draft.apply(base.route(kRemove, "there", {}, 0, "alpn=h2")).error().message ==
+        R"(listener ":443" has no route for "there" (alpn=h2); it has: "there")");
+  CHECK(base.draft.apply(base.route(kRemove, "none")).error().message ==
+        R"(listener ":443" has no route for "none")");
+}
+
+TEST_CASE("a host name has a limited number of routes that ask for more, in whatever order") {
+  Base base;
+  const auto alpn = [](std::size_t i) { return "alpn=p" + std::to_string(i); };
+  for (std::size_t i = 0; i <= policy::kMatchesPerPatternMax; ++i) {
+    base.draft.at(i);
+    REQUIRE(base.draft.apply(base.route(kAdd, "there", kFirst, 0, alpn(i))).has_value());
+  }
+  const auto refused = base.draft.require_few_matches();
+  REQUIRE_FALSE(refused.has_value());
+  CHECK(refused.error().kind == RefusalKind::kTooMany);
+  CHECK(refused.error().message.contains(R"(would have 17 routes for "there")"));
+  REQUIRE(base.draft.apply(base.route(kRemove, "there", {}, 0, alpn(3))).has_value());
+  CHECK(base.draft.require_few_matches().has_value());
+  CHECK(base.draft.apply(base.route(kRemove, "there", {}, 0, "alpn=h2"))
+            .error()
+            .message.ends_with(R"("there" (alpn=p14) and 9 more)"));
+}
+
 TEST_CASE("the difference is net: what comes and goes again is not in it") {
   Base base;
   for (const ValidChange& change :
@@ -100,8 +155,8 @@ TEST_CASE("clearing a listener removes its routes, and what is put afterwards st
   base.draft.clear_routes(0);
   REQUIRE(base.draft.apply(base.route(kPut, "new", kFirst)).has_value());
   const State next = changed(base.state, base.draft.difference());
-  CHECK(next.routes[0].by_pattern(policy::pattern_of("there")) == nullptr);
-  CHECK(next.routes[0].by_pattern(policy::pattern_of("new")) != nullptr);
+  CHECK(next.routes[0].by_key(policy::pattern_of("there"), {}) == nullptr);
+  CHECK(next.routes[0].by_key(policy::pattern_of("new"), {}) != nullptr);
   CHECK(next.revision == base.state.revision);
 }
 

@@ -106,6 +106,26 @@ TEST_CASE("routes of a listener that is not configured any more come to one that
   CHECK(plant.query("SELECT count(*) FROM routes WHERE listener = ':9443'") == "2");
 }
 
+TEST_CASE("routes of one host name are moved each, also aside") {
+  test::Plant plant(kTwoRoutes);
+  REQUIRE(plant.open() == "");
+  Control& control = plant.control();
+  const policy::RouteText matching{"a.example.com", "192.0.2.7:7", "", {.alpn = "h2"}};
+  REQUIRE(control.apply(std::vector<Change>{AddRoute{":443", matching}}, by_test()).has_value());
+  const auto moved = control.move_routes({.from = ":443", .to = ":9443", .keep = true}, by_test());
+  REQUIRE(moved.has_value());
+  CHECK(moved->routes == 3);
+  CHECK(control.state()->aside->size() == 3);
+  REQUIRE(control.move_routes({.from = ":9443", .to = ":8443"}, by_test()).has_value());
+  CHECK(control.state()->aside->empty());
+  CHECK(plant.query("SELECT count(*) FROM routes WHERE listener = ':8443'") == "3");
+
+  const policy::RouteText other{"a.example.com", "192.0.2.8:8", "", {.alpn = "h2"}};
+  REQUIRE(control.apply(std::vector<Change>{PutRoute{":443", other}}, by_test()).has_value());
+  CHECK(refused(control.move_routes({.from = ":443", .to = ":8443"}, by_test()))
+            .contains("a route for \"a.example.com\" (alpn=h2) already, to 192.0.2.7:7 and not"));
+}
+
 TEST_CASE("a move from nothing, to itself or between what are no addresses is refused") {
   test::Plant plant(kTwoRoutes);
   REQUIRE(plant.open() == "");

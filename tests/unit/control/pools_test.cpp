@@ -310,4 +310,133 @@ TEST_CASE("a backend that has become a listener stops no start") {
   CHECK(backends_of(plant, "app") == "127.0.0.1:9443");
 }
 
+// ---- names
+
+namespace {
+
+std::vector<IpAddress> ips(const std::vector<std::string>& texts) {
+  std::vector<IpAddress> addresses;
+  for (const std::string& text : texts) addresses.push_back(IpAddress::parse(text).value());
+  return addresses;
+}
+
+std::string warnings(Plant& plant) {
+  const auto texts = plant.control().warnings().texts();
+  std::string all;
+  for (const std::string& text : texts) all += text + "\n";
+  return all;
+}
+
+}  // namespace
+
+TEST_CASE("an answer of DNS is in the policy at once, of the same revision") {
+  Plant plant(kSeed);
+  REQUIRE(plant.open() == "");
+  make(plant, {AddPool{pool("app", {"app.internal:443", "192.0.2.7:443"})}});
+  CHECK(backends_of(plant, "app") == "192.0.2.7:443");
+  const auto revision = plant.control().state()->revision;
+  const auto seed = plant.control().state()->pools->at("seed");
+  CHECK(plant.control().take_answers({{"app.internal", ips({"10.0.0.1", "10.0.0.2"})}}));
+  CHECK(backends_of(plant, "app") == "10.0.0.1:443 10.0.0.2:443 192.0.2.7:443");
+  CHECK(plant.published().pool("app")->backends().size() == 3);
+  CHECK(plant.control().state()->revision == revision);
+  CHECK(plant.control().state()->pools->at("seed") == seed);
+  CHECK(plant.query("SELECT count(*) FROM audit") == "2");
+}
+
+TEST_CASE("an answer that is not new, or for a name that nobody has, publishes nothing") {
+  Plant plant(kSeed);
+  REQUIRE(plant.open() == "");
+  make(plant, {AddPool{pool("app", {"app.internal:443"})}});
+  const policy::ResolvedNames answer{{"app.internal", ips({"10.0.0.1"})}};
+  CHECK(plant.control().take_answers(answer));
+  const auto before = plant.control().state()->pools;
+  CHECK(plant.control().take_answers(answer));
+  CHECK(plant.control().take_answers({{"other.internal", ips({"10.0.0.1"})}}));
+  CHECK(plant.control().state()->pools == before);
+  CHECK_FALSE(plant.control().state()->resolved->contains("other.internal"));
+}
+
+TEST_CASE("a change of a pool keeps the addresses of its names") {
+  Plant plant(kSeed);
+  REQUIRE(plant.open() == "");
+  make(plant, {AddPool{pool("app", {"app.internal:443"})}});
+  CHECK(plant.control().take_answers({{"app.internal", ips({"10.0.0.1"})}}));
+  make(plant, {AddBackend{"app", {.address = "app.internal:444"}},
+               SetBackendState{"app", "app.internal:443", policy::AdminState::kDrain}});
+  CHECK(backends_of(plant, "app") == "10.0.0.1:443! 10.0.0.1:444");
+}
+
+TEST_CASE("the last answers are in force at the next start, without those of names that left") {
+  Plant plant(kSeed);
+  REQUIRE(plant.open() == "");
+  make(plant, {AddPool{pool("app", {"app.internal:443", "b.internal:443"})}});
+  CHECK(plant.control().take_answers(
+      {{"app.internal", ips({"10.0.0.1", "2001:db8::1"})}, {"b.internal", ips({"10.0.0.9"})}}));
+  plant.control().tick();
+  CHECK(plant.query("SELECT addresses FROM resolved_names WHERE name = 'app.internal'") ==
+        "10.0.0.1 2001:db8::1");
+  plant.restart();
+  CHECK(backends_of(plant, "app") == "10.0.0.1:443 [2001:db8::1]:443 10.0.0.9:443");
+  make(plant, {RemoveBackend{"app", "b.internal:443"}});
+  CHECK(plant.control().take_answers({{"app.internal", ips({"10.0.0.2"})}}));
+  plant.control().release_database();
+  CHECK(plant.query("SELECT group_concat(name || ' ' || addresses) FROM resolved_names") ==
+        "app.internal 10.0.0.2");
+}
+
+TEST_CASE("a stored answer that is not usable is as good as none") {
+  Plant plant(kSeed);
+  REQUIRE(plant.open() == "");
+  make(plant, {AddPool{pool("app", {"app.internal:443"})}});
+  plant.close();
+  execute(plant.database(), "INSERT INTO resolved_names VALUES ('app.internal', 'x 10.0.0.1 ', 1)");
+  REQUIRE(plant.open() == "");
+  CHECK(backends_of(plant, "app") == "10.0.0.1:443");
+}
+
+TEST_CASE("a name that fails keeps its addresses, and is a warning until it resolves or leaves") {
+  Plant plant(kSeed);
+  REQUIRE(plant.open() == "");
+  make(plant, {AddPool{pool("app", {"app.internal:443", "b.internal:443", "192.0.2.7:443"})}});
+  const policy::ResolvedNames answer{{"app.internal", ips({"10.0.0.1"})}};
+  CHECK(plant.control().take_answers(answer));
+  plant.control().take_failure("app.internal", "SERVFAIL");
+  plant.control().take_failure("b.internal", "no such name");
+  plant.control().take_failure("unknown.internal", "SERVFAIL");
+  CHECK(backends_of(plant, "app") == "10.0.0.1:443 192.0.2.7:443");
+  CHECK(warnings(plant).contains("app.internal: SERVFAIL since 2"));
+  CHECK(warnings(plant).contains("b.internal: no such name since 2"));
+  CHECK_FALSE(warnings(plant).contains("unknown.internal"));
+  plant.control().take_success("app.internal");
+  CHECK_FALSE(warnings(plant).contains("app.internal"));
+  plant.control().take_failure("app.internal", "SERVFAIL");
+  CHECK(plant.control().take_answers(answer));  // an older one, on its way until now
+  CHECK(warnings(plant).contains("app.internal"));
+  plant.control().take_success("app.internal");
+  make(plant, {RemoveBackend{"app", "b.internal:443"}});
+  CHECK(warnings(plant).empty());
+}
+
+TEST_CASE("one address of a name cannot be changed, and the refusal says what can") {
+  Plant plant(kSeed);
+  REQUIRE(plant.open() == "");
+  make(plant, {AddPool{pool("app", {"app.internal:443", "192.0.2.7:443"})}});
+  CHECK(plant.control().take_answers({{"app.internal", ips({"10.0.0.1"})}}));
+  constexpr std::string_view kWanted =
+      "10.0.0.1:443 of pool \"app\" is an address of the backend app.internal:443; write that name";
+  CHECK(refused(plant, {SetBackendState{"app", "10.0.0.1:443", policy::AdminState::kDrain}})
+            .contains(kWanted));
+  CHECK(refused(plant, {RemoveBackend{"app", "10.0.0.1:443"}}).contains(kWanted));
+  make(plant, {RemoveBackend{"app", "App.Internal:443"}});
+  CHECK(backends_of(plant, "app") == "192.0.2.7:443");
+}
+
+TEST_CASE("a name or a Unix socket leads back to no listener") {
+  Plant plant(kSeed);
+  REQUIRE(plant.open() == "");
+  make(plant, {AddPool{pool("app", {"app.internal:443", "unix:/run/app.sock"})}});
+  CHECK(backends_of(plant, "app") == "unix:/run/app.sock");
+}
+
 }  // namespace mc::control

@@ -54,7 +54,7 @@ TEST_CASE("the policy of a state has its revision, its rules and a table for eac
   state.firewall = policy::Firewall({.ips = {IpAddress::parse("192.0.2.9").value()}}, nullptr);
   const auto policy = state.policy();
   CHECK(policy->revision() == 3);
-  CHECK(policy->route(0, "app.example.com") != nullptr);
+  CHECK(policy->route(0, {.name = "app.example.com"}) != nullptr);
   CHECK(policy->admit(IpAddress::parse("192.0.2.9").value()) == policy::Verdict::kBlockedIp);
   CHECK(policy->admit(IpAddress::parse("192.0.2.8").value()) == policy::Verdict::kAllowed);
 }

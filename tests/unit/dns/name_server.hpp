@@ -57,9 +57,10 @@ class NameServer {
 
   /// On a port that the kernel chooses; or, where `address` has a port, on that one.
   explicit NameServer(const SocketAddress& address = *SocketAddress::parse_listen("127.0.0.1:0")) {
-    udp_ = bound(SOCK_DGRAM, address);
-    address_ = test::address_of(udp_);
-    tcp_ = bound(SOCK_STREAM, address_);
+    // TCP first: other programs of a busy machine have many of its ports, and few of UDP's.
+    tcp_ = bound(SOCK_STREAM, address);
+    address_ = test::address_of(tcp_);
+    udp_ = bound(SOCK_DGRAM, address_);
     REQUIRE(::listen(tcp_.get(), 8) == 0);
     thread_ = std::thread([this] { run(); });
   }

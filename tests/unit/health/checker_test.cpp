@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "support/catch.hpp"
+#include "support/files.hpp"
 #include "unit/health/backend.hpp"
 #include "unit/health/pools.hpp"
 
@@ -307,4 +308,54 @@ TEST_CASE("a want of descriptors is no result") {
   REQUIRE(::setrlimit(RLIMIT_NOFILE, &limit) == 0);
   CHECK(failed == 0);
   CHECK(checked.becomes("app", Health::kDown) == "Connection refused");
+}
+
+// ---- PROXY headers
+
+namespace {
+
+/// What a checked backend hears first from a pool that sends this header.
+Bytes heard_with(policy::SendProxy send_proxy) {
+  const ReplyingBackend backend(server_hello());
+  auto pool = pool_of("app", quick_check(CheckKind::kTls), {backend.address()});
+  pool.settings.send_proxy = send_proxy;
+  Checked checked({pool});
+  CHECK(checked.becomes("app", Health::kUp) == "ServerHello");
+  return backend.heard();
+}
+
+}  // namespace
+
+TEST_CASE("a check says in a header of version 2 that it is the proxy's own") {
+  const Bytes heard = heard_with(policy::SendProxy::kV2);
+  const Bytes local = {0x0d, 0x0a, 0x0d, 0x0a, 0x00, 0x0d, 0x0a, 0x51,
+                       0x55, 0x49, 0x54, 0x0a, 0x20, 0x00, 0x00, 0x00};
+  REQUIRE(heard.size() > local.size());
+  CHECK(Bytes(heard.begin(), heard.begin() + 16) == local);
+  CHECK(heard[16] == kHandshakeRecord);
+}
+
+TEST_CASE("a check sends a header of version 1 with the addresses of its own connection") {
+  const Bytes heard = heard_with(policy::SendProxy::kV1);
+  const std::string text(heard.begin(), heard.end());
+  CHECK(text.starts_with("PROXY TCP4 127.0.0.1 127.0.0.1 "));
+  const auto end = text.find("\r\n");
+  REQUIRE(end != text.npos);
+  CHECK(heard[end + 2] == kHandshakeRecord);
+}
+
+TEST_CASE("a Unix socket is checked: it is up while somebody listens there") {
+  const test::TempDir directory;
+  const std::string path = directory.file("app.sock");
+  const auto address = BackendAddress::parse("unix:" + path);
+  REQUIRE(address.has_value());
+  policy::Pool pool{.name = "app", .settings = {}, .backends = {{.address = *address}}};
+  pool.settings.check = quick_check(CheckKind::kTcp);
+  Checked checked({pool});
+  CHECK(checked.becomes("app", Health::kDown) == "No such file or directory");
+  const Fd listener(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const auto place = address->resolve();
+  REQUIRE(::bind(listener.get(), place->data(), place->size()) == 0);
+  REQUIRE(::listen(listener.get(), 16) == 0);
+  CHECK(checked.becomes("app", Health::kUp) == "connected");
 }

@@ -44,7 +44,8 @@ inline std::shared_ptr<const policy::LivePools> live(const std::vector<policy::P
   for (const policy::Pool& pool : pools) {
     const policy::LivePool* old = nullptr;
     if (before != nullptr && before->contains(pool.name)) old = before->at(pool.name).get();
-    all.emplace(pool.name, std::make_shared<const policy::LivePool>(pool, old, Clock::now()));
+    all.emplace(pool.name, std::make_shared<const policy::LivePool>(pool, policy::ResolvedNames(),
+                                                                    old, Clock::now()));
   }
   return std::make_shared<const policy::LivePools>(std::move(all));
 }

@@ -23,12 +23,18 @@ struct Describe {
   }
 };
 
-std::string decided_on(const std::string& bytes, std::uint16_t tls_port = 443) {
+enum class Challenges { kElsewhere, kHere };
+
+std::string decided_on(const std::string& bytes, std::uint16_t tls_port = 443,
+                       Challenges challenges = Challenges::kHere) {
   INFO(bytes);
   const HeadResult head = parse_request_head(bytes);
   REQUIRE(std::holds_alternative<RequestHead>(head));
   const auto has_route = [](const tls::HostName& name) { return name.view() == kRouted; };
-  return std::visit(Describe{}, decide_redirect(std::get<RequestHead>(head), tls_port, has_route));
+  const RedirectRules rules{.tls_port = tls_port,
+                            .takes_challenges = challenges == Challenges::kHere,
+                            .has_route = has_route};
+  return std::visit(Describe{}, decide_redirect(std::get<RequestHead>(head), rules));
 }
 
 std::string decided(const std::string& target, const std::string& host = "example.com") {
@@ -102,39 +108,22 @@ TEST_CASE("what is no host is malformed, also where it does not count") {
 }
 
 TEST_CASE("a target of another form, or with other characters than a URI's, is malformed") {
-  for (const char* const target : {"*",
-                                   "example.com:443",
-                                   "x",
-                                   "?",
-                                   "https://example.com/",
-                                   "ftp://example.com/",
-                                   "http:/x",
-                                   "http://",
-                                   "http:///x",
-                                   "http://?x",
-                                   "http://user@example.com/",
-                                   "http://example.com:x/",
-                                   "http://example.com#",
-                                   "http://example.com\\@other.example/",
-                                   "/#a",
-                                   "/\"",
-                                   "/<",
-                                   "/>",
-                                   "/\\",
-                                   "/^",
-                                   "/`",
-                                   "/{",
-                                   "/|",
-                                   "/}",
-                                   "/[",
-                                   "/]",
-                                   "/%",
-                                   "/%4",
-                                   "/%4g",
-                                   "/%%41",
-                                   "/?%"}) {
+  for (const char* const target :
+       {"*", "example.com:443", "x", "?", "https://example.com/", "ftp://example.com/", "http:/x",
+        "http://", "http:///x", "http://?x", "http://user@example.com/", "http://example.com:x/",
+        "http://example.com#", "http://example.com\\@other.example/"}) {
     CHECK(decided(target) == "400");
   }
+}
+
+TEST_CASE("characters that no URI has are escaped in the location") {
+  const std::string root = "https://example.com";
+  CHECK(decided("/?a[]=1|2") == root + "/?a%5B%5D=1%7C2");
+  CHECK(decided("/#a\"<>\\^`{|}") == root + "/%23a%22%3C%3E%5C%5E%60%7B%7C%7D");
+  CHECK(decided("/%") == root + "/%25");
+  CHECK(decided("/%4") == root + "/%254");
+  CHECK(decided("/%4g%41") == root + "/%254g%41");
+  CHECK(decided("/%%41") == root + "/%25%41");
 }
 
 TEST_CASE("a challenge is one for every name, with and without a route") {
@@ -145,7 +134,16 @@ TEST_CASE("a challenge is one for every name, with and without a route") {
   CHECK(decided(path) == "challenge example.com ");
   CHECK(decided(path + "t", "192.0.2.1") == "404");
   CHECK(decided(path + "t", "a b") == "400");
-  CHECK(decided(path + "[", "new.example") == "400");
+  CHECK(decided(path + "[", "new.example") == "challenge new.example [");
+}
+
+TEST_CASE("where nobody answers challenges, they are redirected like other requests") {
+  const auto head = [](const std::string& host) {
+    return "GET /.well-known/acme-challenge/t HTTP/1.1\r\nHost: " + host + "\r\n\r\n";
+  };
+  CHECK(decided_on(head("example.com"), 443, Challenges::kElsewhere) ==
+        "https://example.com/.well-known/acme-challenge/t");
+  CHECK(decided_on(head("new.example"), 443, Challenges::kElsewhere) == "404");
 }
 
 TEST_CASE("what only resembles the path of challenges is redirected") {

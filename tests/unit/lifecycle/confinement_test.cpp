@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
@@ -131,7 +132,7 @@ Outcomes make(const Attempts& attempts) {
 
 // Made by a thread older than the filter, such as a worker's, and by the one that loads it.
 template <class Attempts>
-Outcomes make_confined(const Attempts& attempts) {
+Outcomes make_confined(const Attempts& attempts, const ConfinementNeeds& needs = {}) {
   Confinement confinement = confine_early({});
   std::promise<void> confined;
   Outcomes outcomes;
@@ -139,7 +140,7 @@ Outcomes make_confined(const Attempts& attempts) {
     confined.get_future().wait();
     outcomes = make(attempts);
   });
-  confine_late(confinement);
+  confine_late(confinement, needs);
   confined.set_value();
   worker.join();
   const Outcomes own = make(attempts);
@@ -222,13 +223,42 @@ TEST_CASE("a confined process is refused what no proxy asks for, in the threads 
   if (!unknown.empty()) MC_SKIP("refused here without mc-proxy's filter too:" + unknown);
 }
 
+TEST_CASE("a process that dials from addresses may bind them, and nothing else more") {
+  if (!kernel_has_filters()) MC_SKIP("this kernel has no seccomp filters");
+  const ConfinementNeeds needs{.source_addresses = true};
+  const Outcomes outcomes = in_a_child([&] { return make_confined(kRefused, needs); });
+  REQUIRE(outcomes.size() == 2 * kRefused.size());
+  for (std::size_t i = 0; i < outcomes.size(); ++i) {
+    const Attempt& attempt = kRefused[i % kRefused.size()];
+    INFO(attempt.name);
+    CHECK(outcomes[i] == (attempt.make == try_to_bind ? 0 : attempt.refusal));
+  }
+}
+
+TEST_CASE("what is refused is told before it is in force, and is what comes into force") {
+  if (!kernel_has_filters()) MC_SKIP("this kernel has no seccomp filters");
+  const ConfinementNeeds none;
+  const ConfinementNeeds sources{.source_addresses = true};
+  CHECK(
+      refused_calls(sources).ends_with(" system calls refused, bind(2) allowed for [proxy] "
+                                       "sources"));
+  CHECK(std::stoi(refused_calls(none)) == std::stoi(refused_calls(sources)) + 1);
+  for (const ConfinementNeeds& needs : {none, sources}) {
+    CHECK(in_a_child([&] {
+            Confinement confinement = confine_early({});
+            confine_late(confinement, needs);
+            return Outcomes{confinement.seccomp == refused_calls(needs)};
+          }) == Outcomes{1});
+  }
+}
+
 TEST_CASE("a confined process makes no processes, and still makes threads") {
   if (kSanitized) MC_SKIP("a sanitizer makes processes, so its build is not refused them");
   if (!kernel_has_filters()) MC_SKIP("this kernel has no seccomp filters");
   const std::string unknown = check_refusal_of(kRefusedUnlessSanitized);
   CHECK(in_a_child([] {
           Confinement confinement = confine_early({});
-          confine_late(confinement);
+          confine_late(confinement, {});
           int done = EINVAL;
           std::thread([&done] { done = 0; }).join();
           return Outcomes{done};

@@ -22,7 +22,8 @@ std::shared_ptr<const policy::LivePool> pool(const std::string& name,
   for (const std::string& address : addresses) {
     spec.backends.push_back({.address = policy::parse_backend(address).value()});
   }
-  return std::make_shared<const policy::LivePool>(std::move(spec), nullptr, kNow);
+  return std::make_shared<const policy::LivePool>(std::move(spec), policy::ResolvedNames(), nullptr,
+                                                  kNow);
 }
 
 std::string text(const policy::LivePools& pools, std::size_t most = 100) {
@@ -66,7 +67,8 @@ TEST_CASE("a backend that is down, ejected or not ready is not up") {
   CHECK_FALSE(up(app));
   policy::Pool drained = pool("app", {"10.0.0.1:443"})->spec();
   drained.backends[0].state = policy::AdminState::kDrain;
-  CHECK_FALSE(up(std::make_shared<const policy::LivePool>(drained, nullptr, kNow)));
+  CHECK_FALSE(up(
+      std::make_shared<const policy::LivePool>(drained, policy::ResolvedNames(), nullptr, kNow)));
 }
 
 TEST_CASE("beyond the limit, the last backends by the names of their pools have no metrics") {

@@ -129,6 +129,14 @@ TEST_CASE("A block with host bits is refused and the right block is named") {
   CHECK(prefix_error("::ffff:0:0/95").ends_with(R"(the block is "::fffe:0:0/95")"));
 }
 
+TEST_CASE("An address may stand for the block that holds it alone") {
+  CHECK(IpPrefix::parse_block_or_address("10.0.0.0/8")->to_string() == "10.0.0.0/8");
+  CHECK(IpPrefix::parse_block_or_address("192.0.2.1")->to_string() == "192.0.2.1/32");
+  CHECK(IpPrefix::parse_block_or_address("2001:db8::1")->to_string() == "2001:db8::1/128");
+  CHECK_FALSE(IpPrefix::parse_block_or_address("192.0.2.1/8").has_value());
+  CHECK_FALSE(IpPrefix::parse_block_or_address("proxy.example.com").has_value());
+}
+
 TEST_CASE("A block needs a slash and a plain length") {
   CHECK(prefix_error("192.0.2.1").contains(R"(write "192.0.2.1/32")"));
   CHECK(prefix_error("2001:db8::1").contains(R"(write "2001:db8::1/128")"));

@@ -28,11 +28,27 @@ TEST_CASE("a policy admits by its firewall and routes by the table of the listen
   CHECK(policy.admit(blocked) == Verdict::kBlockedIp);
   CHECK(policy.admit(IpAddress::v4(0xcb007133)) == Verdict::kAllowed);
 
-  REQUIRE(policy.route(0, "app.example.com"));
-  CHECK(policy.route(0, "app.example.com")->spec.backend()->port() == 1);
-  CHECK_FALSE(policy.route(0, "www.example.com"));
-  REQUIRE(policy.route(1, "app.example.com"));
-  CHECK(policy.route(1, "app.example.com")->spec.backend()->port() == 2);
+  REQUIRE(policy.route(0, {.name = "app.example.com"}));
+  CHECK(policy.route(0, {.name = "app.example.com"})->spec.backend()->port() == 1);
+  CHECK_FALSE(policy.route(0, {.name = "www.example.com"}));
+  REQUIRE(policy.route(1, {.name = "app.example.com"}));
+  CHECK(policy.route(1, {.name = "app.example.com"})->spec.backend()->port() == 2);
+}
+
+TEST_CASE("a policy routes by what a client offers and where it comes from") {
+  LiveRoute acme = route("app.example.com", 2);
+  acme.spec.match = match_of("alpn=acme-tls/1 source=192.0.2.0/24");
+  const Policy policy(1, std::make_shared<const Firewall>(),
+                      {RouteTable::build({route("app.example.com", 1), acme})});
+  const Offer offer("acme-tls/1");
+  RouteQuery client{.name = "app.example.com",
+                    .alpn = offer.list(),
+                    .client = IpAddress::parse("192.0.2.7").value()};
+  CHECK(policy.route(0, client)->spec.backend()->port() == 2);
+  client.client = IpAddress::parse("198.51.100.7").value();
+  CHECK(policy.route(0, client)->spec.backend()->port() == 1);
+  CHECK(policy.covers(0, "app.example.com"));
+  CHECK_FALSE(policy.covers(0, "www.example.com"));
 }
 
 TEST_CASE("successive policies share the parts that did not change") {
@@ -44,9 +60,9 @@ TEST_CASE("successive policies share the parts that did not change") {
   const Policy second(2, first.firewall(), std::move(routes));
 
   CHECK(second.firewall() == first.firewall());
-  CHECK(second.route(0, "a.example.com") == first.route(0, "a.example.com"));
-  CHECK(second.route(1, "c.example.com"));
-  CHECK_FALSE(first.route(1, "c.example.com"));
+  CHECK(second.route(0, {.name = "a.example.com"}) == first.route(0, {.name = "a.example.com"}));
+  CHECK(second.route(1, {.name = "c.example.com"}));
+  CHECK_FALSE(first.route(1, {.name = "c.example.com"}));
 }
 
 }  // namespace mc::policy

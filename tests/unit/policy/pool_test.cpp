@@ -126,5 +126,44 @@ TEST_CASE("every value of an enumeration has a word") {
   CHECK(word_of(AdminState::kMaintenance, kAdminStateWords) == "maintenance");
 }
 
+TEST_CASE("a backend is an address, a Unix socket or a name") {
+  for (const char* const text : {"10.0.0.1:443", "[2001:db8::1]:443", "unix:/run/app.sock",
+                                 "app.internal:443", "localhost:443", "a_b.internal:443"}) {
+    CAPTURE(text);
+    const auto address = parse_pool_address(text);
+    REQUIRE(address.has_value());
+    CHECK(address->to_string() == text);
+  }
+  CHECK(parse_pool_address("App.Internal.:443")->to_string() == "app.internal:443");
+}
+
+TEST_CASE("a name that DNS cannot have is an error that says why, and how to write one") {
+  const auto error_of = [](const char* text) { return parse_pool_address(text).error().message; };
+  CHECK(error_of("a..b:443") ==
+        R"("a..b:443": not a host name: a label is empty; write one like "app.internal:443")");
+  CHECK(error_of("app.1:443").contains("its last label is a number"));
+  CHECK(error_of("unix:run/app.sock").contains("begins with"));
+  CHECK(error_of("0.0.0.0:443").contains("no address to connect to"));
+}
+
+TEST_CASE("TLVs are words, and only a header of version 2 has them") {
+  const ProxyTlvs some{.authority = true, .crc32c = true};
+  CHECK(to_string(some) == "authority crc32c");
+  CHECK(parse_proxy_tlvs("authority crc32c") == some);
+  CHECK(parse_proxy_tlvs("") == ProxyTlvs());
+  CHECK(parse_proxy_tlvs("authority ssl") == std::nullopt);
+
+  PoolText text = valid();
+  text.settings.send_proxy_tlvs = some;
+  text.settings.send_proxy = SendProxy::kV2;
+  CHECK(errors_of(text).empty());
+  for (const SendProxy other : {SendProxy::kNone, SendProxy::kV1}) {
+    text.settings.send_proxy = other;
+    const auto errors = errors_of(text);
+    REQUIRE(errors.size() == 1);
+    CHECK(errors[0].field == "send_proxy_tlvs");
+  }
+}
+
 }  // namespace
 }  // namespace mc::policy

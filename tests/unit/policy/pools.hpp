@@ -37,6 +37,6 @@ inline Pool pool_of_size(std::size_t size, PoolSettings settings = {}) {
   return pool;
 }
 
-inline LivePool live(Pool pool) { return {std::move(pool), nullptr, Instant()}; }
+inline LivePool live(Pool pool) { return {std::move(pool), ResolvedNames(), nullptr, Instant()}; }
 
 }  // namespace mc::policy

@@ -3,6 +3,7 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "support/catch.hpp"
 
@@ -20,8 +21,8 @@ TEST_CASE("Every field of a route is read, and each that is wrong is reported by
   for (const RouteField& field : kRouteFields) {
     CAPTURE(field.name);
     RouteText text{.hostname = "app.example.com", .backend = {}, .pool = {}};
-    if (field.text != &RouteText::pool) text.backend = "127.0.0.1:443";
-    text.*field.text = "not one of these";
+    if (field.name != "pool") text.backend = "127.0.0.1:443";
+    field.text(text) = "not one of these";
     const auto route = parse_route(text);
     REQUIRE_FALSE(route.has_value());
     REQUIRE(route.error().size() == 1);
@@ -33,7 +34,7 @@ TEST_CASE("Every field of a route is read, and each that is wrong is reported by
 TEST_CASE("The example of each field is right, with a backend or with a pool") {
   for (const auto left_out : {&RouteText::backend, &RouteText::pool}) {
     RouteText text;
-    for (const RouteField& field : kRouteFields) text.*field.text = field.example;
+    for (const RouteField& field : kRouteFields) field.text(text) = field.example;
     text.*left_out = {};
     const auto route = parse_route(text);
     REQUIRE(route.has_value());
@@ -70,12 +71,27 @@ TEST_CASE("A route's target is one word") {
   }
 }
 
+TEST_CASE("All that is wrong with a route is reported at once") {
+  const auto route = parse_route(
+      {.hostname = "a..b", .backend = "x", .match = {.alpn = "a b", .sources = {"DE"}}});
+  REQUIRE_FALSE(route.has_value());
+  std::vector<std::string_view> fields;
+  for (const RouteError& error : route.error()) fields.push_back(error.field);
+  CHECK(fields == std::vector<std::string_view>{"hostname", "alpn", "sources", "backend"});
+}
+
 TEST_CASE("A recorded route may have a backend that is refused today, but one to connect to") {
   const RouteText link_local{.hostname = "a.example.com", .backend = "[fe80::1]:443"};
   CHECK_FALSE(parse_route(link_local).has_value());
   CHECK(parse_recorded_route(link_local).has_value());
   CHECK_FALSE(parse_recorded_route({.hostname = "a.example.com", .backend = "0.0.0.0:443"}));
   CHECK_FALSE(parse_recorded_route({.hostname = "a..b", .backend = "127.0.0.1:443"}));
+  const RouteText matching{
+      .hostname = "a.example.com", .backend = "127.0.0.1:443", .match = {.alpn = "h2"}};
+  CHECK(parse_recorded_route(matching)->match.alpn == "h2");
+  CHECK_FALSE(parse_recorded_route({.hostname = "a.example.com",
+                                    .backend = "127.0.0.1:443",
+                                    .match = {.sources = {"10.0.0.1/8"}}}));
 }
 
 TEST_CASE("A route's host name comes out in normal form") {

@@ -288,7 +288,7 @@ TEST_CASE("a session keeps the state of a route that goes, and no longer than it
   const Client b = plane.connect(kAlice);
   a.echo(hello("a.test"));
   b.echo(hello("b.test"));
-  plane.publish(plane.table().without(policy::pattern_of("a.test")), blocking({}));
+  plane.publish(plane.table().without(policy::pattern_of("a.test"), {}), blocking({}));
   REQUIRE_FALSE(gone.expired());
   CHECK(gone.lock()->active == 1);
   a.finish();

@@ -3,16 +3,18 @@
 
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <chrono>
 #include <memory>
 #include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
 #include "policy/limits.hpp"
 #include "policy/live_pool.hpp"
 #include "support/catch.hpp"
-#include "unit/proxy/stage.hpp"
+#include "unit/proxy/visitor.hpp"
 
 namespace mc::proxy {
 namespace {
@@ -49,27 +51,12 @@ struct Silent {
   }
 };
 
-policy::Pool pool_of(std::vector<SocketAddress> addresses, policy::PoolSettings settings = {}) {
-  policy::Pool pool{.name = "app", .settings = settings, .backends = {}};
-  for (const SocketAddress& address : addresses) pool.backends.push_back({.address = address});
-  return pool;
-}
+using testing::pool_of;
 
 // A session on its way to the backends of one pool, in their order.
 class Dialling {
  public:
-  explicit Dialling(policy::Pool pool) {
-    pool.settings.balance = policy::Balance::kRoundRobin;
-    live_ = std::make_shared<const policy::LivePool>(std::move(pool), nullptr, Instant());
-    auto& reader = stage.policies.reader(0);
-    reader.offline();
-    auto pools = std::make_shared<policy::LivePools>();
-    pools->emplace("app", live_);
-    stage.policies.publish(std::make_unique<const policy::Policy>(
-        2, std::make_shared<const policy::Firewall>(), std::vector<policy::RouteTable>(1),
-        std::move(pools)));
-    reader.online();
-  }
+  explicit Dialling(policy::Pool pool) { stage.publish_pool(std::move(pool)); }
 
   // From the start of a dial to its end.
   Reason dial() {
@@ -80,8 +67,7 @@ class Dialling {
   void start() {
     facts = std::make_unique<traffic::ConnectionFacts>();
     facts->name = "app.example.com";
-    facts->take_route(
-        {.spec = {.pattern = policy::pattern_of("*"), .target = policy::PoolName{"app"}}});
+    facts->take_route(testing::route_to_pool("*", "app"));
     stage.reporter.routed(*facts, stage.loop->now());
     result.reset();
     run(*this);
@@ -89,23 +75,26 @@ class Dialling {
   [[nodiscard]] Reason reason() const {
     return result->has_value() ? Reason::kNone : result->error();
   }
-  [[nodiscard]] const policy::BackendState& backend(std::size_t place) const {
-    return *live_->backends()[place].state;
+  [[nodiscard]] const policy::BackendState& backend(std::size_t place) {
+    return *stage.pool().backends()[place].state;
   }
   void pass(Clock::duration time) { stage.loop->timers().advance(stage.loop->now() + time); }
 
   testing::Stage stage;
   std::unique_ptr<traffic::ConnectionFacts> facts;
   Interruption interruption;
+  Fd client;
   std::optional<std::expected<Fd, Reason>> result;
 
  private:
   static ring::Detached run(Dialling& self) {
-    self.result.emplace(co_await proxy::dial(
-        {.context = self.stage.context, .facts = *self.facts, .interruption = self.interruption}));
+    const SessionParts parts{.context = self.stage.context,
+                             .facts = *self.facts,
+                             .interruption = self.interruption,
+                             .client = self.client};
+    auto dialled = co_await proxy::dial(parts);
+    self.result.emplace(std::move(dialled));
   }
-
-  std::shared_ptr<const policy::LivePool> live_;
 };
 
 TEST_CASE("a refused dial goes on to the next backend, and both are counted") {
@@ -221,6 +210,117 @@ TEST_CASE("a backend whose dials fail in a row is ejected, and a success forgive
   CHECK(dialling.backend(0).counts.dial_failures == policy::kFailuresToEject);
   CHECK(dialling.dial() == Reason::kNone);
   CHECK(dialling.facts->pooled->tries == 1);
+}
+
+// ---- Unix sockets
+
+using testing::UnixBackend;
+
+TEST_CASE("a backend may be a Unix socket") {
+  const UnixBackend unix_backend;
+  Dialling dialling(pool_of({unix_backend.address}));
+  CHECK(dialling.dial() == Reason::kNone);
+  CHECK(dialling.facts->backend() == unix_backend.address);
+  CHECK(Fd(::accept(unix_backend.socket.get(), nullptr, nullptr)));
+}
+
+TEST_CASE("a Unix socket that is not there fails like a refusal, and is ejected in the end") {
+  const Fd alive = testing::listening_socket();
+  Dialling dialling(
+      pool_of({*BackendAddress::parse("unix:/nowhere/app.sock"), test::address_of(alive)}));
+  for (std::uint32_t i = 0; i < 2 * policy::kFailuresToEject; ++i) {
+    CHECK(dialling.dial() == Reason::kNone);
+  }
+  CHECK(dialling.backend(0).is_ejected(dialling.stage.loop->now()));
+  CHECK(dialling.stage.logged().contains("error=\"No such file or directory\""));
+}
+
+TEST_CASE("a Unix socket is the reason if it is the only backend and not there") {
+  Dialling dialling(pool_of({*BackendAddress::parse("unix:/nowhere/app.sock")}));
+  CHECK(dialling.dial() == Reason::kDialFailed);
+  CHECK(dialling.facts->dial_error == ENOENT);
+}
+
+TEST_CASE("a Unix socket whose queue is full is waited for until the deadline") {
+  const UnixBackend full(0);
+  const ConnectAddress to = full.connect_address();
+  const Fd filler(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  REQUIRE(::connect(filler.get(), to.data(), to.size()) == 0);
+  Dialling dialling(pool_of({full.address}));
+  dialling.start();
+  for (int i = 0; i < 5; ++i) testing::turn(dialling.stage);
+  CHECK_FALSE(dialling.result.has_value());
+  dialling.pass(20s);
+  test::turn_until(*dialling.stage.loop, [&] { return dialling.result.has_value(); });
+  CHECK(dialling.reason() == Reason::kDialTimeout);
+}
+
+// ---- sources
+
+IpAddress source_of(testing::Stage& stage, const Fd& listener) {
+  testing::await(stage, listener);
+  SocketAddress peer;
+  socklen_t size = SocketAddress::kCapacity;
+  const Fd accepted(::accept(listener.get(), peer.data(), &size));
+  REQUIRE(accepted);
+  return peer.ip();
+}
+
+TEST_CASE("the addresses to dial from take turns, and one that is not there is skipped") {
+  const IpAddress five = IpAddress::v4(0x7f000005), six = IpAddress::v4(0x7f000006);
+  const IpAddress nowhere = IpAddress::v4(0xc0000201);
+  const IpAddress v6 = IpAddress::parse("2001:db8::1").value();
+  const Fd alive = testing::listening_socket();
+  Dialling dialling(pool_of({test::address_of(alive)}));
+  dialling.stage.settings.sources = {five, v6, six, nowhere};
+  std::vector<IpAddress> seen;
+  for (int i = 0; i < 6; ++i) {
+    CHECK(dialling.dial() == Reason::kNone);
+    seen.push_back(source_of(dialling.stage, alive));
+  }
+  CHECK(std::ranges::count(seen, five) >= 2);
+  CHECK(std::ranges::count(seen, six) >= 2);
+  CHECK(std::ranges::count(seen, five) + std::ranges::count(seen, six) == 6);
+}
+
+TEST_CASE("a dial from addresses of which none is there fails, and not by the backend's fault") {
+  const Fd alive = testing::listening_socket();
+  Dialling dialling(pool_of({test::address_of(alive)}));
+  dialling.stage.settings.sources = {IpAddress::v4(0xc0000201)};
+  for (std::uint32_t i = 0; i <= policy::kFailuresToEject; ++i) {
+    CHECK(dialling.dial() == Reason::kDialFailed);
+  }
+  CHECK(dialling.facts->dial_error == EADDRNOTAVAIL);
+  CHECK_FALSE(dialling.backend(0).is_ejected(dialling.stage.loop->now()));
+}
+
+TEST_CASE("a backend of a family that no source has is dialled from where the kernel chooses") {
+  auto listeners = net::open_listeners({*SocketAddress::parse_listen("[::1]:0"), "v6"}, 1);
+  if (!listeners.has_value()) MC_SKIP("no IPv6");
+  Dialling dialling(pool_of({test::address_of(listeners->front())}));
+  dialling.stage.settings.sources = {IpAddress::v4(0x7f000005)};
+  CHECK(dialling.dial() == Reason::kNone);
+  CHECK(source_of(dialling.stage, listeners->front()) == test::address_of(listeners->front()).ip());
+}
+
+TEST_CASE(
+    "a listener of this proxy is recognised as a backend from whatever address it is dialled") {
+  const Fd own = testing::listening_socket();
+  Dialling dialling(pool_of({test::address_of(own)}));
+  dialling.stage.settings.listener_addresses = {
+      *SocketAddress::parse_listen(":" + std::to_string(test::address_of(own).port()))};
+  if (GENERATE(false, true)) dialling.stage.settings.sources = {IpAddress::v4(0x7f000005)};
+  CHECK(dialling.dial() == Reason::kDialRefused);
+  CHECK(dialling.facts->dial_error == traffic::kDialledListener);
+}
+
+// ---- names
+
+TEST_CASE("a pool of which no name has an address yet is a reason of its own") {
+  Dialling dialling(pool_of({}));
+  CHECK(dialling.dial() == Reason::kBackendUnresolved);
+  CHECK(dialling.facts->dial_error == traffic::kUnresolved);
+  CHECK(dialling.facts->pooled->tries == 0);
 }
 
 }  // namespace

@@ -89,9 +89,9 @@ void Plane::start(std::size_t workers) {
   for (std::size_t i = 0; i < listeners_; ++i) {
     addresses_.push_back(address_of(listening_socket(0)));
     options.settings.listener_names.push_back("listener-" + std::to_string(i));
+    options.settings.listeners.emplace_back().hello_timeout = std::chrono::minutes(5);
   }
   options.addresses = addresses_;
-  options.settings.hello_timeout = std::chrono::minutes(5);
   options.settings.connect_timeout = std::chrono::minutes(5);
   options.settings.connections_max = 100'000;
   options.cpus.assign(workers, 0);

@@ -143,7 +143,7 @@ class Plane {
   }
   [[nodiscard]] const SocketAddress& address() const { return addresses_.front(); }
   [[nodiscard]] const policy::LiveRoute& route(std::string_view pattern) const {
-    return *table_.by_pattern(policy::pattern_of(pattern));
+    return *table_.by_key(policy::pattern_of(pattern), {});
   }
   [[nodiscard]] std::uint64_t ended(Reason reason) const {
     return plane_->totals().ended[static_cast<std::size_t>(reason)];

@@ -3,10 +3,13 @@
 
 #include <sys/socket.h>
 
+#include <csignal>
+#include <memory>
 #include <string>
 
 #include "support/catch.hpp"
-#include "unit/proxy/stage.hpp"
+#include "unit/proxy/visitor.hpp"
+#include "unit/tls/hello_builder.hpp"
 
 namespace mc::proxy {
 namespace {
@@ -120,6 +123,84 @@ TEST_CASE("a connection that was reset passes on no end of stream") {
   static_cast<void>(lane.arrived());
   char byte = 0;
   CHECK(::recv(lane.sink.get(), &byte, 1, MSG_DONTWAIT) == -1);
+}
+
+// ---- a Unix socket as the backend
+
+namespace {
+
+std::string hello() { return testing::text_of(tls::testing::typical_hello().stream()); }
+
+// A client whose hello has arrived at its backend.
+struct OverUnix {
+  explicit OverUnix(SpliceMode mode) : stage(mode) {
+    std::signal(SIGPIPE, SIG_IGN);  // as the server does: splice(2) has no MSG_NOSIGNAL
+    stage.publish(testing::Stage::route_everything_to(listener.address));
+    client = std::make_unique<testing::Visitor>(stage);
+    client->send(hello());
+    backend = testing::accept(stage, listener.socket);
+    REQUIRE(testing::receive(stage, backend, hello().size()) == hello());
+  }
+
+  testing::Stage stage;
+  testing::UnixBackend listener;
+  std::unique_ptr<testing::Visitor> client;
+  Fd backend;
+};
+
+}  // namespace
+
+TEST_CASE("a relay to a Unix socket moves bytes both ways, and each end of stream by itself") {
+  OverUnix relay(GENERATE(SpliceMode::kInline, SpliceMode::kRing));
+  CHECK(relay.client->facts().backend() == relay.listener.address);
+  std::string bulk(100'000, 'x');
+  for (std::size_t i = 0; i < bulk.size(); ++i) bulk[i] = static_cast<char>(i * 7 % 251);
+  testing::send(relay.backend, bulk);
+  CHECK(relay.client->receive(bulk.size()) == bulk);
+  relay.client->send(bulk);
+  CHECK(testing::receive(relay.stage, relay.backend, bulk.size()) == bulk);
+  REQUIRE(::shutdown(relay.client->fd.get(), SHUT_WR) == 0);
+  CHECK(testing::end_of(relay.stage, relay.backend) == 0);
+  testing::send(relay.backend, "late");
+  CHECK(relay.client->receive(4) == "late");
+  relay.backend.reset();
+  CHECK(relay.client->end() == 0);
+  CHECK(relay.client->ended() == Reason::kCompleted);
+}
+
+TEST_CASE("a Unix backend that ends first has its last bytes delivered") {
+  OverUnix relay(GENERATE(SpliceMode::kInline, SpliceMode::kRing));
+  testing::send(relay.backend, "goodbye");
+  SECTION("by half") { REQUIRE(::shutdown(relay.backend.get(), SHUT_WR) == 0); }
+  SECTION("whole, as when its process is killed") { relay.backend.reset(); }
+  CHECK(relay.client->receive(7) == "goodbye");
+  CHECK(relay.client->end() == 0);
+  relay.client->fd.reset();
+  CHECK(relay.client->ended() == Reason::kCompleted);
+}
+
+TEST_CASE("a Unix backend that closes with bytes unread has reset the connection") {
+  OverUnix relay(GENERATE(SpliceMode::kInline, SpliceMode::kRing));
+  relay.client->send("unread");
+  testing::await(relay.stage, relay.backend);
+  relay.backend.reset();
+  CHECK(relay.client->end() == ECONNRESET);
+  CHECK(relay.client->ended() == Reason::kBackendReset);
+}
+
+TEST_CASE("what a client sends to a Unix backend that is gone ends the connection by reset") {
+  OverUnix relay(GENERATE(SpliceMode::kInline, SpliceMode::kRing));
+  relay.backend.reset();
+  CHECK(relay.client->end() == 0);
+  relay.client->send("anybody?");
+  CHECK(relay.client->ended() == Reason::kBackendReset);
+}
+
+TEST_CASE("a client that resets ends the stream to a Unix backend") {
+  OverUnix relay(GENERATE(SpliceMode::kInline, SpliceMode::kRing));
+  relay.client->reset();
+  CHECK(relay.client->ended() == Reason::kClientReset);
+  CHECK(testing::end_of(relay.stage, relay.backend) == 0);  // a Unix socket knows no reset
 }
 
 }  // namespace mc::proxy

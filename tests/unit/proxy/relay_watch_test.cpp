@@ -18,7 +18,7 @@ using namespace std::chrono_literals;
 // A relay of two connections that moves nothing by itself.
 struct Scene {
   explicit Scene(std::chrono::milliseconds idle_timeout) {
-    stage.settings.idle_timeout = idle_timeout;
+    stage.listener.idle_timeout = idle_timeout;
     facts.moved_at = loop.now();
     for (auto [near, far] :
          {std::pair{&client, &client_peer}, std::pair{&backend, &backend_peer}}) {

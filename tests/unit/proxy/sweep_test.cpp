@@ -21,6 +21,9 @@ class Client final : public LiveConnection {
     facts_.number = number;
   }
 
+  void be_named_by_proxy(const char* address) {
+    facts_.more().client = *SocketAddress::parse(address);
+  }
   void be_at(traffic::Stage stage, std::shared_ptr<policy::BackendState> backend) {
     facts_.stage = stage;
     facts_.pooled = std::make_unique<traffic::PoolFacts>();
@@ -51,6 +54,20 @@ TEST_CASE("a cut resets whom the firewall does not admit, and nobody else") {
   CHECK(mallory.reason() == Reason::kFirewallCut);
   CHECK(trent.reason() == Reason::kNone);
   CHECK(sweep.acts_per_slice() == kResetsPerTurn);
+}
+
+TEST_CASE("a cut resets whom a proxy names, and whom a proxy conveys that is not admitted itself") {
+  CutSweep sweep(std::make_shared<const policy::Firewall>(
+      policy::FirewallRules{.ips = {IpAddress::parse("198.51.100.9").value()}}, nullptr));
+  Client named("192.0.2.1:1");
+  named.be_named_by_proxy("198.51.100.9:1");
+  Client conveyed("198.51.100.9:1");
+  conveyed.be_named_by_proxy("203.0.113.5:1");
+  Client other("192.0.2.1:1");
+  other.be_named_by_proxy("203.0.113.5:1");
+  CHECK(sweep.visit(named, kNow) == Sweep::Visit::kActed);
+  CHECK(sweep.visit(conveyed, kNow) == Sweep::Visit::kActed);
+  CHECK(sweep.visit(other, kNow) == Sweep::Visit::kPassed);
 }
 
 TEST_CASE("the sweep for a backend that is down resets what it relays, and what dials goes on") {

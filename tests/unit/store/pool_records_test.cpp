@@ -27,6 +27,8 @@ PoolRecord full_pool() {
                        .slow_start = 30s,
                        .all_down = mc::policy::AllDown::kRefuse,
                        .on_down = mc::policy::OnDown::kReset,
+                       .send_proxy = mc::policy::SendProxy::kV2,
+                       .send_proxy_tlvs = {.authority = true, .crc32c = true},
                        .check = {.kind = mc::policy::CheckKind::kTls,
                                  .name = "app.example.com",
                                  .interval = 10s,
@@ -111,6 +113,11 @@ TEST_CASE("a word that no version wrote is named with its pool and the known one
       "the pool \"full\": state is \"up\", and none of ready, drain, maintenance (backend "
       "10.0.0.1:443); somebody edited the database: correct the record with sqlite3, or restore a "
       "backup"));
+  execute(dir.database(), "UPDATE backends SET state = 'ready'");
+  execute(dir.database(), "UPDATE pools SET send_proxy_tlvs = 'authority ssl'");
+  CHECK(load_error(*store).contains(
+      "the pool \"full\": send_proxy_tlvs is \"authority ssl\", and none of authority, "
+      "unique_id, crc32c; "));
   execute(dir.database(), "UPDATE pools SET balance = 'leastconn'");
   CHECK(load_error(*store).contains(
       "the pool \"full\": balance is \"leastconn\", and none of random_two, round_robin, "

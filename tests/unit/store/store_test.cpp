@@ -145,6 +145,27 @@ TEST_CASE("what was committed is there after reopening, in order") {
   CHECK(contents.rules == Rules{{"cidr", "198.51.100.0/24"}, {"ip", "192.0.2.1"}});
 }
 
+TEST_CASE("routes of one host name are kept, replaced and removed by what they ask for") {
+  const TempDir dir;
+  const auto store = open_store(dir.database());
+  const auto to = [](std::string backend, mc::policy::RouteMatchText match) {
+    return RouteRecord{
+        ":443",
+        {.hostname = "a.example.com", .backend = std::move(backend), .match = std::move(match)}};
+  };
+  const RouteRecord plain = to("127.0.0.1:1", {});
+  const RouteRecord sources = to("127.0.0.1:2", {.sources = {"10.0.0.0/8", "192.0.2.1/32"}});
+  const RouteRecord alpn = to("127.0.0.1:3", {.alpn = "h2"});
+  const RouteRecord both = to("127.0.0.1:4", {.alpn = "h2", .sources = {"10.0.0.0/8"}});
+  commit(*store, {.put_routes = {both, alpn, sources, plain}});
+  CHECK(load(*store).routes == Routes{plain, sources, alpn, both});
+
+  const RouteRecord replaced = to("127.0.0.1:5", sources.text.match);
+  commit(*store, {.removed_routes = {{":443", "a.example.com"}, {":443", "a.example.com", {"h2"}}},
+                  .put_routes = {replaced}});
+  CHECK(load(*store).routes == Routes{replaced, both});
+}
+
 TEST_CASE("a change set removes first, then puts, and asks for nothing that is so already") {
   const TempDir dir;
   const auto store = open_store(dir.database());

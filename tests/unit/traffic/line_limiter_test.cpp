@@ -52,14 +52,18 @@ TEST_CASE("a kind of line is limited by itself: its listener and its reason make
 TEST_CASE("what was left out is told by kind and number, once, at the level of the kind") {
   Limited limited;
   limited.admitted(0, Reason::kNoRoute, 12);
+  limited.admitted(0, Reason::kRedirected, 6);
   limited.admitted(1, Reason::kDialRefused, 6);
   limited.limiter.report();
   limited.limiter.report();
   const std::string text = limited.text();
-  CHECK(std::ranges::count(text, '\n') == 2);
+  CHECK(std::ranges::count(text, '\n') == 3);
   CHECK(
       text.contains("level=INFO msg=\"too many similar lines; some were not logged\" "
                     "line=\"connection refused\" listener=:443 reason=no_route suppressed=7\n"));
+  CHECK(
+      text.contains("level=INFO msg=\"too many similar lines; some were not logged\" "
+                    "line=\"connection closed\" listener=:443 reason=redirected suppressed=1\n"));
   CHECK(
       text.contains("level=WARN msg=\"too many similar lines; some were not logged\" "
                     "line=\"dial failed\" listener=:8443 reason=dial_refused suppressed=1\n"));

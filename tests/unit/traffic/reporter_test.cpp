@@ -35,7 +35,7 @@ struct Desk {
     facts.has_spoken = true;
     reporter.opened(facts);
     if (has_route) {
-      facts.take_route(*routes.find(facts.name));
+      facts.take_route(*routes.find({.name = facts.name}));
       reporter.routed(facts, at(10));
     }
     return facts;
@@ -112,6 +112,17 @@ TEST_CASE("whoever leaves before a byte is no line at info: most of them are hea
   }
 }
 
+TEST_CASE("lines of redirects are limited: no backend limits them") {
+  Desk desk;
+  for (int i = 0; i < 20; ++i) {
+    ConnectionFacts facts = desk.connection(false);
+    facts.way = Way::kRedirect;
+    desk.reporter.ended(facts, Reason::kRedirected, at(10));
+  }
+  CHECK(desk.counters.lines_suppressed.value() == 15);
+  CHECK(desk.ended(Reason::kRedirected) == 20);
+}
+
 TEST_CASE("lines of refused clients are limited, and those of served ones are not") {
   Desk desk;
   for (int i = 0; i < 20; ++i) {
@@ -128,6 +139,49 @@ TEST_CASE("lines of refused clients are limited, and those of served ones are no
   CHECK(count("connection closed") == 20);
   CHECK(desk.counters.lines_suppressed.value() == 15);
   CHECK(desk.ended(Reason::kBlockedIp) == 20);
+}
+
+TEST_CASE("every line of a client that a proxy names has the proxy, too") {
+  for (const bool has_route : {false, true}) {
+    for (const Reason reason : {Reason::kClientReset, Reason::kDialRefused}) {
+      Desk desk;
+      ConnectionFacts facts = desk.connection(has_route);
+      facts.more().client = *SocketAddress::parse("203.0.113.5:40000");
+      desk.reporter.ended(facts, reason, at(12));
+      CHECK(desk.text().contains(" client=203.0.113.5:40000 via=198.51.100.9:50000 sni="));
+    }
+  }
+}
+
+TEST_CASE("a refused client's line says what was wrong with its header") {
+  Desk desk;
+  ConnectionFacts facts = desk.connection(false);
+  facts.more().complaint = "wrong checksum";
+  desk.reporter.ended(facts, Reason::kProxyHeader, at(12));
+  CHECK(desk.text().contains(" error=\"wrong checksum\" reason=proxy_header "));
+  CHECK_FALSE(desk.text().contains(" via="));
+}
+
+TEST_CASE("a redirected client is one that was served, without a backend") {
+  Desk desk;
+  ConnectionFacts facts = desk.connection(false);
+  facts.way = Way::kRedirect;
+  desk.reporter.routed(facts, at(11));
+  desk.reporter.ended(facts, Reason::kRedirected, at(12));
+  CHECK(desk.text().contains("msg=\"connection closed\""));
+  CHECK(desk.text().contains(" backend=\"\" route=redirect "));
+  CHECK(desk.ended(Reason::kRedirected) == 1);
+}
+
+TEST_CASE("the check of a proxy in front is no line at info") {
+  for (const LogLevel level : {LogLevel::kInfo, LogLevel::kDebug}) {
+    Desk desk(level);
+    ConnectionFacts facts = desk.connection(false);
+    facts.has_spoken = false;
+    desk.reporter.ended(facts, Reason::kProxyLocal, at(12));
+    CHECK(desk.text().contains("reason=proxy_local") == (level == LogLevel::kDebug));
+    CHECK(desk.ended(Reason::kProxyLocal) == 1);
+  }
 }
 
 }  // namespace mc::traffic
