@@ -149,8 +149,21 @@ class Backend {
     return peer.wanted == 'E' ? echo(peer, bytes) : greet(peer, bytes);
   }
 
+  // Drops a PROXY header of version 2, as a backend that reads one has to. False: it is not whole.
+  static bool drop_proxy_header(std::string& greeting) {
+    constexpr std::size_t kFixed = 16;
+    if (!greeting.starts_with('\r')) return true;
+    if (greeting.size() < kFixed) return false;
+    const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(greeting[i]); };
+    const std::size_t size = kFixed + (std::size_t{byte(14)} << 8) + byte(15);
+    if (greeting.size() < size) return false;
+    greeting.erase(0, size);
+    return true;
+  }
+
   bool greet(Peer& peer, std::string_view bytes) {
     peer.greeting += bytes;
+    if (!drop_proxy_header(peer.greeting)) return true;
     if (peer.greeting.size() < kRecordHeader) return true;
     const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(peer.greeting[i]); };
     const std::size_t hello = kRecordHeader + (std::size_t{byte(3)} << 8) + byte(4);

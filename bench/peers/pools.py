@@ -5,7 +5,7 @@
   pools.py MC_PROXY TRAFFIC [--rounds N] [--seconds S] [--markdown FILE]
 
 MC_PROXY is a release build, TRAFFIC the program of bench/load. The first table has mc-proxy with a plain route and with pools
-of 1, 10 and 1,000 backends, beside HAProxy and nginx with a pool of the same 10 (random of two, everywhere). The second has four
+of 1, 10 and 1,000 backends, and with one that sends a PROXY header, beside HAProxy and nginx with a pool of the same 10 (random of two, everywhere). The second has four
 backends, one of which is killed with SIGKILL after a quarter of the time and is back after a half, under the same load; each
 proxy has what its documents recommend: checks every second (nginx has none), and other backends for failed dials. The third has
 10,000 backends that mc-proxy checks from its one thread, and no other work. Needs root, for a network namespace. The exit code
@@ -105,6 +105,9 @@ def measure_cost(options: argparse.Namespace, place: Place, directory: Path) -> 
         *(
             McProxyPool(options.workers, options.mc_proxy, f"mc-proxy, a pool of {count}", 7010 + i, same_backend(count))
             for i, count in enumerate((1, 10, 1000))
+        ),
+        McProxyPool(
+            options.workers, options.mc_proxy, "mc-proxy, a pool of 1 with PROXY v2", 7015, same_backend(1), 'send_proxy = "v2"\n'
         ),
         HAProxyPool(options.workers, "HAProxy with splice, a pool of 10", ten, check=False),
         NginxPool(options.workers, "nginx, a pool of 10", ten),
