@@ -139,8 +139,10 @@ namespace {
 
 // "name", "name:0": a name is meant, which needs a port.
 bool is_name_without_port(std::string_view text) {
-  const auto host = text.substr(0, text.find(':'));
-  return std::ranges::count(text, ':') <= 1 && std::ranges::any_of(host, is_letter) &&
+  const auto colon = std::min(text.find(':'), text.size());
+  const auto host = text.substr(0, colon);
+  const auto port = text.substr(std::min(colon + 1, text.size()));
+  return std::ranges::all_of(port, is_digit) && std::ranges::any_of(host, is_letter) &&
          tls::HostName::from(host).has_value();
 }
 

@@ -143,6 +143,10 @@ TEST_CASE("a name that DNS cannot have is an error that says why, and how to wri
         R"("a..b:443": not a host name: a label is empty; write one like "app.internal:443")");
   CHECK(error_of("app.1:443").contains("its last label is a number"));
   CHECK(error_of("unix:run/app.sock").contains("begins with"));
+  for (const char* const text : {"app.internal", "app.internal:", "app.internal:70000"}) {
+    CHECK(
+        error_of(text).contains("a name needs a port from 1 to 65535; write \"app.internal:443\""));
+  }
   CHECK(error_of("0.0.0.0:443").contains("no address to connect to"));
 }
 
