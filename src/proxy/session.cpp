@@ -39,7 +39,6 @@ Session::Session(WorkerContext& context, std::size_t listener, Fd client, const 
 
 Session::~Session() {
   context_.reporter.closed(facts_);
-  context_.connections.closed(facts_.listener, settings());
   context_.sessions.remove(*this);
 }
 
@@ -148,6 +147,7 @@ void Session::end(Reason reason) {
   }
   client_.reset();
   backend_.reset();
+  context_.connections.closed(facts_.listener, settings());  // before anybody reads of the end
   context_.reporter.ended(facts_, reason, context_.loop.now());
 }
 
