@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The PROXY protocol: who the client is, from a proxy in front of this one, and to the backends behind it.
+"""The PROXY protocol from a proxy in front of this one: who the client is. To backends: test_send_proxy.py.
 
 The headers of the tables are built by lib/proxy_protocol.py; real programs send and receive them too
 (lib/proxy_programs.py). Many cases are of other programs' bug trackers: address bytes after LOCAL (go-proxyproto#12,
@@ -7,13 +7,11 @@ dovecot#125), TLVs that an exact length refuses (p2pool#399), a hello lost with 
 without its end (squid#342), v4-mapped addresses (sniproxy#334).
 """
 
-import json
 import random
 import re
 import socket
 import struct
 import subprocess
-import tempfile
 import time
 import urllib.request
 from collections import Counter
@@ -21,12 +19,26 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import proxy_protocol as pp
 from admin import CIDR, COUNTRY, IP, AdministeredProxy, rule
+from behind_proxy import (
+    CLIENT,
+    CLIENT6,
+    FRONT,
+    FRONTEND,
+    FRONTEND6,
+    HEADER,
+    HELLO,
+    LINE,
+    TRUSTED,
+    come,
+    listed,
+    named,
+    trusting,
+)
 from certs import Authority
 from geoip import write_database
 from harness import (
@@ -36,7 +48,6 @@ from harness import (
     Client,
     Listener,
     ManualBackend,
-    RecordingBackend,
     TlsBackend,
     client_hello,
     echo,
@@ -48,39 +59,11 @@ from harness import (
     send_byte_by_byte,
     send_until_refused,
     until,
-    wait_until_delivered,
 )
 from hello_site import NAME, Site, complete, wait_until_seen
-from pools import CheckedBackend, check_table, pool_table, until_health
-from proxy_programs import (
-    ApacheReceiver,
-    HaproxyReceiver,
-    HaproxySender,
-    NginxReceiver,
-    NginxSender,
-    NginxStreamReceiver,
-    Receiver,
-    StunnelSender,
-)
+from pools import pool_table
+from proxy_programs import HaproxySender, NginxSender, StunnelSender
 from sites import HttpsSite
-from tls_servers import fetch
-
-HELLO = client_hello(NAME)
-
-# The proxy in front of this one, and the client that it names; and where that client connected to.
-FRONT = "127.0.0.9"
-CLIENT, CLIENT6 = "192.0.2.77:4711", "[2001:db8::77]:4711"
-FRONTEND, FRONTEND6 = "192.0.2.1:443", "[2001:db8::1]:443"
-
-LINE = pp.v1(CLIENT, FRONTEND)
-HEADER = pp.v2(CLIENT, FRONTEND)
-
-TRUSTED = {"from": [FRONT], "others": "direct"}
-
-
-def trusting(routes: dict, host: str = "127.0.0.1", **settings: object) -> Listener:
-    """A listener that takes the header of FRONT."""
-    return Listener(routes, host=host, settings={"proxy_protocol": TRUSTED | settings})
 
 
 @pytest.fixture
@@ -111,19 +94,6 @@ def start_echoing(start_administered: Callable, backend: Backend) -> Callable[..
     return start
 
 
-def come(proxy: AdministeredProxy, header: bytes = b"", client: str | None = CLIENT, listener: int = 0) -> Client:
-    """FRONT connects, sends this header, and names a client; None: itself."""
-    connection = proxy.connect(FRONT, listener=listener)
-    connection.name = client or connection.name
-    connection.sendall(header)
-    return connection
-
-
-def named(client: str, listener: str = FRONTEND) -> tuple[bytes, str]:
-    """A header, and whom it names: the arguments of come()."""
-    return pp.v2(client, listener), client
-
-
 def expect_refused(site: Site, stream: bytes, reason: str, client: str | None = None) -> dict[str, str]:
     """What FRONT sends gets it reset, and no backend a connection. Returns the line of the log."""
     with come(site.proxy, client=client) as connection:
@@ -133,11 +103,6 @@ def expect_refused(site: Site, stream: bytes, reason: str, client: str | None = 
     assert (line["msg"], line["reason"]) == ("connection refused", reason)
     assert not site.backend.has_connections()
     return line
-
-
-def listed(proxy: AdministeredProxy, *words: str) -> list[dict]:
-    """What `connections list` shows."""
-    return [json.loads(line) for line in proxy.cli("connections", "list", "--json", *words).out.splitlines()]
 
 
 # ---- in: headers
@@ -574,258 +539,3 @@ def test_the_checks_of_haproxy_in_front_leave_no_line(
     until(lambda: sum(ended().values()) > 5, "it has checked")
     assert set(ended()) <= {"proxy_local", "client_closed", "client_reset"}
     assert not proxy.lines_until_now(client=re.compile(""))
-
-
-# ---- out
-
-RECEIVERS = [NginxReceiver, NginxStreamReceiver, HaproxyReceiver, ApacheReceiver]
-
-
-@pytest.fixture
-def start_receiver(enter: Callable, tmp_path: Path, authority: Authority) -> Callable[..., Any]:
-    """start_receiver(NginxReceiver, ...) returns a web server for NAME that demands a header."""
-    return lambda kind, *where: enter(kind(tmp_path, authority.issue(NAME), *where))
-
-
-@pytest.fixture
-def start_telling(start_administered: Callable) -> Callable[..., AdministeredProxy]:
-    """start_telling(backends, send_proxy="v1", ...) returns a proxy whose pool has these settings."""
-
-    def start(
-        backends: list, *listeners: Listener, splice: str = "inline", send_proxy: str = "v2", **settings: object
-    ) -> AdministeredProxy:
-        return start_administered(
-            listeners=listeners or [Listener({NAME: "pool=app"})],
-            tables={"pools": [pool_table(backends, send_proxy=send_proxy, **settings)]},
-            splice=splice,
-        )
-
-    return start
-
-
-def visit_from(
-    proxy: AdministeredProxy, receiver: Receiver, authority: Authority, source: str | None = None, host: str | None = None
-) -> str:
-    """A client gets a page through the proxy, and is logged by the receiver: the rest of that line."""
-    client = proxy.connect(source, host)
-    fetch(client, authority, NAME)
-    assert proxy.outcome(client)["msg"] == "connection closed"
-    return receiver.line_of(client.name)
-
-
-@pytest.mark.parametrize("version", ["v1", "v2"])
-@pytest.mark.parametrize("kind", RECEIVERS)
-def test_a_real_server_behind_logs_the_client(
-    start_telling: Callable, start_receiver: Callable, authority: Authority, kind: type, version: str
-) -> None:
-    receiver = start_receiver(kind)
-    proxy = start_telling([receiver], send_proxy=version)
-    for source in ("127.0.0.66", "127.0.0.67"):
-        visit_from(proxy, receiver, authority, source)
-
-
-@pytest.mark.parametrize("version", ["v1", "v2"])
-@pytest.mark.parametrize("kind", RECEIVERS)
-@pytest.mark.parametrize(("listens", "receives"), [("127.0.0.1", "[::1]"), ("[::1]", "127.0.0.1")])
-def test_client_and_backend_may_be_of_different_families(
-    start_telling: Callable,
-    start_receiver: Callable,
-    authority: Authority,
-    kind: type,
-    version: str,
-    listens: str,
-    receives: str,
-) -> None:
-    receiver = start_receiver(kind, receives)
-    proxy = start_telling([receiver], Listener({NAME: "pool=app"}, host=listens), send_proxy=version)
-    visit_from(proxy, receiver, authority)
-
-
-def test_a_client_of_ipv4_is_told_as_that_where_one_socket_is_for_both(
-    start_telling: Callable, start_receiver: Callable, authority: Authority
-) -> None:
-    receiver = start_receiver(NginxReceiver)
-    proxy = start_telling([receiver], Listener({NAME: "pool=app"}, host=""), send_proxy="v1")
-    visit_from(proxy, receiver, authority, "127.0.0.66")
-    visit_from(proxy, receiver, authority, host="::1")
-
-
-def test_the_first_client_arrives_through_two_proxies(
-    start_telling: Callable, start_receiver: Callable, authority: Authority
-) -> None:
-    receiver = start_receiver(NginxReceiver)
-    inner = start_telling([receiver], Listener({NAME: "pool=app"}, settings={"proxy_protocol": {"from": ["127.0.0.1"]}}))
-    outer = start_telling([inner.listener_name()])
-    client = outer.connect("127.0.0.66")
-    fetch(client, authority, NAME)
-    line = inner.wait_log(msg="connection closed", client=client.name)
-    assert line["via"].startswith("127.0.0.1:")
-    receiver.line_of(client.name)
-    for proxy in (outer, inner):
-        assert proxy.lines_until_now(client=client.name, reason="completed")
-
-
-OUT = {"v1": (LINE, b"PROXY UNKNOWN\r\n"), "v2": (HEADER, pp.v2_raw(pp.LOCAL, pp.UNSPEC))}
-
-
-@pytest.mark.parametrize(("version", "headers"), OUT.items(), ids=OUT)
-def test_a_header_in_is_told_on_byte_by_byte_the_same(
-    start_telling: Callable, start_backend: Callable, version: str, headers: tuple
-) -> None:
-    backend = start_backend(RecordingBackend())
-    proxy = start_telling([backend], trusting({NAME: "pool=app"}), send_proxy=version)
-    with come(proxy, HEADER + HELLO) as connection:
-        connection.shutdown(socket.SHUT_WR)
-        expect_eof(connection)
-    assert backend.streams(1)[-1] == headers[0] + HELLO
-    with come(proxy, pp.v2_raw(pp.LOCAL, pp.TCP4, bytes(12)) + HELLO, None) as connection:
-        connection.shutdown(socket.SHUT_WR)
-        expect_eof(connection)
-    assert backend.streams(2)[-1] == headers[1] + HELLO
-
-
-@pytest.mark.parametrize("tlvs", [["authority"], ["unique_id"], ["crc32c"], ["authority", "unique_id", "crc32c"]])
-def test_haproxy_behind_knows_the_name_and_the_id(
-    start_telling: Callable, start_receiver: Callable, authority: Authority, tlvs: list
-) -> None:
-    receiver = start_receiver(HaproxyReceiver)
-    proxy = start_telling([receiver], send_proxy_tlvs=tlvs)
-    with proxy.admin.watch(kinds=["EVENT_KIND_CONNECTION_OPENED"]) as watch:
-        rest = visit_from(proxy, receiver, authority)
-        opened = watch.expect("connection_opened").connection
-    assert rest.split() == [NAME if "authority" in tlvs else "-", opened.id if "unique_id" in tlvs else "-"]
-
-
-def test_the_bytes_of_a_header_with_all_tlvs(start_telling: Callable, start_backend: Callable) -> None:
-    backend = start_backend(RecordingBackend())
-    proxy = start_telling([backend], send_proxy_tlvs=["crc32c", "unique_id", "authority"])
-    with proxy.connect() as client:
-        client.sendall(HELLO)
-        client.shutdown(socket.SHUT_WR)
-        expect_eof(client)
-    header = backend.streams(1)[0].removesuffix(HELLO)
-    begin = pp.v2(client.name, proxy.listener_name())
-    assert header[16:28] == begin[16:]
-    rest, found = header[28:], {}
-    while rest:
-        (size,) = struct.unpack("!H", rest[1:3])
-        found[rest[0]], rest = rest[3 : 3 + size], rest[3 + size :]
-    assert set(found) == {pp.AUTHORITY, pp.UNIQUE_ID, pp.CRC32C}
-    assert found[pp.AUTHORITY] == NAME.encode()
-    at = header.index(pp.tlv(pp.CRC32C, found[pp.CRC32C])) + 3
-    assert pp.crc32c(header[:at] + bytes(4) + header[at + 4 :]) == struct.unpack("!I", found[pp.CRC32C])[0]
-
-
-@pytest.mark.parametrize("version", ["v1", "v2"])
-def test_the_backend_that_is_left_after_failures_gets_one_header_and_every_byte(
-    start_telling: Callable, start_backend: Callable, refusing: Callable, silent: Callable, engine: str, version: str
-) -> None:
-    backend = start_backend(RecordingBackend())
-    settings = {"balance": "round_robin", "retries": 3, "dial_budget": "2s"}
-    proxy = start_telling([refusing(), silent(), refusing(), backend], splice=engine, send_proxy=version, **settings)
-    header = {"v1": pp.v1, "v2": pp.v2}[version]
-    sent = Counter()
-    for _ in range(4):
-        body = random.randbytes(300_000)
-        with proxy.connect() as client:
-            client.sendall(HELLO + body)
-            client.shutdown(socket.SHUT_WR)
-            expect_eof(client)
-        sent[header(client.name, proxy.listener_name()) + HELLO + body] += 1
-        line = proxy.outcome(client)
-        assert (line["backend"], line["bytes_up"]) == (backend.address, str(len(HELLO + body)))
-    assert Counter(backend.streams(4)) == sent
-
-
-@pytest.mark.parametrize("kind", [NginxReceiver, HaproxyReceiver, ApacheReceiver])
-@pytest.mark.parametrize("version", ["v1", "v2"])
-def test_a_backend_that_demands_a_header_is_up(
-    start_telling: Callable, start_receiver: Callable, enter: Callable, authority: Authority, kind: type, version: str
-) -> None:
-    receiver, counting = start_receiver(kind), enter(CheckedBackend())
-    if kind is not ApacheReceiver:
-        until(lambda: len(receiver.complaints()) == 1, "it has complained of the start, which only connected")
-    before = receiver.complaints()
-    backends = [receiver, {"address": counting.address, "backup": True}]
-    proxy = start_telling(backends, send_proxy=version, check=check_table("tls"))
-    until_health(proxy, receiver, "UP", "ServerHello")
-    counting.until_checked(5)
-    visit_from(proxy, receiver, authority)
-    assert receiver.complaints() == before
-    assert not proxy.lines_until_now(msg="backend is down")
-
-
-@pytest.mark.parametrize("kind", [NginxReceiver, HaproxyReceiver])
-def test_a_backend_that_demands_a_header_and_gets_none_is_down(
-    start_telling: Callable, start_receiver: Callable, kind: type
-) -> None:
-    receiver = start_receiver(kind)
-    proxy = start_telling([receiver], send_proxy="none", check=check_table("tls", name=NAME))
-    until_health(proxy, receiver, "DOWN")
-
-
-@pytest.mark.parametrize("version", ["v1", "v2"])
-@pytest.mark.parametrize("check", ["tcp", "tls"])
-def test_the_header_of_a_check_names_no_client(
-    start_telling: Callable, start_backend: Callable, version: str, check: str
-) -> None:
-    backend = start_backend(ManualBackend())
-    start_telling([backend], send_proxy=version, check=check_table(check))
-    for _ in range(2):
-        with backend.accept() as upstream:
-            start = upstream.recv(16, socket.MSG_WAITALL)
-            if version == "v2":
-                assert start == pp.v2_raw(pp.LOCAL, pp.UNSPEC)
-            else:
-                assert start.startswith(b"PROXY TCP4 ")
-
-
-def test_a_unix_socket_is_told_the_client(
-    start_telling: Callable, start_receiver: Callable, authority: Authority, enter: Callable
-) -> None:
-    where = Path(enter(tempfile.TemporaryDirectory(prefix="mcp-", dir="/tmp")))
-    for kind in (NginxReceiver, HaproxyReceiver):
-        receiver = start_receiver(kind, f"unix:{where}/{kind.__name__}")
-        for version in ("v1", "v2"):
-            proxy = start_telling([receiver], send_proxy=version)
-            visit_from(proxy, receiver, authority, "127.0.0.66")
-
-
-# ---- changes, and a new server
-
-
-def test_a_pool_tells_the_client_or_not_from_the_next_connection_on(
-    start_telling: Callable, start_backend: Callable
-) -> None:
-    backend = start_backend(RecordingBackend())
-    proxy = start_telling([backend], send_proxy="none")
-    for count, words in enumerate(((), ("v1",), ("v2",), ("none",)), 1):
-        for word in words:
-            done = proxy.cli("pools", "set", "app", "--send-proxy", word)
-            assert done.code == 0, done.err
-        with proxy.connect() as client:
-            client.sendall(HELLO)
-            client.shutdown(socket.SHUT_WR)
-            expect_eof(client)
-        header = {"v1": pp.v1, "v2": pp.v2}.get(*words or ("none",), lambda *_: b"")
-        assert backend.streams(count)[-1] == header(client.name, proxy.listener_name()) + HELLO
-
-
-def test_a_successor_takes_and_tells_headers_as_before(
-    start_telling: Callable, start_receiver: Callable, authority: Authority, enter: Callable, keep: Callable
-) -> None:
-    receiver = start_receiver(NginxReceiver)
-    proxy = start_telling([receiver], trusting({NAME: "pool=app"}))
-    waiting = keep(come(proxy, HEADER[:20]))
-    until(lambda: len(listed(proxy)) == 1, "the first server has it")
-    heir = enter(proxy.successor())
-    proxy.wait_log(msg=re.compile("handed over"))
-    waiting.sendall(HEADER[20:])
-    fetch(waiting, authority, NAME)
-    receiver.line_of(CLIENT)
-    header, other = named("10.9.0.7:80")
-    client = come(heir, header, other)
-    fetch(client, authority, NAME)
-    receiver.line_of(other)
-    assert heir.outcome(client)["via"].startswith(f"{FRONT}:")
-    assert proxy.wait_end() == 0
