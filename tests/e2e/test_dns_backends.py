@@ -222,7 +222,7 @@ def test_without_dns_and_without_an_answer_clients_are_refused_until_dns_is_ther
     dnsmasq: Callable, start_named: Callable, backends: list[Backend]
 ) -> None:
     server = dnsmasq({"app.internal": addresses(11)})
-    server.stop()
+    server.kill()
     proxy = start_named(server)
     until(lambda: "not resolved: name server not reachable" in backends_of(proxy)[BACKEND].reason, "it is not resolved")
     assert backends_of(proxy)[BACKEND].resolved_from == BACKEND
@@ -240,7 +240,7 @@ def test_without_dns_a_start_serves_with_the_last_answers(
     until_addresses(proxy, "127.0.0.11:8443", "127.0.0.12:8443")
     until(lambda: proxy.rows("SELECT addresses FROM resolved_names") == [("127.0.0.11 127.0.0.12",)], "they are stored")
     assert proxy.stop() == 0
-    server.stop()
+    server.kill()
     proxy.start()
     assert {proxy.expect_served() for _ in range(4)} == {"127.0.0.11:8443", "127.0.0.12:8443"}
     until_warned(proxy, "app.internal: name server not reachable since", enter(proxy.open_connection()))
@@ -285,7 +285,7 @@ def test_a_resolv_conf_that_is_replaced_is_read_again(
     proxy = start_named(None)
     until_addresses(proxy, "127.0.0.11:8443")
     client = enter(proxy.open_connection())
-    first.stop()
+    first.kill()
     write_resolv_conf(own_etc, "127.0.0.2")
     until_addresses(proxy, "127.0.0.12:8443")
     assert proxy.expect_served() == "127.0.0.12:8443"

@@ -1,75 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
 """Real name servers, at an address and port of a network of the test's own (the fixture own_network)."""
 
-import os
-import shutil
 import signal
 import socket
 import struct
-import subprocess
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from sockets import PATIENCE, until
+from programs import Program
 
 Records = Mapping[str, Iterable[str]]  # the addresses of each name
 
 
-class NameServer:
-    """A program that answers queries, which tests stop, freeze and start again."""
+class NameServer(Program):
+    """A program that answers queries. While it is frozen they get no reply; where it was killed the kernel refuses them."""
 
     def __init__(self, directory: Path, host: str = "127.0.0.1", port: int = 5353):
+        super().__init__(directory, host, port=port)
         self.host = host
-        self.port = port
-        self.address = f"{host}:{port}"
-        self.directory = directory / f"{type(self).__name__.lower()}-{host}-{port}"
-        self.directory.mkdir()
-        self._process: subprocess.Popen[bytes] | None = None
 
-    def command(self) -> list[object]:
-        raise NotImplementedError
-
-    def start(self) -> "NameServer":
-        """Returns when it replies."""
-        assert self._process is None, "it runs already"
-        command = [str(word) for word in self.command()]
-        found = shutil.which(command[0], path=f"{os.environ['PATH']}:/usr/sbin")
-        assert found, f"{command[0]} is not installed"
-        with open(self.directory / "output", "ab") as output:
-            self._process = subprocess.Popen(
-                [found, *command[1:]], stdin=subprocess.DEVNULL, stdout=output, stderr=output
-            )
-        until(self._replies, f"{command[0]} replies")
-        return self
-
-    def freeze(self) -> None:
-        """Queries get no reply."""
-        self._running().send_signal(signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        self._running().send_signal(signal.SIGCONT)
-
-    def stop(self) -> None:
-        """Queries are refused by the kernel."""
-        process = self._running()
-        process.kill()
-        process.wait(PATIENCE)
-        self._process = None
-
-    def __enter__(self) -> "NameServer":
-        return self.start()
-
-    def __exit__(self, *_: object) -> None:
-        if self._process is not None:
-            self.stop()
-
-    def _running(self) -> "subprocess.Popen[bytes]":
-        assert self._process is not None, "it does not run"
-        return self._process
+    def _listens(self) -> bool:
+        return super()._listens() and self._replies()
 
     def _replies(self) -> bool:
-        code = self._running().poll()
-        assert code is None, f"exit code {code}: {(self.directory / 'output').read_text()}"
         query = struct.pack("!HHHHHH", 1, 0x0100, 1, 0, 0, 0) + b"\x05ready\x07invalid\x00" + struct.pack("!HH", 1, 1)
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
             client.settimeout(0.1)
@@ -88,25 +41,25 @@ class Dnsmasq(NameServer):
         super().__init__(directory, host, port)
         self.ttl = ttl
         self._knows = True
-        self._log = self.directory / "queries"
+        self._log = self._directory / "queries"
         self._write(records)
 
-    def command(self) -> list[object]:
+    def command(self, _: Path) -> list[object]:
         return [
             "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--user=root", "--pid-file=", "--no-hosts",
-            "--no-resolv", *(["--local=/internal/", f"--addn-hosts={self.directory / 'hosts'}"] if self._knows else []),
+            "--no-resolv", *(["--local=/internal/", f"--addn-hosts={self._directory / 'hosts'}"] if self._knows else []),
             f"--local-ttl={self.ttl}", f"--listen-address={self.host}", "--bind-interfaces", f"--port={self.port}",
             "--log-queries", f"--log-facility={self._log}",
         ]  # fmt: skip
 
     def refuse(self) -> None:
         """From now on it replies REFUSED."""
-        self.stop()
+        self.kill()
         self._knows = False
         self.start()
 
     def recover(self) -> None:
-        self.stop()
+        self.kill()
         self._knows = True
         self.start()
 
@@ -121,7 +74,7 @@ class Dnsmasq(NameServer):
 
     def _write(self, records: Records) -> None:
         lines = [f"{address} {name}\n" for name, addresses in records.items() for address in addresses]
-        (self.directory / "hosts").write_text("".join(lines))
+        (self._directory / "hosts").write_text("".join(lines))
 
 
 class Unbound(NameServer):
@@ -131,11 +84,11 @@ class Unbound(NameServer):
         super().__init__(directory, host, port)
         self._to = to
 
-    def command(self) -> list[object]:
-        file = self.directory / "unbound.conf"
+    def command(self, directory: Path) -> list[object]:
+        file = directory / "unbound.conf"
         file.write_text(
             f"""server:
-  directory: "{self.directory}"
+  directory: "{directory}"
   chroot: ""
   username: ""
   pidfile: ""

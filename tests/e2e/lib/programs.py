@@ -16,18 +16,21 @@ from harness import PATIENCE, reserve_port, until
 class Program:
     """A program that listens at a port that is reserved for it, or at "unix:/path", and has a directory for its files."""
 
-    def __init__(self, directory: Path, host: str = "127.0.0.1", reserved_host: str | None = None):
-        """`host`: an IP address, or "unix:/path". `reserved_host`: where it binds, if it cannot be told to use `host`."""
+    def __init__(self, directory: Path, host: str = "127.0.0.1", reserved_host: str | None = None, port: int = 0):
+        """`host`: an IP address, or "unix:/path". `reserved_host`: where it binds, if it cannot be told to use `host`.
+
+        `port`: 0 for one that is free.
+        """
         if host.startswith("unix:"):
             self._reserved, self.port, self.address = None, 0, host
             name = Path(host).name
         else:
             # A port that is free at one address may not be at all.
-            self._reserved = reserve_port(reserved_host or host)
+            self._reserved = reserve_port(reserved_host or host, port)
             self.port = self._reserved.getsockname()[1]
             self.address = f"{host}:{self.port}"
-            name = str(self.port)
-        self._directory = directory / f"{type(self).__name__.lower()}-{name}"
+            name = f"{host.strip('[]')}-{self.port}"
+        self._directory = directory / f"at-{name}"  # short: it may hold Unix sockets
         self._directory.mkdir()
         self._process: subprocess.Popen[bytes] | None = None
 
