@@ -57,11 +57,13 @@ class Awaitable : public Operation, public Interruptible {
 };
 
 /// connect(2). Returns 0 or -errno: ECONNREFUSED, ETIMEDOUT, EHOSTUNREACH, ENETUNREACH,
-/// EADDRNOTAVAIL, ECANCELED are to be expected. `address` must outlive the submission.
+/// EADDRNOTAVAIL, ECANCELED are to be expected. `address` must outlive the submission, so a
+/// temporary (which an IP address would be converted to) does not compile.
 class Connect final : public Awaitable {
  public:
   Connect(Loop& loop, int fd, const ConnectAddress& address)
       : Awaitable(loop), fd_(fd), address_(address) {}
+  Connect(Loop& loop, int fd, ConnectAddress&& address) = delete;
 
  private:
   void prepare(io_uring_sqe* sqe) const override {

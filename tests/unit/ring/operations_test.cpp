@@ -80,7 +80,7 @@ Detached receive(Loop& loop, const Fd& fd, std::string& bytes, int& result) {
   if (result > 0) bytes.assign(buffer.begin(), buffer.begin() + result);
 }
 
-Detached connect_to(Loop& loop, const Fd& fd, const SocketAddress& address, Connect** operation,
+Detached connect_to(Loop& loop, const Fd& fd, ConnectAddress address, Connect** operation,
                     int& result) {
   Connect connect(loop, fd.get(), address);
   *operation = &connect;
