@@ -86,7 +86,8 @@ Reply reply_of(const ares_addrinfo& found, int family) {
   for (const ares_addrinfo_node* node = found.nodes; node != nullptr; node = node->ai_next) {
     if (node->ai_family != family) continue;
     const IpAddress address = SocketAddress::from(node->ai_addr).ip();
-    if (!is_usable(address)) continue;
+    // Blocking name servers reply with the unspecified address, which would be this machine.
+    if (!address.names_host()) continue;
     reply.addresses.push_back(address);
     ttl = std::min(ttl, ttl_of_record(node->ai_ttl));
   }

@@ -32,10 +32,6 @@ Answer Known::answer() const {
   return answer;
 }
 
-bool is_usable(const IpAddress& address) {
-  return !address.is_unspecified() && !address.is_multicast() && !address.is_link_local();
-}
-
 std::optional<Failure> failure_of(const Replies& replies) {
   const auto& [ipv4, ipv6] = replies;
   if (has_addresses(ipv4) || has_addresses(ipv6)) return std::nullopt;

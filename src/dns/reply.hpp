@@ -43,11 +43,6 @@ struct Known {
   [[nodiscard]] Answer answer() const;
 };
 
-/// Whether a connection to this address can reach another machine or this one: not the unspecified
-/// address, which blocking name servers reply with and which would be the proxy itself; no group;
-/// no link-local IPv6 address, which says nothing without an interface.
-bool is_usable(const IpAddress& address);
-
 /// Nothing if the replies have an address.
 std::optional<Failure> failure_of(const Replies& replies);
 /// Whether a question got no answer, so that the replies may lack addresses.

@@ -41,6 +41,9 @@ class IpAddress {
   [[nodiscard]] constexpr bool is_loopback() const;
   /// A group, or the limited broadcast address 255.255.255.255.
   [[nodiscard]] constexpr bool is_multicast() const;
+  /// Whether it names one host without an interface: it is neither unspecified, nor a group's, nor
+  /// link-local.
+  [[nodiscard]] constexpr bool names_host() const;
   [[nodiscard]] constexpr const Bytes& bytes() const { return bytes_; }
   /// The IPv4 address in host byte order; only where is_v4().
   [[nodiscard]] constexpr std::uint32_t v4_value() const;
@@ -114,6 +117,10 @@ constexpr bool IpAddress::is_loopback() const {
 constexpr bool IpAddress::is_multicast() const {
   if (!is_v4()) return bytes_[0] == 0xff;
   return v4_value() >> 28 == 0xe || v4_value() == 0xffffffff;
+}
+
+constexpr bool IpAddress::names_host() const {
+  return !is_unspecified() && !is_multicast() && !is_link_local();
 }
 
 constexpr std::uint32_t IpAddress::v4_value() const {

@@ -35,12 +35,6 @@ void finish(Tier& tier, std::span<const LiveBackend> backends) {
   tier.step = tier.has_equal_weights ? 1 : step_for(sum);
 }
 
-// As parse_backend() requires it of an operator's address. Blocking name servers answer with the
-// unspecified address, which would be this machine.
-bool can_be_backend(const IpAddress& ip) {
-  return !ip.is_unspecified() && !ip.is_link_local() && !ip.is_multicast();
-}
-
 }  // namespace
 
 // ---- a backend
@@ -97,7 +91,7 @@ void LivePool::expand(const ResolvedNames& resolved) {
     const auto answer = resolved.find(address.host());
     if (answer != resolved.end()) {
       for (const IpAddress& ip : answer->second) {
-        if (!can_be_backend(ip) || usable == kNameAddressesMax) continue;
+        if (!ip.names_host() || usable == kNameAddressesMax) continue;
         ++usable;
         const BackendAddress found = SocketAddress(ip, address.port());
         if (!written.contains(found.to_string())) add_once(i, found);

@@ -46,15 +46,6 @@ TEST_CASE("a family whose question failed keeps its addresses, one without addre
   CHECK(known.answer().addresses == ips({"10.0.0.2"}));
 }
 
-TEST_CASE("addresses that no connection can reach are not usable") {
-  for (const auto& address : ips({"0.0.0.0", "::", "224.0.0.1", "ff02::1", "fe80::1"})) {
-    CHECK_FALSE(is_usable(address));
-  }
-  for (const auto& address : ips({"127.0.0.1", "::1", "10.0.0.1", "2001:db8::1"})) {
-    CHECK(is_usable(address));
-  }
-}
-
 TEST_CASE("it is no failure if one family has addresses") {
   CHECK(why({.ipv4 = has({"10.0.0.1"}), .ipv6 = failed("no reply")}) == "none");
   CHECK(why({.ipv4 = no_name(), .ipv6 = has({"2001:db8::1"})}) == "none");

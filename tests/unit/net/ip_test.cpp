@@ -137,6 +137,16 @@ TEST_CASE("An address may stand for the block that holds it alone") {
   CHECK_FALSE(IpPrefix::parse_block_or_address("proxy.example.com").has_value());
 }
 
+TEST_CASE("An address names a host unless it is everyone's, a group's or needs an interface") {
+  for (const std::string_view text :
+       {"0.0.0.0", "::", "224.0.0.1", "255.255.255.255", "ff02::1", "fe80::1"}) {
+    CHECK_FALSE(address(text).names_host());
+  }
+  for (const std::string_view text : {"127.0.0.1", "::1", "10.0.0.1", "2001:db8::1"}) {
+    CHECK(address(text).names_host());
+  }
+}
+
 TEST_CASE("A block needs a slash and a plain length") {
   CHECK(prefix_error("192.0.2.1").contains(R"(write "192.0.2.1/32")"));
   CHECK(prefix_error("2001:db8::1").contains(R"(write "2001:db8::1/128")"));
