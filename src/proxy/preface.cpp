@@ -165,7 +165,7 @@ bool is_trusted_proxy(const policy::ListenerSettings& listener, const IpAddress&
 ring::Task<Reason> read_preface(SessionParts parts) {
   const policy::ListenerSettings& listener = parts.listener();
   const auto may_go_on = [&parts](Reason reason) {
-    return reason == Reason::kNone && !parts.facts.has_route();
+    return reason == Reason::kNone && !parts.facts.has_way();
   };
   Reason reason = Reason::kNone;
   if (is_trusted_proxy(listener, parts.facts.peer.ip())) {

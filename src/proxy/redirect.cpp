@@ -82,7 +82,7 @@ ring::Task<Reason> redirect(SessionParts parts) {
       parts, parts.listener().hello_timeout, Reason::kHelloTimeout,
       [&](std::span<const std::uint8_t> bytes) { return judge(parts, bytes, reply); });
   if (reason != Reason::kNone) co_return reason;
-  if (parts.facts.has_route()) parts.context.reporter.routed(parts.facts, parts.context.loop.now());
+  if (parts.facts.has_way()) parts.context.reporter.routed(parts.facts, parts.context.loop.now());
   if (reply.reason == Reason::kNone) co_return Reason::kNone;
   const std::string text = text_of(reply);
   co_return co_await close_lingering(

@@ -135,7 +135,7 @@ ring::Task<Reason> Session::send_alert(Reason reason) {
 
 // A proxy in front of this one connects to check it, and leaves; HAProxy with a reset.
 bool Session::is_end_of_check(Reason reason) const {
-  return facts_.rare != nullptr && facts_.rare->is_local && !facts_.has_route() &&
+  return facts_.rare != nullptr && facts_.rare->is_local && !facts_.has_way() &&
          (reason == Reason::kClientClosed || reason == Reason::kClientReset);
 }
 

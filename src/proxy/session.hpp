@@ -35,7 +35,7 @@ class Session final : public LiveConnection {
   /// Reads it: see preface.hpp.
   ring::Task<Reason> read_preface();
   /// Where the connection goes is decided.
-  [[nodiscard]] bool has_way() const { return facts_.has_route(); }
+  [[nodiscard]] bool has_way() const { return facts_.has_way(); }
   /// Waits for the whole ClientHello without consuming a byte of it, and decides by it. Of a
   /// listener that redirects: for the request (redirect.hpp).
   ring::Task<Reason> read_hello();
@@ -43,7 +43,7 @@ class Session final : public LiveConnection {
   ring::Task<Reason> dial();
   /// Moves bytes until both sides have ended or one has failed; never returns kNone.
   ring::Task<Reason> relay();
-  /// Whether the client is told by an alert why it is refused.
+  /// Whether an alert is sent to the client, which says why it is refused.
   [[nodiscard]] bool owes_alert(Reason reason) const;
   /// Sends it, and closes the client's socket in order. Returns `reason`.
   ring::Task<Reason> send_alert(Reason reason);

@@ -32,7 +32,7 @@ std::string_view ConnectionFacts::pool() const {
 }
 
 std::optional<BackendAddress> ConnectionFacts::backend() const {
-  if (!has_route() || way == Way::kRedirect) return std::nullopt;
+  if (!has_way() || way == Way::kRedirect) return std::nullopt;
   if (pooled != nullptr && pooled->backend == nullptr) return std::nullopt;
   if (rare != nullptr && rare->backend.has_value()) return rare->backend;
   return BackendAddress(backend_address);

@@ -72,8 +72,8 @@ std::optional<Reason> reason_named(std::string_view name) {
   return found->reason;
 }
 
-Outcome outcome_of(Reason reason, bool has_route) {
-  return has_route ? info(reason).outcome : Outcome::kRefused;
+Outcome outcome_of(Reason reason, bool has_way) {
+  return has_way ? info(reason).outcome : Outcome::kRefused;
 }
 
 std::string_view line_of(Outcome outcome) {

@@ -76,8 +76,8 @@ struct ReasonInfo {
   /// The name in logs, counters and metrics: "completed", "client_reset", …
   std::string_view name;
   Close close = Close::kReset;
-  /// Of a connection with a route. In the log and events a connection without one is refused, for
-  /// any reason (outcome_of()).
+  /// Of a connection that has a way to go. In the log and events one without is refused, for any
+  /// reason (outcome_of()).
   Outcome outcome = Outcome::kRefused;
 };
 
@@ -86,7 +86,7 @@ inline std::string_view to_string(Reason reason) { return info(reason).name; }
 /// The reason with this name.
 std::optional<Reason> reason_named(std::string_view name);
 
-Outcome outcome_of(Reason reason, bool has_route);
+Outcome outcome_of(Reason reason, bool has_way);
 /// The message of the log line for a connection that ends like this.
 std::string_view line_of(Outcome outcome);
 

@@ -187,7 +187,7 @@ void Reporter::relayed(const ConnectionFacts& facts, Instant now) {
 
 void Reporter::ended(const ConnectionFacts& facts, Reason reason, Instant now) {
   count_end(facts, reason);
-  const EventKind kind = event_of(outcome_of(reason, facts.has_route()));
+  const EventKind kind = event_of(outcome_of(reason, facts.has_way()));
   if (events_.wants(kind)) {
     events_.emit({.kind = kind,
                   .connection = describe(facts, now),
@@ -211,7 +211,7 @@ void Reporter::count_end(const ConnectionFacts& facts, Reason reason) {
 }
 
 void Reporter::log_end(const ConnectionFacts& facts, Reason reason, Instant now) {
-  const Outcome outcome = outcome_of(reason, facts.has_route());
+  const Outcome outcome = outcome_of(reason, facts.has_way());
   const LogLevel level = level_of(facts, reason, outcome);
   if (!log_.enabled(level)) return;
   if (is_limited(reason, outcome) && !limiter_.admits(facts.listener, reason, now)) return;

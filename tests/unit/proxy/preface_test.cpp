@@ -96,7 +96,7 @@ TEST_CASE("a header with an urgent byte inside ends at its timeout") {
   proxy.send(kLine.substr(0, 10), MSG_OOB);
   proxy.send(kLine.substr(10) + hello());
   for (int i = 0; i < 5; ++i) testing::turn(stage);
-  CHECK_FALSE(proxy.facts().has_route());
+  CHECK_FALSE(proxy.facts().has_way());
   proxy.pass(6s);
   CHECK(proxy.ended() == Reason::kProxyTimeout);
 }
@@ -251,7 +251,7 @@ TEST_CASE("a client that says nothing hears the server first") {
   Visitor client(stage);
   client.pass(10s);
   testing::turn(stage);
-  CHECK_FALSE(client.facts().has_route());
+  CHECK_FALSE(client.facts().has_way());
   client.pass(21s);
   const Fd backend = accept(stage, stage.backend);
   testing::send(backend, "220 ready\r\n");

@@ -98,7 +98,7 @@ TEST_CASE("the facts name the other ways of a listener, and their pools") {
   for (const auto& [way, word] : words) {
     ConnectionFacts facts;
     facts.take_way(way, "app");
-    CHECK(facts.has_route());
+    CHECK(facts.has_way());
     CHECK(facts.route() == word);
     CHECK(facts.pool() == "app");
     CHECK_FALSE(facts.backend().has_value());
