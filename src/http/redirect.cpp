@@ -105,7 +105,7 @@ RedirectDecision decide_redirect(const RequestHead& head, const RedirectRules& r
   if (!to->name.has_value()) return NotFound{};
   const std::string_view path = to->path_and_query.substr(0, to->path_and_query.find('?'));
   if (rules.takes_challenges && path.starts_with(kChallenges)) {
-    return Challenge{.host = *to->name, .token = path.substr(kChallenges.size())};
+    return Challenge{.host = *to->name};
   }
   if (!rules.has_route(*to->name)) return NotFound{};
   return Redirect{.location = location(*to, rules.tls_port)};

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 // What a listener for plain HTTP does with a request: names that have a route are redirected to
-// HTTPS, challenges of a certificate authority go to whoever answers them. Takes nothing of the
+// HTTPS, challenges of a certificate authority go to a pool of theirs. Takes nothing of the
 // request into a response that is not checked. Pure; any thread.
 
 #include <cstdint>
@@ -19,9 +19,6 @@ namespace mc::http {
 /// to get its certificate.
 struct Challenge {
   tls::HostName host;
-  /// What follows the challenges' path, without the query; part of the request's bytes. Printing
-  /// ASCII, perhaps empty; whether it is a token is not checked.
-  std::string_view token;
 };
 
 /// To be answered with status kPermanentRedirect and this Location: an absolute URI of https, in
@@ -39,7 +36,7 @@ using RedirectDecision = std::variant<Challenge, Redirect, NotFound, Malformed>;
 struct RedirectRules {
   /// Where clients reach the TLS listener; in the Location unless it is 443.
   std::uint16_t tls_port = 443;
-  /// Whether somebody answers challenges here; else they are redirected like other requests, which
+  /// Whether challenges have a pool; else they are redirected like other requests, which
   /// a certificate authority follows.
   bool takes_challenges = false;
   /// Whether TLS clients that ask for this name have a route.

@@ -17,8 +17,6 @@ struct Alert {
 };
 
 inline constexpr Alert kCloseNotify{0};
-/// No connection can be made, and no other alert says why.
-inline constexpr Alert kHandshakeFailure{40};
 /// The hello has no server name, which the server needs (RFC 8446 section 9.2).
 inline constexpr Alert kMissingExtension{109};
 /// The server does not serve the name in the hello (RFC 6066 section 3).
