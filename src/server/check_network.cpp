@@ -14,12 +14,11 @@
 #include "base/fd.hpp"
 #include "base/quote.hpp"
 #include "control/listener_pools.hpp"
+#include "dns/settings.hpp"
 #include "net/socket_address.hpp"
 
 namespace mc::server {
 namespace {
-
-constexpr const char* kResolvConf = "/etc/resolv.conf";
 
 // 0, or why no connection can be made from the address.
 int try_to_bind(const IpAddress& source) {
@@ -71,13 +70,14 @@ void check_dns(Findings& findings, const config::Dns& dns) {
     findings.add("dns", fmt::format("{}", fmt::join(servers, ", ")));
     return;
   }
-  std::ifstream file(kResolvConf);
+  const std::string resolv_conf = dns::Settings().resolv_conf;
+  std::ifstream file(resolv_conf);
   if (!file) {
     findings.add(
         "dns",
         fmt::format("{} cannot be read ({}): no name of a backend can be resolved; make it "
                     "readable, or write [dns] servers",
-                    kResolvConf, std::strerror(errno)),
+                    resolv_conf, std::strerror(errno)),
         Finding::kNote);
     return;
   }
@@ -86,11 +86,11 @@ void check_dns(Findings& findings, const config::Dns& dns) {
     findings.add("dns",
                  fmt::format("{} names no server, so 127.0.0.1 is asked; write [dns] servers if "
                              "backends have names",
-                             kResolvConf),
+                             resolv_conf),
                  Finding::kNote);
     return;
   }
-  findings.add("dns", fmt::format("{}, of {}", fmt::join(servers, ", "), kResolvConf));
+  findings.add("dns", fmt::format("{}, of {}", fmt::join(servers, ", "), resolv_conf));
 }
 
 void check_named_pools(Findings& findings, const config::Config& config,
