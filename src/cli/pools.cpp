@@ -290,7 +290,7 @@ void with_settings(CLI::App& command, PoolWords& words) {
   with_word(command, "--on-down", words.on_down, words_of<api::OnDown>(),
             "What becomes of a backend's connections when its check takes it down");
   with_word(command, "--send-proxy", words.send_proxy, words_of<api::SendProxy>(),
-            "The PROXY header that tells backends who the client is");
+            "The PROXY header that names the client to backends");
   command
       .add_option("--send-proxy-tlv", words.send_proxy_tlvs,
                   "What a header v2 says besides; may be given several times")

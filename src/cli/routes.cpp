@@ -400,7 +400,7 @@ void add_list_add_remove(CommandLine& line, CLI::App& routes) {
   add.add_option("hostname", words->text.hostname, "app.example.com, *.example.com or *")
       ->required();
   add.add_option("target", words->target,
-                 "A backend: ip:port or [ipv6]:port; or a pool: pool=NAME");
+                 "A backend: ip:port, [ipv6]:port or unix:/path; or a pool: pool=NAME");
   add.add_option("--pool", words->text.pool, "The pool, instead of a target");
   with_match(add, words->text.match);
   add.add_flag("--replace", words->replace,

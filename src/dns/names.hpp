@@ -30,7 +30,7 @@ struct Status {
   std::chrono::seconds ttl{0};         // of the last good answer, as the server gave it
 };
 
-/// What the owner of a resolver is told of a name.
+/// What a resolver reports of a name.
 struct News {
   enum class Kind : std::uint8_t {
     kResolves,  // the first answer, or the first after a failure

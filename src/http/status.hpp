@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// The status codes that mc-proxy itself answers with. Pure; any thread.
+// The status codes that mc-proxy itself returns. Pure; any thread.
 
 #include <cstdint>
 #include <string_view>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// What the metrics endpoint answers to a request: the metrics, or a line for a person. Pure; any
+// What the metrics endpoint returns for a request: the metrics, or a line for a person. Pure; any
 // thread.
 
 #include <cstdint>

@@ -54,7 +54,7 @@ enum class CheckKind : std::uint8_t {
   kTls,  // connects, sends a ClientHello, and waits for the reply
 };
 
-/// Whether a backend is told who the client is, by a PROXY header before the client's bytes.
+/// Whether a backend learns who the client is, from a PROXY header before the client's bytes.
 enum class SendProxy : std::uint8_t { kNone, kV1, kV2 };
 
 /// Each value of an enumeration with its word, which is the same everywhere.

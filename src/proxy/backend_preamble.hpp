@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// What a backend is told before the client's first byte: who the client is, by a PROXY header where
-// its pool says so; and PostgreSQL's request for TLS, if the client had made it. Until the relay
-// begins nothing of the client's is taken, so another backend can be tried after a failure.
+// What is sent to a backend before the client's first byte: a PROXY header, which names the client,
+// if its pool has that set; and PostgreSQL's request for TLS, if the client had made it. Until the
+// relay begins nothing of the client's is taken, so another backend can be tried after a failure.
 
 #include "policy/pool.hpp"
 #include "proxy/session_parts.hpp"

@@ -79,7 +79,7 @@ int led_back(const Settings& settings, const Fd& socket, const ConnectAddress& a
   const SocketAddress local = net::bound_address(socket.get());
   if (local.ip() == backend.ip() && local.port() == backend.port()) return traffic::kDialledItself;
   if (!is_of_listener) return 0;
-  // The local address tells, unless it was bound or is the one of all loopback addresses.
+  // The local address shows it, unless it was bound or is the one of all loopback addresses.
   const bool says_nothing = !settings.sources.empty() || backend.ip().is_loopback();
   const bool is_here = local.ip() == backend.ip() || (says_nothing && net::leads_here(backend));
   return is_here ? traffic::kDialledListener : 0;
@@ -185,7 +185,7 @@ class Tries {
     return all_full();
   }
 
-  /// What the backend of the next try is told.
+  /// What is sent to the backend of the next try.
   [[nodiscard]] BackendPreamble preamble() const { return preamble_; }
 
   /// How long the next try may take: a silent backend must leave time for the others.

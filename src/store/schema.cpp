@@ -83,7 +83,7 @@ CREATE TABLE backends (
 )sql";
 
 // What a route asks for besides the name is part of its key: `sources` are prefixes by address,
-// with commas between them. A pool may tell its backends who the client is. The last good answers
+// with commas between them. A pool may send its backends a PROXY header. The last good answers
 // of DNS, so that a start needs none.
 constexpr const char* kMatches = R"sql(
 CREATE TABLE matching_routes (

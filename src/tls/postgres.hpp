@@ -15,7 +15,7 @@ namespace mc::tls::postgres {
 /// The size of an SSLRequest and of a GSSENCRequest.
 inline constexpr std::size_t kRequestBytes = 8;
 
-/// The answers to a request. After "accepts" to an SSLRequest the next byte is the hello's; after
+/// The replies to a request. After "accepts" to an SSLRequest the next byte is the hello's; after
 /// "refuses" a client may send another request, a StartupMessage, or nothing.
 inline constexpr std::uint8_t kAccepts = 'S';
 inline constexpr std::uint8_t kRefuses = 'N';
