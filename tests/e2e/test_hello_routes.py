@@ -14,6 +14,7 @@ from harness import (
     Listener,
     ManualBackend,
     Proxy,
+    accepting_pauses,
     client_hello,
     expect_eof,
     expect_rst,
@@ -329,12 +330,10 @@ def test_out_of_descriptors_it_serves_what_it_has_rests_and_recovers(
             # The first silent client's time is up after a second, of which a spin would take all.
             site.proxy.wait_log(reason="hello_timeout")
             assert site.proxy.cpu_seconds() - spent_before < 0.5
-            # Another thread may have held the last descriptor for a moment (a library reads a file of /proc), which is
-            # a short pause of its own; what must not be is a line for each try.
+            # One pause, of ten tries; or a short one before it, while another thread held the last descriptor (a library
+            # reads a file of /proc).
             before = takewhile(lambda line: "reason" not in line, site.proxy.lines())
-            said = [line["msg"] for line in before if line["msg"].startswith("accepting ")]
-            assert said[0::2] == ["accepting paused"] * (len(said) // 2 + 1), "it says so once a pause"
-            assert said[1::2] == ["accepting again"] * (len(said) // 2)
+            assert accepting_pauses(before) in (1, 2)
         for other in silent:
             other.close()
         site.proxy.wait_log(msg="accepting again")

@@ -470,6 +470,14 @@ class Proxy:
         return [line for line in self._lines if _matches(line, fields)]
 
 
+def accepting_pauses(lines: Iterable[Mapping[str, str]]) -> int:
+    """How often these lines of the log say that accepting paused: once a pause, not once a try, so that two of them have the
+    end of the first between them."""
+    said = [line["msg"] for line in lines if line["msg"].startswith("accepting ")]
+    assert said == [("accepting paused", "accepting again")[i % 2] for i in range(len(said))], said
+    return (len(said) + 1) // 2
+
+
 def _matches(line: Mapping[str, str], fields: Mapping[str, object]) -> bool:
     return all(key in line and _is(line[key], wanted) for key, wanted in fields.items())
 
