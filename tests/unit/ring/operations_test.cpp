@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <memory>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "base/fd.hpp"
@@ -79,6 +80,10 @@ Detached receive(Loop& loop, const Fd& fd, std::string& bytes, int& result) {
   result = co_await receive;
   if (result > 0) bytes.assign(buffer.begin(), buffer.begin() + result);
 }
+
+// The address would be gone when the operation is submitted.
+static_assert(!std::is_constructible_v<Connect, Loop&, int, ConnectAddress>);
+static_assert(!std::is_constructible_v<Connect, Loop&, int, const SocketAddress&>);
 
 Detached connect_to(Loop& loop, const Fd& fd, ConnectAddress address, Connect** operation,
                     int& result) {
