@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 // What a listener for plain HTTP does with a request: names that have a route are redirected to
-// HTTPS, challenges of a certificate authority go to a pool of theirs. Takes nothing of the
-// request into a response that is not checked. Pure; any thread.
+// HTTPS, challenges of a certificate authority go to the pool that is configured for them. Takes
+// nothing of the request into a response that is not checked. Pure; any thread.
 
 #include <cstdint>
 #include <functional>
@@ -21,13 +21,13 @@ struct Challenge {
   tls::HostName host;
 };
 
-/// To be answered with status kPermanentRedirect and this Location: an absolute URI of https, in
+/// To be returned with status kPermanentRedirect, as the Location: an absolute URI of https, in
 /// characters of RFC 3986.
 struct Redirect {
   std::string location;
 };
 
-/// No name, an IP address, or a name without a route: to be answered with status kNotFound.
+/// No name, an IP address, or a name without a route: to be returned as status kNotFound.
 struct NotFound {};
 
 using RedirectDecision = std::variant<Challenge, Redirect, NotFound, Malformed>;
@@ -36,8 +36,8 @@ using RedirectDecision = std::variant<Challenge, Redirect, NotFound, Malformed>;
 struct RedirectRules {
   /// Where clients reach the TLS listener; in the Location unless it is 443.
   std::uint16_t tls_port = 443;
-  /// Whether challenges have a pool; else they are redirected like other requests, which
-  /// a certificate authority follows.
+  /// Whether challenges have a pool; else they are redirected like other requests, which a
+  /// certificate authority follows.
   bool takes_challenges = false;
   /// Whether TLS clients that ask for this name have a route.
   std::function<bool(const tls::HostName&)> has_route;

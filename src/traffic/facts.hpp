@@ -83,9 +83,9 @@ struct ConnectionFacts {
   [[nodiscard]] bool is_conveyed() const {
     return rare != nullptr && rare->client.family() != AF_UNSPEC;
   }
-  /// Whether it is decided where it goes, by a route or else.
+  /// Whether it is decided where it goes: by a route, or by another way.
   [[nodiscard]] bool has_way() const { return way != Way::kUndecided; }
-  /// The pattern that matched, or the name of another way; empty before.
+  /// The pattern that matched, or the name of another way; empty while that is undecided.
   [[nodiscard]] std::string route() const;
   /// The pool of its route; empty: it has a backend and no pool.
   [[nodiscard]] std::string_view pool() const;

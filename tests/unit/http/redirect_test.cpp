@@ -11,7 +11,7 @@ namespace {
 
 constexpr std::string_view kRouted = "example.com";
 
-// The Location, "challenge HOST TOKEN", or the status.
+// The Location, "challenge HOST", or the status.
 struct Describe {
   std::string operator()(const Challenge& challenge) const {
     return "challenge " + std::string(challenge.host.view());
